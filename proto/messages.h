@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The messages between handheld and server, typed: exchange, audit, repair, refusal. proto/README.md draws
+ * their dialogues. Pure.
+ *
+ * `*_encode` appends a message's plain bytes (before compression) to a buffer: -ENOMEM, -EMSGSIZE over a
+ * limit of limits.h.
+ * `*_decode` reads bytes from elsewhere within an arena's budget: views point into the bytes or the arena;
+ * -EBADMSG when malformed or over a limit, -ENOBUFS when the budget is used up. Both apply the same limits.
+ */
+#pragma once
+
+#include "proto/arena.h"
+#include "proto/ids.h"
+#include "proto/limits.h"
+#include "proto/record.h"
+
+#define REQUEST_ID_BYTES 16u
+#define COMMAND_ID_BYTES 8u
+
+enum audit_level { AUDIT_PRESENCE = 0, AUDIT_RECORDS = 1, AUDIT_MEDIA = 2 };
+const char *audit_level_name(enum audit_level level);
+int audit_level_from_name(const char *name, enum audit_level *ret); /* 0 or -EINVAL */
+
+struct capabilities {
+    const uint32_t *dictionaries; /* Adler-32 names */
+    size_t dictionary_count;
+    uint32_t record_bytes_max;
+    uint32_t exchange_bytes_max;
+    uint64_t blob_bytes_max;
+};
+
+struct device_status {
+    uint64_t records_queued;
+    uint64_t photos_pending;
+    uint64_t bytes_free;
+    struct bytes software;
+    int64_t wall_ms;
+};
+
+struct exchange_request {
+    uint8_t request_id[REQUEST_ID_BYTES];
+    struct uuid log;
+    uint64_t first_seq;
+    const struct bytes *records;
+    size_t record_count;
+    struct bytes checkpoint; /* signed note; empty when the log has no record */
+    uint64_t receipt_size;
+    uint64_t reference_cursor;
+    bool has_status;
+    struct device_status status;
+    const struct sha256 *asked_blobs;
+    size_t asked_blob_count;
+    struct bytes certificate; /* only after the refusal `unknown device` */
+};
+
+enum exchange_outcome {
+    EXCHANGE_STORED = 0,
+    EXCHANGE_AHEAD = 1,
+    EXCHANGE_FORK = 2,
+    EXCHANGE_ROOT_MISMATCH = 3
+};
+
+struct quarantined {
+    uint64_t seq;
+    struct bytes reason;
+};
+
+struct blob_have {
+    struct sha256 sha256;
+    uint64_t have;
+};
+
+struct blob_stored {
+    struct sha256 sha256;
+    bool backed_up;
+};
+
+struct command {
+    uint8_t id[COMMAND_ID_BYTES];
+    bool has_resync;
+    enum audit_level resync_level;
+};
+
+struct exchange_answer {
+    struct sha256 request_sha256;
+    struct uuid incarnation;
+    enum exchange_outcome outcome;
+    uint64_t size;
+    struct bytes receipt;
+    const struct quarantined *quarantined;
+    size_t quarantined_count;
+    const struct blob_have *wanted_blobs;
+    size_t wanted_blob_count;
+    bool wanted_more;
+    const struct blob_stored *stored_blobs;
+    size_t stored_blob_count;
+    struct bytes upload_token; /* sealed to the device */
+    uint32_t upload_token_s;
+    int64_t server_time_ms;
+    uint64_t reference_cursor;
+    const struct bytes *reference_changes;
+    size_t reference_change_count;
+    const struct command *commands;
+    size_t command_count;
+    uint32_t next_contact_s;
+    bool has_capabilities;
+    struct capabilities capabilities;
+    uint64_t fork_seq; /* with EXCHANGE_FORK */
+    struct sha256 fork_leaf;
+};
+
+enum refusal_reason {
+    REFUSAL_UNKNOWN_DEVICE = 1,
+    REFUSAL_REVOKED = 2,
+    REFUSAL_OVER_QUOTA = 3,
+    REFUSAL_TOO_LARGE = 4,
+    REFUSAL_BAD_REQUEST = 5,
+    REFUSAL_BUSY = 6,
+    REFUSAL_TOKEN_UNKNOWN = 7,
+    REFUSAL_TOKEN_USED = 8,
+    REFUSAL_TOKEN_EXPIRED = 9,
+    REFUSAL_LOG_OF_OTHER_DEVICE = 10,
+};
+const char *refusal_reason_name(enum refusal_reason reason);
+
+struct refusal {
+    struct sha256 request_sha256;
+    enum refusal_reason reason;
+    struct bytes message;
+    uint32_t retry_after_s;
+    int64_t server_time_ms;
+};
+
+struct run {
+    uint64_t first, count;
+};
+
+enum blob_condition { BLOB_MISSING = 0, BLOB_DAMAGED = 1, BLOB_ERASED = 2, BLOB_LOST = 3 };
+
+struct blob_finding {
+    struct sha256 sha256;
+    enum blob_condition condition;
+};
+
+struct audit_request {
+    uint8_t request_id[REQUEST_ID_BYTES];
+    struct uuid log;
+    enum audit_level level;
+    uint64_t from_seq;
+    struct bytes checkpoint; /* the handheld's newest receipt for this log */
+    bool has_after_blob;
+    struct sha256 after_blob;
+    bool has_command;
+    uint8_t command_id[COMMAND_ID_BYTES];
+};
+
+struct audit_answer {
+    struct sha256 request_sha256;
+    struct uuid incarnation;
+    uint64_t size;
+    struct bytes receipt;
+    uint64_t first_seq, next_seq; /* next_seq 0: this window was the last */
+    uint64_t counted;
+    bool has_root;
+    struct sha256 root;
+    const struct sha256 *tile_roots;
+    size_t tile_root_count;
+    const struct run *missing, *damaged, *erased, *lost;
+    size_t missing_count, damaged_count, erased_count, lost_count;
+    uint64_t blobs_checked;
+    uint64_t blob_bytes_read;
+    const struct blob_finding *blobs;
+    size_t blob_count;
+    bool has_next_blob;
+    struct sha256 next_blob;
+    int64_t server_time_ms;
+    uint64_t records_quarantined;
+};
+
+struct repair_run {
+    uint64_t first_seq;
+    const struct bytes *records;
+    size_t record_count;
+    const struct sha256 *proof;
+    size_t proof_count;
+};
+
+struct repair_request {
+    uint8_t request_id[REQUEST_ID_BYTES];
+    struct uuid log;
+    uint64_t size;
+    const struct repair_run *runs;
+    size_t run_count;
+    const uint64_t *lost_seqs;
+    const struct sha256 *lost_leaves; /* as many as lost_seqs, or NULL */
+    size_t lost_count;
+    const struct sha256 *lost_blobs;
+    size_t lost_blob_count;
+};
+
+struct repair_answer {
+    struct sha256 request_sha256;
+    uint64_t records_mended;
+    uint64_t records_refused;
+    uint64_t size;
+    int64_t server_time_ms;
+};
+
+int exchange_request_encode(const struct exchange_request *request, struct buffer *ret);
+int exchange_request_decode(struct bytes bytes, struct arena *arena, struct exchange_request *ret);
+int exchange_answer_encode(const struct exchange_answer *answer, struct buffer *ret);
+int exchange_answer_decode(struct bytes bytes, struct arena *arena, struct exchange_answer *ret);
+int refusal_encode(const struct refusal *refusal, struct buffer *ret);
+int refusal_decode(struct bytes bytes, struct arena *arena, struct refusal *ret);
+int audit_request_encode(const struct audit_request *request, struct buffer *ret);
+int audit_request_decode(struct bytes bytes, struct arena *arena, struct audit_request *ret);
+int audit_answer_encode(const struct audit_answer *answer, struct buffer *ret);
+int audit_answer_decode(struct bytes bytes, struct arena *arena, struct audit_answer *ret);
+int repair_request_encode(const struct repair_request *request, struct buffer *ret);
+int repair_request_decode(struct bytes bytes, struct arena *arena, struct repair_request *ret);
+int repair_answer_encode(const struct repair_answer *answer, struct buffer *ret);
+int repair_answer_decode(struct bytes bytes, struct arena *arena, struct repair_answer *ret);
