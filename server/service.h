@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The centre's service: what each request of a handheld does to storage and blobs, without HTTP, threads or
+ * sockets. Called by the HTTP shell (server/http) and by the simulator.
+ *
+ * A signed request goes through three stages, so that many handhelds' batches share one commit:
+ *
+ *   service_prepare   any thread    parse, find the device, check the signature, inflate, decode, hash the
+ * leaves service_commit    the writer    one storage transaction for a group of jobs; durable when it returns
+ * 0 service_answer    any thread    sign receipt and answer: never before the commit has returned
+ *
+ * Storage is one writer: service_commit and the admin functions that write are called from one thread at a
+ * time. Reads have connections of their own.
+ */
+#pragma once
+
+#include "base/world.h"
+#include "proto/enrolment.h"
+#include "proto/messages.h"
+
+struct service;
+struct service_job;
+
+#define SERVICE_GROUP_MAX 64u
+
+struct service_options {
+    const struct world *world;
+    const char *directory; /* DATA: storage, blobs, keys, revocations */
+    const char *authority; /* names the centre in origins; default "gridpatrol" */
+    const char *tenant;    /* default "default" */
+    bool read_only;        /* admin commands beside a running serve that only look */
+};
+
+/* Opens storage, blobs and keys in DATA, creating what is missing (never when read_only: -ENOENT).
+ * `ret_error`: a line for people. */
+int service_open(const struct service_options *options, struct service **ret, char **ret_error);
+void service_free(struct service *service);
+DEFINE_CLEANUP(struct service, service_free);
+
+enum service_route {
+    SERVICE_EXCHANGE, /* POST /v1/exchange */
+    SERVICE_AUDIT,    /* POST /v1/audit */
+    SERVICE_REPAIR,   /* POST /v1/repair */
+    SERVICE_ENROL,    /* POST /v1/enrol */
+};
+
+struct service_reply {
+    unsigned status; /* HTTP; every signed refusal has a body */
+    struct buffer body;
+    uint32_t retry_after_s; /* 0: none */
+    const char *outcome;    /* static word for the request's log line and metrics */
+    struct uuid device;     /* nil when unknown */
+    uint64_t records, bytes_inflated;
+};
+void service_reply_done(struct service_reply *reply);
+
+/* True when a device with this id may send now: asked before the body is read. False: refuse (answer by
+ * service_refuse). */
+bool service_knows_device(struct service *service, const struct uuid *device);
+
+/* Takes the request's body (borrowed until the job is freed). Always gives a job: one that failed carries its
+ * refusal and needs no commit. -ENOMEM only. `now_ms` is the world's wall clock, taken by the caller. */
+int service_prepare(
+    struct service *service, enum service_route route, struct bytes body, struct service_job **ret);
+bool service_job_needs_commit(const struct service_job *job);
+/* An exchange that starts ahead of the log and may be held until the one before it has come: its log, for the
+ * shell to park it. */
+bool service_job_is_ahead(const struct service_job *job, struct uuid *ret_log);
+/* Commits a group. 0: every job has its result (which may be a refusal or `ahead`). -errno: nothing was
+ * stored; every job answers 503. */
+int service_commit(struct service *service, struct service_job *const *jobs, size_t count);
+void service_answer(struct service *service, struct service_job *job, struct service_reply *ret);
+void service_job_free(struct service_job *job);
+
+/* ---- uploads: tus 1.0.0 without HTTP (server/uploads.c) ---- */
+
+struct service_upload {
+    struct uuid device;
+    struct sha256 sha256;
+    uint64_t size, offset;
+    int64_t expires_ms;
+};
+
+/* Who an upload token belongs to. -EBADMSG, -EKEYEXPIRED, -EACCES revoked. */
+int service_upload_authorise(struct service *service, const char *token_text, struct uuid *ret_device);
+/* Creation, keyed by (device, hash): an existing partial is found again. -EACCES not named by a stored record
+ * of this device, -EFBIG, -EDQUOT, -EEXIST already stored whole (offset = size), -ENOSPC. */
+int service_upload_create(struct service *service, const struct uuid *device, const struct sha256 *sha256,
+    uint64_t size, struct service_upload *ret);
+/* -ENOENT, -EKEYEXPIRED (expired and removed). */
+int service_upload_find(struct service *service, const struct uuid *device, const struct sha256 *sha256,
+    struct service_upload *ret);
+
+/* One PATCH. A new one ends a stale one for the same blob (its writes fail with -ECANCELED). Bytes are
+ * appended as they come; `end` makes them durable before the new offset is promised, and for the last byte
+ * checks the whole hash and puts the blob in place. begin: -ENOENT, -EINVAL offset does not match (409). end:
+ * -EBADMSG chunk checksum wrong (460), nothing of it kept; -EILSEQ whole hash wrong: the partial is removed;
+ * -ENOSPC. `checksum` may be NULL. */
+struct service_patch;
+int service_patch_begin(struct service *service, const struct uuid *device, const struct sha256 *sha256,
+    uint64_t offset, const struct sha256 *checksum, struct service_patch **ret);
+int service_patch_write(struct service_patch *patch, const void *data, size_t len);
+/* Ends the request, whole (`complete`) or broken off: what arrived is kept either way when there was no
+ * checksum. Frees the patch. */
+int service_patch_end(
+    struct service_patch *patch, bool complete, struct service_upload *ret, bool *ret_blob_stored);
+/* Writer thread: records that a blob is now in place. */
+int service_blob_stored(struct service *service, const struct sha256 *sha256, uint64_t size);
+
+/* ---- admin (command line and console) ---- */
+
+struct service_device {
+    struct uuid id;
+    const char *name, *inspector;
+    int64_t enrolled_ms, last_seen_ms;
+    bool revoked;
+    uint64_t logs, records, quarantined, blobs_missing, alarms;
+    const char *last_resync; /* one line, or NULL */
+};
+
+int service_token_make(struct service *service, const char *name, const char *inspector, uint64_t valid_s,
+    uint8_t ret_token[ENROL_TOKEN_BYTES]);
+int service_each_device(
+    struct service *service, int (*each)(void *user, const struct service_device *device), void *user);
+int service_revoke(struct service *service, const struct uuid *device, bool revoked); /* -ENOENT */
+/* Asks one device, or all (NULL), for a resync with its next exchange. Count of devices asked, or -errno. */
+int service_ask_resync(struct service *service, const struct uuid *device, enum audit_level level);
+const struct verify_key *service_receipt_key(const struct service *service);
+
+/* A projected finding, as `findings` prints it. Views are valid during the callback. */
+struct service_finding {
+    struct uuid id, device, log, parent; /* parent nil: none */
+    uint64_t seq, arrival;
+    enum record_kind kind;
+    struct finding finding;
+    struct bytes inspector;
+    int64_t recorded_ms, received_ms;
+    int32_t utc_offset_min;
+    const char *state;                         /* stored, amended, withdrawn, quarantined */
+    const char *reason;                        /* quarantine */
+    bool complete;                             /* every blob it names is stored */
+    const bool *photo_stored, *preview_stored; /* as many as finding.photos */
+};
+struct service_finding_filter {
+    bool has_device;
+    struct uuid device;
+    uint64_t since; /* arrival numbers above this */
+};
+int service_each_finding(struct service *service, const struct service_finding_filter *filter,
+    int (*each)(void *user, const struct service_finding *finding), void *user);
+/* Path of a stored blob, allocated. -ENOENT. */
+int service_blob_path(struct service *service, const struct sha256 *sha256, char **ret);
+
+struct service_check_report {
+    uint64_t logs, records, records_bad, blobs, blobs_bad, findings_rebuilt;
+};
+/* Recomputes every log from its bytes and compares with leaves, tiles and signed receipts; `media` re-reads
+ * blobs; `rebuild` makes the derived tables again from the records. One line a fault. 0 well, -EUCLEAN. */
+int service_check(struct service *service, bool media, bool rebuild,
+    void (*fault)(void *user, const char *line), void *user, struct service_check_report *ret);
+
+struct service_metrics {
+    uint64_t records_stored, records_quarantined, exchanges, commits, group_jobs, blobs_stored, blob_bytes,
+        refusals, forks;
+    uint64_t commit_us_total;
+};
+void service_metrics(struct service *service, struct service_metrics *ret);
+/* Work to be done when idle, in small steps: secondary indexes built behind in sorted batches, expired
+ * partials removed. Returns 1 when more is left, 0 when nothing, -errno. Writer thread. */
+int service_housekeeping(struct service *service);

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The handheld's store: one SQLite database and a directory of photo files, shared by collector and daemon.
+ *
+ *   DATA/queue.db, -wal, -shm   records, tiles, receipts, photo rows      DATA/queue.lock    the one write
+ * lock DATA/photos/ab/<sha256>     photo and preview files                   DATA/logs.txt      every log
+ * ever opened here DATA/ballast                the findings-first reserve                DATA/damaged-* what
+ * recovery set aside
+ *
+ * Called by `patrol` and `patrol-syncd`; knows nothing of HTTP or of policy. Every write transaction and
+ * checkpoint is taken under the file lock, before BEGIN IMMEDIATE until COMMIT has returned
+ * (docs/decisions.md, "WAL reset"). State is derived where it can be: a record is sent when its seq is below
+ * the log's receipt; there is no state column to go wrong.
+ *
+ * Errors of all functions: -errno; -EBUSY lock not had in time; -ENOSPC disk full, nothing half-written;
+ * -EUCLEAN database damaged (open recovers it); -EPROTONOSUPPORT a newer schema that this program may not
+ * use.
+ */
+#pragma once
+
+#include "base/world.h"
+#include "proto/checkpoint.h"
+#include "proto/merkle.h"
+#include "proto/messages.h"
+
+struct store;
+
+enum store_role {
+    STORE_COLLECTOR, /* appends, reads */
+    STORE_DAEMON,    /* and applies receipts, checkpoints the WAL, sweeps orphans, recovers */
+    STORE_READER,    /* never writes; -ENOENT when there is no store yet */
+};
+
+#define STORE_LOCK_WAIT_MS 10000u
+#define STORE_APPEND_MAX 256u
+#define STORE_RESERVE_BYTES (4u * 1024u * 1024u) /* ballast: photos stop, text goes on */
+
+/* What opening found and did, for the program to say in plain words. */
+struct store_opened {
+    bool created;
+    bool recovered;            /* the database was damaged or gone: a new log goes on */
+    uint64_t records_salvaged; /* re-homed from the damaged database */
+    char set_aside[128];       /* name of the directory with the damaged files, or "" */
+};
+
+/* Opens or creates the store in `directory` (which is created, setgid, if missing). */
+int store_open(const struct world *world, const char *directory, enum store_role role, struct store **ret,
+    struct store_opened *ret_opened);
+void store_free(struct store *store);
+DEFINE_CLEANUP(struct store, store_free);
+#define _cleanup_store_ _cleanup_(store_free_cleanup)
+
+/* ---- appending (collector; daemon for its own events) ---- */
+
+struct store_photo {
+    struct photo photo; /* as the record names it */
+    bool urgent;
+};
+
+struct store_entry {
+    struct bytes record; /* encoded; at most RECORD_BYTES_MAX */
+    enum record_kind kind;
+    const struct store_photo *photos; /* that this record is the first to name; files already in place */
+    size_t photo_count;
+    bool has_parent; /* amendment, withdrawal: which record of this store it is about */
+    struct position_in_log parent;
+};
+
+struct store_appended {
+    struct position_in_log at;
+    struct uuid id;
+};
+
+/* What `store_append` needs to write records of its own before the caller's: `opened` for a new log, a device
+ * event after a boot. */
+struct store_author {
+    struct bytes inspector;
+    struct bytes software;
+};
+
+/* Appends 1..STORE_APPEND_MAX records to the current findings log in one transaction, durable when it returns
+ * 0. Opens a log (reason new, rotated, recovered...) when there is none or the current one is to be left. */
+int store_append(struct store *store, const struct store_author *author, const struct store_entry *entries,
+    size_t count, struct store_appended *ret);
+
+/* Copies a photo from an open file into the photo directory: temp, hash while writing, fsync, rename, fsync
+ * directory. Safe when it is there already. Nothing refers to it until a record does; the sweep removes what
+ * was never named. -ENOSPC leaves the reserve whole. */
+int store_photo_put_file(struct store *store, int fd, struct sha256 *ret_sha256, uint64_t *ret_size);
+int store_photo_put_bytes(struct store *store, struct bytes content, struct sha256 *ret_sha256);
+
+/* ---- reading ---- */
+
+enum record_state { RECORD_QUEUED, RECORD_SENT, RECORD_QUARANTINED };
+const char *record_state_name(enum record_state state);
+
+struct store_record {
+    struct position_in_log at;
+    struct uuid id;
+    struct sha256 leaf;
+    enum record_kind kind;
+    enum record_state state;
+    struct bytes record; /* valid during the callback, or as the function says */
+    const char *reason;  /* of the quarantine, or NULL */
+};
+
+struct store_filter {
+    bool has_state;
+    enum record_state state;
+    bool findings_only; /* findings, amendments and withdrawals: what people recorded */
+};
+
+/* Calls `each` in order of appending; stops when it returns non-zero and returns that. */
+int store_each_record(struct store *store, const struct store_filter *filter,
+    int (*each)(void *user, const struct store_record *record), void *user);
+/* Finds a record by public id; `ret_bytes` takes a copy of its bytes and `ret->record` views it. -ENOENT. */
+int store_find(
+    struct store *store, const struct uuid *id, struct buffer *ret_bytes, struct store_record *ret);
+/* Newest amendment and the withdrawal of a record, if any: their positions. `*ret_withdrawn`/`*ret_amended`
+ * tell which are set. */
+int store_later_versions(struct store *store, const struct position_in_log *of, bool *ret_amended,
+    struct position_in_log *ret_amendment, bool *ret_withdrawn);
+int store_read(struct store *store, const struct position_in_log *at, struct buffer *ret_bytes,
+    struct store_record *ret);
+
+enum blob_role { BLOB_PHOTO = 0, BLOB_PREVIEW = 1 };
+enum blob_state {
+    BLOB_PENDING = 0,
+    BLOB_STORED = 1,
+    BLOB_BACKED_UP = 2,
+    BLOB_FREED = 3,
+    BLOB_STATE_LOST = 4
+};
+const char *blob_role_name(enum blob_role role);
+const char *blob_state_name(enum blob_state state);
+
+struct store_blob {
+    int64_t number; /* row; order of capture */
+    struct sha256 sha256;
+    uint64_t size;
+    enum blob_role role;
+    enum blob_state state;
+    bool urgent;
+    bool record_sent; /* the first record that names it has a receipt */
+};
+
+int store_blob_find(struct store *store, const struct sha256 *sha256, struct store_blob *ret); /* -ENOENT */
+/* Path of the file, allocated. */
+char *store_blob_path(struct store *store, const struct sha256 *sha256);
+/* Reads up to `len` bytes at an offset. -ENOENT the file is gone. */
+ssize_t store_blob_read(
+    struct store *store, const struct sha256 *sha256, uint64_t offset, void *ret, size_t len);
+
+struct store_status {
+    bool has_log;
+    struct uuid log; /* the current findings log */
+    uint64_t log_size, receipt_size;
+    uint64_t records_queued, records_sent,
+        records_quarantined;     /* what people recorded and the store's own events */
+    int64_t oldest_queued_at_ms; /* wall clock of the oldest queued record, 0: none */
+    uint64_t photos_pending;     /* previews included */
+    uint64_t bytes_pending;      /* records and photos */
+    uint64_t record_bytes_pending;
+    int64_t receipt_time_ms; /* of the newest receipt, server's clock, 0: none */
+    uint64_t blobs_lost;
+    uint64_t free_bytes;
+    uint64_t logs;
+};
+/* Not slower at a million records than at a thousand: counts come from positions, sums from rows kept up to
+ * date. */
+int store_status(struct store *store, struct store_status *ret);
+/* A number that changes whenever another process has committed: cheap. */
+int store_change_counter(struct store *store, uint64_t *ret);
+
+/* ---- the outbox (daemon) ---- */
+
+struct store_log {
+    int64_t number;
+    struct uuid id;
+    enum log_kind kind;
+    bool closed; /* no more appends; a successor exists */
+    uint64_t size, receipt_size;
+    bool has_receipt;
+};
+/* Logs in order of opening; at most `max`. Those complete and closed are left out when `unfinished_only`. */
+int store_logs(
+    struct store *store, bool unfinished_only, struct store_log *ret, size_t max, size_t *ret_count);
+
+/* Reads records first_seq.. of a log into `ret_bytes` and views of them into `ret` until `max_count` or
+ * `max_bytes` (at least one record, if any). A record that the disk has lost ends the run: -EUCLEAN when it
+ * is the first. */
+int store_outbox_read(struct store *store, const struct uuid *log, uint64_t first_seq, size_t max_count,
+    size_t max_bytes, struct buffer *ret_bytes, struct bytes *ret, size_t *ret_count);
+/* Root of the first `size` records. */
+int store_root_at(struct store *store, const struct uuid *log, uint64_t size, struct sha256 *ret);
+/* Proofs: a source over this log's kept leaves and tiles; valid while the store is open and used from one
+ * place at a time. */
+int store_merkle_source(struct store *store, const struct uuid *log, struct merkle_source *ret);
+/* The newest receipt's note. -ENOENT. */
+int store_receipt(struct store *store, const struct uuid *log, uint64_t *ret_size, struct buffer *ret_note);
+
+/* Takes a receipt that the caller has verified (signatures, origin): checks once more that its root is this
+ * log's root at `size`
+ * (-EBADMSG) and keeps it; the receipt may also be smaller than the one held (the server went back). */
+int store_apply_receipt(struct store *store, const struct uuid *log, const struct checkpoint *checkpoint,
+    uint64_t time_s, struct bytes note, const struct quarantined *quarantined, size_t quarantined_count);
+/* The server went back to nothing: no receipt is held any more. */
+int store_drop_receipt(struct store *store, const struct uuid *log);
+/* Leaves the current log: it is not appended to any more, and the next one opens with `reason`. With
+ * OPEN_FORK and OPEN_RECOVERED every record at or above the receipt is re-homed into the new log in the same
+ * transaction, bytes unchanged. */
+int store_leave_log(struct store *store, const struct store_author *author, const struct uuid *log,
+    enum open_reason reason, struct uuid *ret_new_log, uint64_t *ret_rehomed);
+
+/* Blobs to send next, best first: previews before photos, urgent first, then order of capture; only of
+ * records that have a receipt. `after` 0 starts. */
+int store_blobs_pending(struct store *store, struct store_blob *ret, size_t max, size_t *ret_count);
+int store_blob_set_state(struct store *store, const struct sha256 *sha256, enum blob_state state);
+/* Photos found gone or damaged before they were sent: one device event that names them, and state lost. */
+int store_blobs_lost(
+    struct store *store, const struct store_author *author, const struct sha256 *lost, size_t count);
+
+/* ---- keeping (daemon) ---- */
+
+/* Moves the WAL into the database when it passes the limit, under the lock. */
+int store_checkpoint_wal(struct store *store, bool force);
+/* Removes temporary files and photos that no record names and that are older than `older_than_ms`. */
+int store_sweep(struct store *store, uint64_t older_than_ms, uint64_t *ret_removed);
+/* Full check: SQLite's own, every leaf against its bytes, every tile, sizes, photo files. 0 well, -EUCLEAN
+ * with one line a fault. */
+int store_check(struct store *store, void (*fault)(void *user, const char *line), void *user);
+/* Frees photos by age or pressure: only such as the server has said to be backed up, or stored and older than
+ * `age_ms`. */
+int store_free_photos(struct store *store, uint64_t age_ms, uint64_t *ret_freed);
+
+/* Small settings that survive: text by key, e.g. "last_server_time_ms". -ENOENT. */
+int store_setting(struct store *store, const char *key, struct buffer *ret);
+int store_set_setting(struct store *store, const char *key, struct bytes value);
