@@ -30,6 +30,8 @@ void merkle_frontier_init(struct merkle_frontier *frontier);
 int merkle_append(struct merkle_frontier *frontier, const struct sha256 *leaf);
 /* Appends the root of a whole tile at once; the size must be a multiple of TILE_LEAVES (asserted). */
 int merkle_append_tile(struct merkle_frontier *frontier, const struct sha256 *tile_root);
+/* The same for a perfect subtree of `1 << level` leaves, of which the size must be a multiple (asserted). */
+int merkle_append_subtree(struct merkle_frontier *frontier, unsigned level, const struct sha256 *root);
 struct sha256 merkle_root(const struct merkle_frontier *frontier);
 /* The root of `count` leaves (any number, 0 gives the empty root). */
 struct sha256 merkle_root_of(const struct sha256 *leaves, size_t count);
@@ -38,8 +40,9 @@ size_t merkle_frontier_encode(
     const struct merkle_frontier *frontier, uint8_t ret[MERKLE_DEPTH_MAX * SHA256_BYTES]);
 int merkle_frontier_decode(uint64_t size, struct bytes bytes, struct merkle_frontier *ret);
 
-/* Reads leaf hashes, or the roots of whole tiles, out of wherever they are kept. Both fill `count` hashes;
- * -errno ends the computation. */
+/* Reads leaf hashes from position `first` on, or the roots of whole tiles from tile number `first` on (tile t
+ * covers leaves 256 t .. 256 t + 255), out of wherever they are kept. Both fill `count` hashes, at most 64 at
+ * once; -errno ends the computation. A proof reads fewer than 512 leaves, and the other tiles' roots. */
 struct merkle_source {
     int (*leaves)(void *context, uint64_t first, size_t count, struct sha256 *ret);
     int (*tiles)(void *context, uint64_t first, size_t count, struct sha256 *ret);
