@@ -13,8 +13,8 @@
 #define READ_AT_ONCE 64u /* hashes: 2 KiB of stack */
 
 /* The whole tiles in start .. end - 1, appended to `frontier`; `start` is on a tile's boundary. */
-static int append_tiles(const struct merkle_source *source, uint64_t start, uint64_t end,
-    struct merkle_frontier *frontier)
+static int append_tiles(
+    const struct merkle_source *source, uint64_t start, uint64_t end, struct merkle_frontier *frontier)
 {
     struct sha256 hashes[READ_AT_ONCE];
     uint64_t next = start / TILE_LEAVES;
@@ -36,8 +36,8 @@ static int append_tiles(const struct merkle_source *source, uint64_t start, uint
     return 0;
 }
 
-static int append_leaves(const struct merkle_source *source, uint64_t start, uint64_t end,
-    struct merkle_frontier *frontier)
+static int append_leaves(
+    const struct merkle_source *source, uint64_t start, uint64_t end, struct merkle_frontier *frontier)
 {
     struct sha256 hashes[READ_AT_ONCE];
 
@@ -58,8 +58,7 @@ static int append_leaves(const struct merkle_source *source, uint64_t start, uin
 }
 
 /* The root of the subtree over start .. end - 1. */
-static int subtree_root(
-    const struct merkle_source *source, uint64_t start, uint64_t end, struct sha256 *ret)
+static int subtree_root(const struct merkle_source *source, uint64_t start, uint64_t end, struct sha256 *ret)
 {
     struct merkle_frontier frontier;
     int r;
