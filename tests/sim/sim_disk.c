@@ -1,0 +1,796 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Files and directories of the simulated disk; what a crash keeps. See sim_disk.h.
+ */
+#include "tests/sim/sim_disk_internal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+
+static void *must_alloc(void *pointer)
+{
+    if (!pointer)
+        abort(); /* the simulator does not simulate its own memory running out */
+    return pointer;
+}
+
+int sim_disk_step(struct sim_disk *disk)
+{
+    if (disk->dead)
+        return -EIO;
+    if (disk->crash_in > 0 && --disk->crash_in == 0) {
+        disk->dead = true;
+        return -EIO;
+    }
+    return 0;
+}
+
+/* ---- inodes ---- */
+
+static struct sim_inode *inode_new(struct sim_disk *disk)
+{
+    struct sim_inode *inode = must_alloc(calloc(1, sizeof(*inode)));
+    inode->disk = disk;
+    inode->pending_end = &inode->pending;
+    inode->next = disk->inodes;
+    disk->inodes = inode;
+    return inode;
+}
+
+static void inode_forget_pending(struct sim_inode *inode)
+{
+    while (inode->pending) {
+        struct sim_write *write = inode->pending;
+        inode->pending = write->next;
+        free(write->data);
+        free(write);
+    }
+    inode->pending_end = &inode->pending;
+}
+
+static void inode_free(struct sim_inode *inode)
+{
+    inode_forget_pending(inode);
+    sim_inode_shm_free(inode);
+    free(inode->volatile_data);
+    free(inode->durable_data);
+    free(inode);
+}
+
+void sim_inode_unref(struct sim_inode *inode)
+{
+    assert(inode->references > 0);
+    inode->references--;
+    if (inode->references > 0)
+        return;
+    for (struct sim_inode **at = &inode->disk->inodes; *at; at = &(*at)->next) {
+        if (*at == inode) {
+            *at = inode->next;
+            break;
+        }
+    }
+    inode_free(inode);
+}
+
+static void volatile_reserve(struct sim_inode *inode, uint64_t len)
+{
+    if (len <= inode->volatile_capacity)
+        return;
+    size_t capacity = inode->volatile_capacity ? inode->volatile_capacity : 4096;
+    while (capacity < len)
+        capacity *= 2;
+    inode->volatile_data = must_alloc(realloc(inode->volatile_data, capacity));
+    inode->volatile_capacity = capacity;
+}
+
+static void volatile_set_len(struct sim_inode *inode, uint64_t len)
+{
+    volatile_reserve(inode, len);
+    if (len > inode->volatile_len)
+        memset(inode->volatile_data + inode->volatile_len, 0, len - inode->volatile_len);
+    inode->volatile_len = len;
+}
+
+static void note_pending(struct sim_inode *inode, uint64_t offset, const void *data, size_t len)
+{
+    struct sim_write *write = must_alloc(calloc(1, sizeof(*write)));
+    write->offset = offset;
+    write->len = len;
+    if (len > 0) {
+        write->data = must_alloc(malloc(len));
+        memcpy(write->data, data, len);
+    }
+    *inode->pending_end = write;
+    inode->pending_end = &write->next;
+}
+
+uint64_t sim_disk_used(const struct sim_disk *disk)
+{
+    uint64_t used = 0;
+    for (const struct sim_inode *inode = disk->inodes; inode; inode = inode->next)
+        used += inode->volatile_len;
+    return used;
+}
+
+ssize_t sim_inode_read(const struct sim_inode *inode, void *ret, size_t len, uint64_t offset)
+{
+    if (offset >= inode->volatile_len)
+        return 0;
+    uint64_t left = inode->volatile_len - offset;
+    size_t taken = left < len ? (size_t)left : len;
+    memcpy(ret, inode->volatile_data + offset, taken);
+    return (ssize_t)taken;
+}
+
+int sim_inode_write(struct sim_inode *inode, const void *data, size_t len, uint64_t offset)
+{
+    struct sim_disk *disk = inode->disk;
+    int r = sim_disk_step(disk);
+    if (r < 0)
+        return r;
+    if (len == 0)
+        return 0;
+    uint64_t end = offset + len;
+    if (disk->capacity > 0 && end > inode->volatile_len &&
+        sim_disk_used(disk) + (end - inode->volatile_len) > disk->capacity)
+        return -ENOSPC;
+    if (end > inode->volatile_len)
+        volatile_set_len(inode, end);
+    memcpy(inode->volatile_data + offset, data, len);
+    note_pending(inode, offset, data, len);
+    disk->counts.writes++;
+    return 0;
+}
+
+int sim_inode_truncate(struct sim_inode *inode, uint64_t len)
+{
+    int r = sim_disk_step(inode->disk);
+    if (r < 0)
+        return r;
+    volatile_set_len(inode, len);
+    note_pending(inode, len, NULL, 0);
+    return 0;
+}
+
+int sim_inode_sync(struct sim_inode *inode)
+{
+    struct sim_disk *disk = inode->disk;
+    int r = sim_disk_step(disk);
+    if (r < 0)
+        return r;
+    disk->counts.syncs++;
+    if (disk->failing_syncs > 0) {
+        /* As Linux does: the error is told once and the pages are marked clean, so a later sync would lie. */
+        disk->failing_syncs--;
+        inode_forget_pending(inode);
+        return -EIO;
+    }
+    inode->durable_data = must_alloc(realloc(inode->durable_data, inode->volatile_len + 1));
+    if (inode->volatile_len > 0)
+        memcpy(inode->durable_data, inode->volatile_data, inode->volatile_len);
+    inode->durable_len = inode->volatile_len;
+    inode_forget_pending(inode);
+    return 0;
+}
+
+/* ---- names ---- */
+
+struct sim_name *sim_name_find(struct sim_disk *disk, const char *path)
+{
+    for (struct sim_name *name = disk->names; name; name = name->next)
+        if (strcmp(name->path, path) == 0)
+            return name;
+    return NULL;
+}
+
+static struct sim_name *name_get(struct sim_disk *disk, const char *path)
+{
+    struct sim_name *name = sim_name_find(disk, path);
+    if (name)
+        return name;
+    name = must_alloc(calloc(1, sizeof(*name)));
+    name->path = must_alloc(strdup(path));
+    name->next = disk->names;
+    disk->names = name;
+    return name;
+}
+
+static void name_set_inode(struct sim_inode **slot, struct sim_inode *inode)
+{
+    if (inode)
+        inode->references++;
+    struct sim_inode *old = *slot;
+    *slot = inode;
+    if (old)
+        sim_inode_unref(old);
+}
+
+int sim_file_open(
+    struct sim_disk *disk, const char *path, bool create, bool exclusive, struct sim_inode **ret)
+{
+    struct sim_name *name = sim_name_find(disk, path);
+    if (name && name->directory)
+        return -EISDIR;
+    if (name && name->inode) {
+        if (create && exclusive)
+            return -EEXIST;
+        *ret = name->inode;
+        return 0;
+    }
+    if (!create)
+        return -ENOENT;
+    int r = sim_disk_step(disk);
+    if (r < 0)
+        return r;
+    name = name_get(disk, path);
+    name_set_inode(&name->inode, inode_new(disk));
+    *ret = name->inode;
+    return 0;
+}
+
+int sim_disk_unlink(struct sim_disk *disk, const char *path)
+{
+    struct sim_name *name = sim_name_find(disk, path);
+    if (!name || (!name->inode && !name->directory))
+        return -ENOENT;
+    int r = sim_disk_step(disk);
+    if (r < 0)
+        return r;
+    name_set_inode(&name->inode, NULL);
+    name->directory = false;
+    return 0;
+}
+
+static bool name_is_in(const char *path, const char *directory, const char **ret_rest)
+{
+    size_t len = strlen(directory);
+    if (strncmp(path, directory, len) != 0 || path[len] != '/')
+        return false;
+    *ret_rest = path + len + 1;
+    return strchr(*ret_rest, '/') == NULL;
+}
+
+int sim_disk_sync_directory(struct sim_disk *disk, const char *path)
+{
+    int r = sim_disk_step(disk);
+    if (r < 0)
+        return r;
+    disk->counts.directory_syncs++;
+    const char *rest;
+    for (struct sim_name *name = disk->names; name; name = name->next) {
+        if (!name_is_in(name->path, path, &rest))
+            continue;
+        name_set_inode(&name->durable_inode, name->inode);
+        name->durable_directory = name->directory;
+    }
+    return 0;
+}
+
+/* ---- the world's verbs ---- */
+
+static int64_t sim_wall_ms(void *context)
+{
+    return ((struct sim_disk *)context)->clock->wall_ms;
+}
+
+static uint64_t sim_boot_ms(void *context)
+{
+    return ((struct sim_disk *)context)->clock->boot_ms;
+}
+
+static int32_t sim_utc_offset_min(void *context, int64_t wall_ms)
+{
+    (void)context;
+    (void)wall_ms;
+    return 480;
+}
+
+static void sim_boot_id(void *context, uint8_t ret[BOOT_ID_BYTES])
+{
+    memcpy(ret, ((struct sim_disk *)context)->clock->boot_id, BOOT_ID_BYTES);
+}
+
+static void sim_random_fill(void *context, void *ret, size_t len)
+{
+    struct sim_disk *disk = context;
+    uint8_t *out = ret;
+    for (size_t i = 0; i < len; i++)
+        out[i] = (uint8_t)(sim_random_u64(&disk->random) >> 24);
+}
+
+static int handle_new(struct sim_disk *disk, struct sim_inode *inode, bool writable, bool is_lock)
+{
+    size_t index = 0;
+    while (index < disk->handle_count && disk->handles[index].open)
+        index++;
+    if (index == disk->handle_count) {
+        disk->handle_count++;
+        disk->handles = must_alloc(realloc(disk->handles, disk->handle_count * sizeof(*disk->handles)));
+    }
+    inode->references++;
+    disk->handles[index] = (struct sim_handle){.inode = inode,
+        .generation = disk->generation,
+        .open = true,
+        .writable = writable,
+        .is_lock = is_lock};
+    return (int)index;
+}
+
+static int handle_get(struct sim_disk *disk, int file, struct sim_handle **ret)
+{
+    assert(file >= 0 && (size_t)file < disk->handle_count && disk->handles[file].open);
+    struct sim_handle *handle = &disk->handles[file];
+    if (disk->dead || handle->generation != disk->generation)
+        return -EIO;
+    *ret = handle;
+    return 0;
+}
+
+static int sim_open(void *context, const char *path, enum world_open how, bool secret)
+{
+    (void)secret;
+    struct sim_disk *disk = context;
+    if (disk->dead)
+        return -EIO;
+    struct sim_inode *inode;
+    int r = sim_file_open(disk, path, how != WORLD_READ, how == WORLD_CREATE, &inode);
+    if (r < 0)
+        return r;
+    return handle_new(disk, inode, how != WORLD_READ, false);
+}
+
+static int sim_close(void *context, int file)
+{
+    struct sim_disk *disk = context;
+    assert(file >= 0 && (size_t)file < disk->handle_count && disk->handles[file].open);
+    struct sim_handle *handle = &disk->handles[file];
+    if (handle->is_lock && handle->inode->flock_holder == file + 1)
+        handle->inode->flock_holder = 0;
+    handle->open = false;
+    sim_inode_unref(handle->inode);
+    return 0;
+}
+
+static ssize_t sim_read(void *context, int file, void *ret, size_t len, uint64_t offset)
+{
+    struct sim_handle *handle;
+    int r = handle_get(context, file, &handle);
+    return r < 0 ? r : sim_inode_read(handle->inode, ret, len, offset);
+}
+
+static int sim_write(void *context, int file, const void *data, size_t len, uint64_t offset)
+{
+    struct sim_handle *handle;
+    int r = handle_get(context, file, &handle);
+    if (r < 0)
+        return r;
+    assert(handle->writable);
+    return sim_inode_write(handle->inode, data, len, offset);
+}
+
+static int sim_truncate(void *context, int file, uint64_t len)
+{
+    struct sim_handle *handle;
+    int r = handle_get(context, file, &handle);
+    return r < 0 ? r : sim_inode_truncate(handle->inode, len);
+}
+
+static int sim_size(void *context, int file, uint64_t *ret)
+{
+    struct sim_handle *handle;
+    int r = handle_get(context, file, &handle);
+    if (r < 0)
+        return r;
+    *ret = handle->inode->volatile_len;
+    return 0;
+}
+
+static int sim_sync(void *context, int file)
+{
+    struct sim_handle *handle;
+    int r = handle_get(context, file, &handle);
+    return r < 0 ? r : sim_inode_sync(handle->inode);
+}
+
+static int sim_rename(void *context, const char *from, const char *to)
+{
+    struct sim_disk *disk = context;
+    struct sim_name *source = sim_name_find(disk, from);
+    if (!source || (!source->inode && !source->directory))
+        return -ENOENT;
+    int r = sim_disk_step(disk);
+    if (r < 0)
+        return r;
+    assert(!source->directory); /* nobody renames directories */
+    struct sim_name *target = name_get(disk, to);
+    name_set_inode(&target->inode, source->inode);
+    name_set_inode(&source->inode, NULL);
+    return 0;
+}
+
+static int sim_unlink(void *context, const char *path)
+{
+    return sim_disk_unlink(context, path);
+}
+
+static int sim_make_directory(void *context, const char *path)
+{
+    struct sim_disk *disk = context;
+    struct sim_name *name = sim_name_find(disk, path);
+    if (name && (name->directory || name->inode))
+        return -EEXIST;
+    int r = sim_disk_step(disk);
+    if (r < 0)
+        return r;
+    name_get(disk, path)->directory = true;
+    return 0;
+}
+
+static int sim_sync_directory_verb(void *context, const char *path)
+{
+    return sim_disk_sync_directory(context, path);
+}
+
+static int sim_list(void *context, const char *path, int (*each)(void *user, const char *name), void *user)
+{
+    struct sim_disk *disk = context;
+    if (disk->dead)
+        return -EIO;
+    struct sim_name *directory = sim_name_find(disk, path);
+    if (!directory || !directory->directory)
+        return -ENOENT;
+    /* The callback may add names (put in front) or unlink (kept as empty names): walking on stays valid. */
+    for (struct sim_name *name = disk->names; name; name = name->next) {
+        const char *rest;
+        if ((!name->inode && !name->directory) || !name_is_in(name->path, path, &rest))
+            continue;
+        int r = each(user, rest);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int sim_stat(void *context, const char *path, uint64_t *ret_size, int64_t *ret_modified_ms)
+{
+    struct sim_disk *disk = context;
+    if (disk->dead)
+        return -EIO;
+    struct sim_name *name = sim_name_find(disk, path);
+    if (!name || (!name->inode && !name->directory))
+        return -ENOENT;
+    if (ret_size)
+        *ret_size = name->inode ? name->inode->volatile_len : 0;
+    if (ret_modified_ms)
+        *ret_modified_ms = 0;
+    return 0;
+}
+
+static int sim_space(void *context, const char *path, uint64_t *ret_free_bytes)
+{
+    (void)path;
+    struct sim_disk *disk = context;
+    uint64_t used = sim_disk_used(disk);
+    if (disk->capacity == 0)
+        *ret_free_bytes = UINT64_C(1) << 40;
+    else
+        *ret_free_bytes = used < disk->capacity ? disk->capacity - used : 0;
+    return 0;
+}
+
+static int sim_lock_open(void *context, const char *path)
+{
+    struct sim_disk *disk = context;
+    if (disk->dead)
+        return -EIO;
+    struct sim_inode *inode;
+    int r = sim_file_open(disk, path, true, false, &inode);
+    if (r < 0)
+        return r;
+    return handle_new(disk, inode, true, true);
+}
+
+static int sim_try_lock(void *context, int lock)
+{
+    struct sim_handle *handle;
+    int r = handle_get(context, lock, &handle);
+    if (r < 0)
+        return r;
+    assert(handle->inode->flock_holder != lock + 1); /* nobody takes it twice */
+    if (handle->inode->flock_holder != 0)
+        return -EWOULDBLOCK;
+    handle->inode->flock_holder = lock + 1;
+    return 0;
+}
+
+static int sim_unlock(void *context, int lock)
+{
+    struct sim_handle *handle;
+    int r = handle_get(context, lock, &handle);
+    if (r < 0)
+        return r;
+    assert(handle->inode->flock_holder == lock + 1);
+    handle->inode->flock_holder = 0;
+    return 0;
+}
+
+static void sim_pause_ms(void *context, unsigned ms)
+{
+    ((struct sim_disk *)context)->clock->boot_ms += ms;
+}
+
+static const struct world_verbs sim_verbs = {
+    .wall_ms = sim_wall_ms,
+    .boot_ms = sim_boot_ms,
+    .utc_offset_min = sim_utc_offset_min,
+    .boot_id = sim_boot_id,
+    .random = sim_random_fill,
+    .open = sim_open,
+    .close = sim_close,
+    .read = sim_read,
+    .write = sim_write,
+    .truncate = sim_truncate,
+    .size = sim_size,
+    .sync = sim_sync,
+    .rename = sim_rename,
+    .unlink = sim_unlink,
+    .make_directory = sim_make_directory,
+    .sync_directory = sim_sync_directory_verb,
+    .list = sim_list,
+    .stat = sim_stat,
+    .space = sim_space,
+    .lock_open = sim_lock_open,
+    .try_lock = sim_try_lock,
+    .unlock = sim_unlock,
+    .lock_close = sim_close,
+    .pause_ms = sim_pause_ms,
+};
+
+/* ---- crashes ---- */
+
+/* A random part of what was written since the last sync reaches the disk: each 512-byte sector by its own
+ * chance, lengths by chance. */
+static void inode_crash(struct sim_inode *inode)
+{
+    struct sim_random *random = &inode->disk->random;
+    uint8_t *data = inode->durable_data;
+    uint64_t len = inode->durable_len;
+    bool torn = sim_random_chance(random, 70);
+    for (struct sim_write *write = inode->pending; torn && write; write = write->next) {
+        if (write->len == 0) {
+            if (sim_random_chance(random, 50) && write->offset < len)
+                len = write->offset;
+            continue;
+        }
+        for (uint64_t at = 0; at < write->len;) {
+            uint64_t sector_end = (write->offset + at) / SIM_SECTOR * SIM_SECTOR + SIM_SECTOR - write->offset;
+            uint64_t end = sector_end < write->len ? sector_end : write->len;
+            if (sim_random_chance(random, 50)) {
+                uint64_t to = write->offset + end;
+                if (to > len) {
+                    data = must_alloc(realloc(data, to + 1));
+                    memset(data + len, 0, to - len);
+                    len = to;
+                }
+                memcpy(data + write->offset + at, write->data + at, end - at);
+            }
+            at = end;
+        }
+    }
+    inode_forget_pending(inode);
+    inode->durable_data = data;
+    inode->durable_len = len;
+    volatile_set_len(inode, 0);
+    volatile_set_len(inode, len);
+    if (len > 0)
+        memcpy(inode->volatile_data, data, len);
+}
+
+static void locks_forget(struct sim_inode *inode)
+{
+    inode->flock_holder = 0;
+    inode->shared_count = 0;
+    inode->reserved_by = inode->pending_by = inode->exclusive_by = NULL;
+    sim_inode_shm_free(inode);
+}
+
+void sim_disk_kill(struct sim_disk *disk)
+{
+    disk->generation++;
+    for (struct sim_inode *inode = disk->inodes; inode; inode = inode->next)
+        locks_forget(inode);
+}
+
+void sim_disk_crash(struct sim_disk *disk)
+{
+    disk->counts.crashes++;
+    disk->dead = false;
+    disk->crash_in = 0;
+    disk->failing_syncs = 0;
+    sim_disk_kill(disk);
+    /* Unsynced directory changes may or may not have reached the disk: one chance for all, as a journalling
+     * file system commits them together and a rename is never half done. */
+    bool reached = sim_random_chance(&disk->random, 50);
+    for (struct sim_name *name = disk->names; name; name = name->next) {
+        if (reached) {
+            name_set_inode(&name->durable_inode, name->inode);
+            name->durable_directory = name->directory;
+        } else {
+            name_set_inode(&name->inode, name->durable_inode);
+            name->directory = name->durable_directory;
+        }
+    }
+    for (struct sim_inode *inode = disk->inodes; inode; inode = inode->next)
+        inode_crash(inode);
+}
+
+void sim_disk_plan_crash(struct sim_disk *disk, uint64_t operations)
+{
+    disk->crash_in = operations;
+}
+
+bool sim_disk_is_dead(const struct sim_disk *disk)
+{
+    return disk->dead;
+}
+
+void sim_disk_set_capacity(struct sim_disk *disk, uint64_t bytes)
+{
+    disk->capacity = bytes;
+}
+
+void sim_disk_fail_syncs(struct sim_disk *disk, unsigned count)
+{
+    disk->failing_syncs = count;
+}
+
+struct sim_disk_counts sim_disk_counts(const struct sim_disk *disk)
+{
+    return disk->counts;
+}
+
+/* ---- backups ---- */
+
+struct sim_saved_file {
+    char *path;
+    bool directory;
+    uint8_t *data;
+    uint64_t len;
+    struct sim_saved_file *next;
+};
+
+struct sim_disk_image {
+    struct sim_saved_file *files;
+};
+
+struct sim_disk_image *sim_disk_snapshot(const struct sim_disk *disk)
+{
+    struct sim_disk_image *image = must_alloc(calloc(1, sizeof(*image)));
+    for (const struct sim_name *name = disk->names; name; name = name->next) {
+        if (!name->durable_inode && !name->durable_directory)
+            continue;
+        struct sim_saved_file *file = must_alloc(calloc(1, sizeof(*file)));
+        file->path = must_alloc(strdup(name->path));
+        file->directory = name->durable_directory;
+        if (name->durable_inode) {
+            file->len = name->durable_inode->durable_len;
+            file->data = must_alloc(malloc(file->len + 1));
+            if (file->len > 0)
+                memcpy(file->data, name->durable_inode->durable_data, file->len);
+        }
+        file->next = image->files;
+        image->files = file;
+    }
+    return image;
+}
+
+void sim_disk_restore(struct sim_disk *disk, const struct sim_disk_image *image)
+{
+    sim_disk_kill(disk);
+    disk->dead = false;
+    disk->crash_in = 0;
+    for (struct sim_name *name = disk->names; name; name = name->next) {
+        name_set_inode(&name->inode, NULL);
+        name_set_inode(&name->durable_inode, NULL);
+        name->directory = name->durable_directory = false;
+    }
+    for (const struct sim_saved_file *file = image->files; file; file = file->next) {
+        struct sim_name *name = name_get(disk, file->path);
+        name->directory = name->durable_directory = file->directory;
+        if (file->directory)
+            continue;
+        struct sim_inode *inode = inode_new(disk);
+        volatile_set_len(inode, file->len);
+        inode->durable_data = must_alloc(malloc(file->len + 1));
+        inode->durable_len = file->len;
+        if (file->len > 0) {
+            memcpy(inode->volatile_data, file->data, file->len);
+            memcpy(inode->durable_data, file->data, file->len);
+        }
+        name_set_inode(&name->inode, inode);
+        name_set_inode(&name->durable_inode, inode);
+    }
+}
+
+void sim_disk_image_free(struct sim_disk_image *image)
+{
+    if (!image)
+        return;
+    while (image->files) {
+        struct sim_saved_file *file = image->files;
+        image->files = file->next;
+        free(file->path);
+        free(file->data);
+        free(file);
+    }
+    free(image);
+}
+
+int sim_disk_remove(struct sim_disk *disk, const char *path)
+{
+    struct sim_name *name = sim_name_find(disk, path);
+    if (!name || !name->inode)
+        return -ENOENT;
+    name_set_inode(&name->inode, NULL);
+    name_set_inode(&name->durable_inode, NULL);
+    return 0;
+}
+
+int sim_disk_flip_bit(struct sim_disk *disk, const char *path, uint64_t bit)
+{
+    struct sim_name *name = sim_name_find(disk, path);
+    if (!name || !name->inode)
+        return -ENOENT;
+    uint64_t at = bit / 8;
+    if (at >= name->inode->volatile_len)
+        return -EINVAL;
+    name->inode->volatile_data[at] ^= (uint8_t)(1u << (bit % 8));
+    if (at < name->inode->durable_len)
+        name->inode->durable_data[at] ^= (uint8_t)(1u << (bit % 8));
+    return 0;
+}
+
+/* ---- birth and death ---- */
+
+struct sim_disk *sim_disk_new(const char *name, uint64_t seed, struct sim_clock *clock)
+{
+    struct sim_disk *disk = must_alloc(calloc(1, sizeof(*disk)));
+    if (asprintf(&disk->vfs_name, "sim-%s-%p", name, (void *)disk) < 0)
+        abort();
+    disk->clock = clock;
+    disk->random.state = seed;
+    sim_vfs_register(disk);
+    disk->world = (struct world){.verbs = &sim_verbs, .context = disk, .vfs_name = disk->vfs_name};
+    return disk;
+}
+
+const struct world *sim_disk_world(struct sim_disk *disk)
+{
+    return &disk->world;
+}
+
+void sim_disk_free(struct sim_disk *disk)
+{
+    if (!disk)
+        return;
+    sim_vfs_unregister(disk);
+    while (disk->names) {
+        struct sim_name *name = disk->names;
+        disk->names = name->next;
+        name_set_inode(&name->inode, NULL);
+        name_set_inode(&name->durable_inode, NULL);
+        free(name->path);
+        free(name);
+    }
+    for (size_t i = 0; i < disk->handle_count; i++)
+        if (disk->handles[i].open)
+            sim_inode_unref(disk->handles[i].inode);
+    assert(!disk->inodes); /* a SQLite handle was left open */
+    for (size_t i = 0; i < disk->grave_count; i++)
+        free(disk->graves[i]);
+    free(disk->graves);
+    free(disk->handles);
+    free(disk->vfs_name);
+    free(disk);
+}
