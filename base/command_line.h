@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Command lines of the form `program [options] command [options] [arguments]`, where options may stand
- * anywhere and are all long (`--name value`, `--name=value`); `--` ends them. A small table-driven parser
- * over getopt_long, so that --config and
- * --data are taken before or after the command and every program words its usage errors alike.
+ * anywhere: `--name value`, `--name=value`, and `-n value` where the row has a short name; `--` ends them,
+ * `-` is an argument. Driven by a table, so that --config and --data are taken before or after the command
+ * and every program words its usage errors alike. Names are never abbreviated: scripts that did would break
+ * when an option is added.
  */
 #pragma once
 

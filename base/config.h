@@ -10,7 +10,7 @@
 #include "base/bytes.h"
 
 enum config_type {
-    CONFIG_TEXT,     /* char *: owned by the configuration */
+    CONFIG_TEXT,     /* char *: owned by the configuration; NULL when empty */
     CONFIG_BOOLEAN,  /* bool: yes/no, true/false, on/off, 1/0 */
     CONFIG_UNSIGNED, /* uint64_t, min..max */
     CONFIG_DURATION, /* uint64_t milliseconds: a number with ms, s, min, h or d */
@@ -30,7 +30,8 @@ struct config_row {
 /* Fills `target` with the defaults of all rows. Asserts that the defaults are valid: they are ours. */
 void config_set_defaults(const struct config_row *rows, size_t count, void *target);
 /* Parses `text` (a whole file's content) into `target`. 0; -EINVAL with one line in `ret_error` (allocated)
- * that starts with `name:line: `; -ENOMEM. `target` may be half-filled then. */
+ * that starts with `name:line: `; -ENOMEM. `target` may be half-filled then. Of a key that
+ * stands there twice the later value counts. */
 int config_parse(const struct config_row *rows, size_t count, const char *name, struct bytes text,
     void *target, char **ret_error);
 /* Reads and parses a file. A missing file is -ENOENT without message; the caller decides if that is an error.

@@ -14,5 +14,7 @@
  * a leap second 60 is taken as 59). `ret_offset_min` may be NULL. 0, or -EINVAL. Years 0000 to 9999. */
 int rfc3339_parse(const char *text, int64_t *ret_unix_ms, int32_t *ret_offset_min);
 /* Writes `unix_ms` in the given offset (minutes east, 0 gives "Z"); milliseconds only when they are not 0.
- * Instants outside the years 0000..9999 are written as the nearest one inside. */
+ * Instants outside the years 0000..9999 are written as the nearest one inside; an offset of a day or more as
+ * "Z".
+ */
 void rfc3339_format(int64_t unix_ms, int32_t offset_min, char ret[RFC3339_LEN + 1]);

@@ -23,7 +23,7 @@ enum world_open {
 
 struct world_verbs {
     /* Wall clock: Unix ms, may jump. Boot clock: ms since boot, counts suspend, never goes back within a
-     * boot. */
+     * boot. The boot id is all zeros where it cannot be known. */
     int64_t (*wall_ms)(void *context);
     uint64_t (*boot_ms)(void *context);
     /* Minutes east of UTC of the local time zone at `wall_ms`. */
@@ -32,7 +32,7 @@ struct world_verbs {
     /* Cryptographic random bytes. */
     void (*random)(void *context, void *ret, size_t len);
 
-    /* New files get mode 0660 less the umask; `secret` ones 0600. */
+    /* New files get mode 0660 less the umask, `secret` ones 0600, directories 0770. */
     int (*open)(void *context, const char *path, enum world_open how, bool secret);
     int (*close)(void *context, int file);
     /* Bytes read at `offset`: fewer than `len` only at the end of the file. */
