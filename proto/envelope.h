@@ -35,12 +35,13 @@ struct envelope {
 
 const char *payload_type_name(enum payload_type type);
 /* Compresses, signs and encodes `plain`; `ret_payload_sha256` (may be NULL) is what the answer must name.
- * -ENOMEM, -EMSGSIZE when the payload is over EXCHANGE_COMPRESSED_BYTES_MAX (or ANSWER_BYTES_MAX for
- * answers). */
+ * -ENOMEM, -ENOENT unknown dictionary, -EMSGSIZE when `plain` is over EXCHANGE_INFLATED_BYTES_MAX or the
+ * payload over the limit of its type (proto/README.md, "Envelopes"). */
 int envelope_seal(enum payload_type type, struct bytes plain, int level, uint32_t dictionary,
     const struct uuid *device, const struct sign_key *key, struct buffer *ret,
     struct sha256 *ret_payload_sha256);
-/* Reads the outside. The arena holds what cannot be a view. -EBADMSG. */
+/* Reads the outside; views in `ret` point into `bytes`. -EBADMSG when a field is unknown, twice, missing or
+ * of a wrong length, the type unknown, or the payload over the limit of its type. */
 int envelope_parse(struct bytes bytes, struct envelope *ret);
 /* Checks type and signature, then inflates into `ret_plain` (appended). -EBADMSG wrong type, damaged stream;
  * -EKEYREJECTED wrong key or signature; -EFBIG, -ENOENT as inflate_bytes. */
