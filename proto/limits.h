@@ -14,6 +14,8 @@
 #define CODE_BYTES_MAX 32u
 #define SCHEME_BYTES_MAX 64u
 #define FINDING_PHOTOS_MAX 32u
+#define SOFTWARE_BYTES_MAX 128u /* name and version of a program */
+#define DEVICE_EVENT_LOST_BLOBS_MAX 1024u
 
 #define EXCHANGE_COMPRESSED_BYTES_MAX (256u * 1024u)
 #define EXCHANGE_INFLATED_BYTES_MAX (8u * 1024u * 1024u)
