@@ -4,6 +4,7 @@
 #include "collector/core/directory.h"
 #include "proto/limits.h"
 
+#include <assert.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -137,16 +138,21 @@ static size_t search_kinds(const struct directory *directory, unsigned kinds, co
     const struct directory_entry **ret, size_t max)
 {
     const struct part whole = trim(text);
+    uint8_t ranks[DIRECTORY_ENTRIES_MAX];
     size_t count = 0;
 
-    /* One walk for each rank keeps equals in directory order and needs no memory; a directory is small. */
-    for (enum match_rank rank = RANK_CODE; rank < RANK_NONE; rank++)
-        for (size_t i = 0; i < directory->count && count < max; i++) {
-            const struct directory_entry *entry = &directory->entries[i];
+    assert(directory->count <= DIRECTORY_ENTRIES_MAX);
+    for (size_t i = 0; i < directory->count; i++) {
+        const struct directory_entry *entry = &directory->entries[i];
+        const bool wanted = (kinds & (1u << entry->kind)) != 0;
 
-            if ((kinds & (1u << entry->kind)) != 0 && rank_text(entry, whole) == rank)
-                ret[count++] = entry;
-        }
+        ranks[i] = wanted ? (uint8_t)rank_text(entry, whole) : RANK_NONE;
+    }
+    /* One walk for each rank keeps equals in directory order. */
+    for (uint8_t rank = RANK_CODE; rank < RANK_NONE; rank++)
+        for (size_t i = 0; i < directory->count && count < max; i++)
+            if (ranks[i] == rank)
+                ret[count++] = &directory->entries[i];
     return count;
 }
 

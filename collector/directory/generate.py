@@ -18,6 +18,7 @@ COLUMNS = ["kind", "code", "major_zh", "major_en", "name_zh", "name_en"]
 # In the order of enum category_kind, by which the table is sorted.
 KINDS = ["matter", "component"]
 CODE = re.compile(r"[0-9A-Za-z._-]{1,32}\Z")
+ENTRIES_MAX = 4096
 TEXT_BYTES_MAX = 256
 SCHEME_BYTES_MAX = 64
 
@@ -76,6 +77,8 @@ def read_directory(data):
     for key in ("scheme", "version"):
         if key not in header:
             raise DirectoryError(f"1: no '# {key}:' line")
+    if len(rows) > ENTRIES_MAX:
+        raise DirectoryError(f"1: more than {ENTRIES_MAX} codes")
     if not any(kind == KINDS.index("matter") for kind, _ in rows):
         raise DirectoryError("1: no matter")
     return header, [rows[key] for key in sorted(rows)]

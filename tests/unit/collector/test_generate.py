@@ -50,6 +50,7 @@ class Generate(unittest.TestCase):
             (HEAD.encode() + b"# \xff\n" + COLUMNS.encode(), 3, "UTF-8"),
             (HEAD + MATTER, 3, "column"),
             (HEAD + COLUMNS + COMPONENT, 1, "no matter"),
+            (HEAD + COLUMNS + "".join(MATTER.replace("2", str(n)) for n in range(4097)), 1, "4096"),
             ("# version: 1\n" + COLUMNS + MATTER, 1, "scheme"),
             ("# scheme: S\n" + COLUMNS + MATTER, 1, "version"),
         ]:
