@@ -45,25 +45,47 @@ static void read_time(const ExifData *data, struct photo_facts *facts)
         memcpy(facts->exif_time, text, sizeof(text));
 }
 
-/*
- * Degrees, minutes and seconds as fractions, and a letter for the half of the globe. Doubles carry some 15
- * digits; 10 are needed.
- */
+/* Some phones write their fractions signed, though the standard says otherwise. A negative one is none. */
+static bool read_fraction(const ExifEntry *entry, size_t index, ExifByteOrder order, double *ret)
+{
+    const uint8_t *at = entry->data + 8 * index;
+    double numerator;
+    double denominator;
+    if (entry->format == EXIF_FORMAT_SRATIONAL) {
+        ExifSRational fraction = exif_get_srational(at, order);
+        numerator = fraction.numerator;
+        denominator = fraction.denominator;
+    } else {
+        ExifRational fraction = exif_get_rational(at, order);
+        numerator = fraction.numerator;
+        denominator = fraction.denominator;
+    }
+    /* 0/0 minutes or seconds are how some say that the degrees are complete. */
+    bool left_out = denominator == 0 && numerator == 0 && index > 0;
+    if (!left_out && (denominator <= 0 || numerator < 0))
+        return false;
+    *ret = left_out ? 0 : numerator / denominator;
+    return true;
+}
+
+/* Degrees, minutes and seconds, and a letter for the half of the globe. Doubles carry some 15 digits; 10 are
+ * needed. */
 static bool read_angle(const ExifData *data, ExifByteOrder order, ExifTag tag, ExifTag half_tag,
     const char halves[2], double degrees_max, int32_t *ret_e7)
 {
     static const double unit_e7[3] = {1e7, 1e7 / 60, 1e7 / 3600};
     const ExifEntry *entry = find_entry(data, EXIF_IFD_GPS, tag, EXIF_FORMAT_RATIONAL, 3);
+    if (!entry)
+        entry = find_entry(data, EXIF_IFD_GPS, tag, EXIF_FORMAT_SRATIONAL, 3);
     const ExifEntry *half = find_entry(data, EXIF_IFD_GPS, half_tag, EXIF_FORMAT_ASCII, 1);
     if (!entry || !half || (half->data[0] != halves[0] && half->data[0] != halves[1]))
         return false;
     double sum_e7 = 0;
-    for (size_t i = 0; i < 3; i++) {
-        ExifRational part = exif_get_rational(entry->data + 8 * i, order);
-        if (part.denominator == 0 && (i == 0 || part.numerator != 0))
+    for (size_t i = 0; i < ARRAY_LEN(unit_e7); i++) {
+        double part;
+        if (!read_fraction(entry, i, order, &part))
             return false;
-        if (part.denominator != 0)
-            sum_e7 += unit_e7[i] * part.numerator / part.denominator;
+        sum_e7 += unit_e7[i] * part;
     }
     if (sum_e7 > degrees_max * 1e7)
         return false;

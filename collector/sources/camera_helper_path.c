@@ -11,7 +11,7 @@ static const char *const places[] = {
     "patrol-photo",
     "photo/patrol-photo",
     "../collector/photo/patrol-photo",
-    "../../../collector/photo/patrol-photo",
+    "../../collector/photo/patrol-photo",
 };
 
 static char *beside_program(void)
