@@ -214,11 +214,19 @@ static void paths_that_are_no_readable_files_are_refused_with_the_reason(void **
 static void a_file_without_permission_is_refused_with_the_reason(void **state)
 {
     const struct place *place = *state;
-    if (geteuid() == 0)
-        skip();
     write_file(path_of(place, "secret"), "x", 1, 0000);
+    bool is_root = geteuid() == 0;
+    int fd = -1;
+    const char *reason = NULL;
 
-    assert_refused(place, "secret", -EACCES, "permissions");
+    /* Nothing is forbidden to root: be nobody for a moment. */
+    if (is_root && seteuid(65534) < 0)
+        abort();
+    int r = camera_file_open(path_of(place, "secret"), &fd, &reason);
+    if (is_root && seteuid(0) < 0)
+        abort();
+    assert_int_equal(r, -EACCES);
+    assert_non_null(strstr(reason, "permissions"));
 }
 
 static void a_file_over_the_limit_is_refused_before_any_helper_is_started(void **state)
@@ -509,31 +517,35 @@ static pid_t start_waiting(const struct place *place, int *ret_input)
 
 static void the_program_confines_itself_before_it_reads(void **state)
 {
-#ifdef PHOTO_SANDBOX_LIGHT
-    skip();
+#ifndef PHOTO_SANDBOX_LIGHT
+    static const char *const last_step[] = {"Seccomp:", "Seccomp:\t2\n"};
+#else
+    static const char *const last_step[] = {"NoNewPrivs:", "NoNewPrivs:\t1\n"};
 #endif
-    char line[256] = "";
-    int input;
-    pid_t pid = start_waiting(*state, &input);
-    int64_t end_ms = now_ms() + 10000;
-    while (strcmp(line, "Seccomp:\t2\n") != 0 && now_ms() < end_ms) {
-        poll(NULL, 0, 2);
-        proc_line(pid, "status", "Seccomp:", line, sizeof(line));
-    }
-    assert_string_equal(line, "Seccomp:\t2\n");
-
-    proc_line(pid, "status", "NoNewPrivs:", line, sizeof(line));
-    assert_string_equal(line, "NoNewPrivs:\t1\n");
     static const struct {
         const char *key;
         unsigned long value;
     } limits[] = {
-        {"Max cpu time", 10},
+#ifndef PHOTO_SANDBOX_LIGHT
         {"Max address space", 512ul * 1024 * 1024},
+#endif
+        {"Max cpu time", 10},
         {"Max open files", 3},
         {"Max file size", 0},
         {"Max core file size", 0},
     };
+    char line[256] = "";
+    int input;
+    pid_t pid = start_waiting(*state, &input);
+    int64_t end_ms = now_ms() + 10000;
+    while (strcmp(line, last_step[1]) != 0 && now_ms() < end_ms) {
+        poll(NULL, 0, 2);
+        proc_line(pid, "status", last_step[0], line, sizeof(line));
+    }
+    assert_string_equal(line, last_step[1]);
+
+    proc_line(pid, "status", "NoNewPrivs:", line, sizeof(line));
+    assert_string_equal(line, "NoNewPrivs:\t1\n");
     for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
         unsigned long soft = 1;
         unsigned long hard = 1;
