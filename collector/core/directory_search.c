@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Search by text in a category directory, and what to suggest for a code that is not in it. See directory.h.
- */
+/* Search by text in a category directory, and what to suggest for an unknown code. See directory.h. */
 #include "collector/core/directory.h"
 #include "proto/limits.h"
 
@@ -56,7 +55,7 @@ static bool next_part(const char **text, struct part *ret)
 
 static char lower(char c)
 {
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+    return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
 }
 
 static bool is_word_character(char c)
@@ -149,7 +148,7 @@ static size_t search_kinds(const struct directory *directory, unsigned kinds, co
         ranks[i] = wanted ? (uint8_t)rank_text(entry, whole) : RANK_NONE;
     }
     /* One walk for each rank keeps equals in directory order. */
-    for (uint8_t rank = RANK_CODE; rank < RANK_NONE; rank++)
+    for (enum match_rank rank = RANK_CODE; rank < RANK_NONE; rank++)
         for (size_t i = 0; i < directory->count && count < max; i++)
             if (ranks[i] == rank)
                 ret[count++] = &directory->entries[i];
@@ -158,8 +157,7 @@ static size_t search_kinds(const struct directory *directory, unsigned kinds, co
 
 /*
  * How many slips lead from one code to the other: a character wrong, missing, too many, or two neighbours
- * swapped (Damerau-Levenshtein distance in its restricted form). Both are at most CODE_BYTES_MAX
- * long.
+ * swapped (Damerau-Levenshtein distance in its restricted form). Both are at most CODE_BYTES_MAX long.
  */
 static unsigned count_slips(const char *a, const char *b)
 {
