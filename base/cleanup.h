@@ -19,7 +19,7 @@
 
 /* Defines `NAME_cleanup(TYPE **)`, which calls `destructor(*p)`: for use with `_cleanup_`. */
 #define DEFINE_CLEANUP(type, destructor)                                                                     \
-    static inline void destructor##_cleanup(type **pointer)                                                  \
+    static inline void destructor##_cleanup(type **pointer) /* NOLINT(bugprone-macro-parentheses) */         \
     {                                                                                                        \
         destructor(*pointer);                                                                                \
     }                                                                                                        \

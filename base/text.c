@@ -268,9 +268,10 @@ void text_e7(int32_t value_e7, char ret[TEXT_E7_LEN + 1])
     *next++ = (char)('0' + whole % 10);
     if (fraction > 0)
         *next++ = '.';
-    for (uint32_t digit = E7_ONE / 10; fraction > 0; digit /= 10) {
-        *next++ = (char)('0' + fraction / digit);
-        fraction %= digit;
+    while (fraction > 0) {
+        fraction *= 10;
+        *next++ = (char)('0' + fraction / E7_ONE);
+        fraction %= E7_ONE;
     }
     *next = '\0';
 }

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include <ftw.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,12 +33,17 @@ static inline char *unit_directory_make(void)
     return path;
 }
 
+static inline int unit_remove_entry(const char *path, const struct stat *status, int kind, struct FTW *walk)
+{
+    (void)status;
+    (void)kind;
+    (void)walk;
+    return remove(path);
+}
+
 static inline void unit_directory_remove(char *path)
 {
-    char *command = NULL;
-
-    if (asprintf(&command, "rm -rf -- '%s'", path) < 0 || system(command) != 0)
+    if (nftw(path, unit_remove_entry, 16, FTW_DEPTH | FTW_PHYS) != 0)
         abort();
-    free(command);
     free(path);
 }
