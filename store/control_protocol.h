@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The daemon's control socket, as both sides name it: DATA/control.sock, a Unix stream socket with
+ * NUL-terminated JSON messages, in the manner of varlink (https://varlink.org/Method-Call).
+ *
+ *   C → S  {"method":"Sync","parameters":{"wait":true},"more":true}\0
+ *   S → C  {"parameters":{"records_queued":12,...},"continues":true}\0     as often as something changed
+ *   S → C  {"parameters":{"done":true}}\0
+ *   S → C  {"error":"Busy","parameters":{"message":"..."}}\0               instead, when it cannot be done
+ *
+ * Used by `patrol` (client) and `patrol-syncd` (server); man page patrol-syncd(8) documents the fields.
+ */
+#pragma once
+
+#define CONTROL_SOCKET_NAME "control.sock"
+#define CONTROL_MESSAGE_BYTES_MAX 65536u
+#define CONTROL_CLIENTS_MAX 16u
+#define CONTROL_GROUP "patrol" /* whose members may speak to the daemon */
+
+#define CONTROL_METHOD_STATUS "Status" /* -> the status object, once */
+#define CONTROL_METHOD_SYNC "Sync"     /* {wait} -> status objects, then {done, refused, reason} */
+#define CONTROL_METHOD_RESYNC "Resync" /* {level} -> status objects, then the resync object */
+#define CONTROL_METHOD_PAUSE "Pause"   /* {paused} -> {} */
+
+/* error names */
+#define CONTROL_ERROR_METHOD "MethodNotFound"
+#define CONTROL_ERROR_PARAMETER "InvalidParameter"
+#define CONTROL_ERROR_BUSY "Busy"
+#define CONTROL_ERROR_NOT_ENROLLED "NotEnrolled"
+#define CONTROL_ERROR_FAILED "Failed"
+
+/*
+ * The status object:
+ *   enrolled (bool), device, server_url, link (bool), wait (name of enum engine_wait), reason (text),
+ * next_attempt_in_ms (0: none), failures, refused (bool), last_failure, last_answer_at, last_server_time (RFC
+ * 3339 or null), records_queued, records_sent, records_quarantined, photos_pending, bytes_pending,
+ * all_acknowledged (bool), exchanges, bytes_up, bytes_down, resync: the resync object of the last or running
+ * one, or null The resync object: finished, ok, failed (bool), problem (text or null), level,
+ * records_checked, records_missing, records_damaged, records_sent_again, records_gone, records_erased,
+ * records_lost, blobs_checked, blobs_missing, blobs_sent_again, blobs_gone, round_trips
+ */
