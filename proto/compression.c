@@ -15,14 +15,23 @@
 #define INFLATE_STEP_BYTES_MIN 4096u
 #define INFLATE_STEP_BYTES_MAX (1024u * 1024u)
 
-static const struct dictionary *dictionary_find(uint32_t name)
+size_t dictionary_names(const uint32_t **ret)
 {
-    const struct dictionary *known;
-    size_t count = dictionaries_known(&known);
+    const struct bytes *contents;
+
+    return dictionaries_known(ret, &contents);
+}
+
+/* The dictionary's bytes, or NULL. */
+static const struct bytes *dictionary_find(uint32_t name)
+{
+    const struct bytes *contents;
+    const uint32_t *names;
+    size_t count = dictionaries_known(&names, &contents);
 
     for (size_t i = 0; i < count; i++)
-        if (known[i].name == name)
-            return &known[i];
+        if (names[i] == name)
+            return &contents[i];
     return NULL;
 }
 
@@ -43,7 +52,7 @@ static void end_inflate(z_stream *stream)
 
 int compress_bytes(struct bytes plain, int level, uint32_t dictionary_name, struct buffer *ret)
 {
-    const struct dictionary *dictionary = dictionary_find(dictionary_name);
+    const struct bytes *dictionary = dictionary_find(dictionary_name);
     size_t start = ret->len, bound;
     uint8_t *room;
 
@@ -54,8 +63,7 @@ int compress_bytes(struct bytes plain, int level, uint32_t dictionary_name, stru
     _cleanup_(end_deflate) z_stream stream = {0};
     if (deflateInit2(&stream, level, Z_DEFLATED, WINDOW_BITS, MEMORY_LEVEL, Z_DEFAULT_STRATEGY) != Z_OK)
         return -ENOMEM;
-    if (dictionary &&
-        deflateSetDictionary(&stream, dictionary->bytes.data, (uInt)dictionary->bytes.len) != Z_OK)
+    if (dictionary && deflateSetDictionary(&stream, dictionary->data, (uInt)dictionary->len) != Z_OK)
         return -ENOMEM;
 
     bound = deflateBound(&stream, plain.len);
@@ -95,11 +103,11 @@ static int inflate_step(z_stream *stream, size_t step, size_t len_max, struct bu
         ret->len -= stream->avail_out;
 
     if (r == Z_NEED_DICT) {
-        const struct dictionary *dictionary = dictionary_find((uint32_t)stream->adler);
+        const struct bytes *dictionary = dictionary_find((uint32_t)stream->adler);
 
         if (!dictionary)
             return -ENOENT;
-        r = inflateSetDictionary(stream, dictionary->bytes.data, (uInt)dictionary->bytes.len);
+        r = inflateSetDictionary(stream, dictionary->data, (uInt)dictionary->len);
     }
     if (r == Z_STREAM_END)
         return stream->avail_in == 0 ? 1 : -EBADMSG;

@@ -2,8 +2,9 @@
 /* The table of preset dictionaries: see dictionaries.h. */
 #include "proto/dictionary/dictionaries.h"
 
-size_t dictionaries_known(const struct dictionary **ret)
+size_t dictionaries_known(const uint32_t **ret_names, const struct bytes **ret_contents)
 {
-    *ret = NULL;
+    *ret_names = NULL;
+    *ret_contents = NULL;
     return 0;
 }

@@ -6,10 +6,5 @@
 
 #include "base/bytes.h"
 
-struct dictionary {
-    uint32_t name; /* Adler-32 of the bytes */
-    struct bytes bytes;
-};
-
-/* Newest first. */
-size_t dictionaries_known(const struct dictionary **ret);
+/* Their names (the Adler-32 of each) and contents, newest first. Returns how many there are. */
+size_t dictionaries_known(const uint32_t **ret_names, const struct bytes **ret_contents);

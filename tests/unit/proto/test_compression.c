@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tests of proto/compression.h: what was deflated comes back, and nothing damaged, endless or unknown does.
+ */
+#include "tests/unit/unit.h"
+
+#include "proto/compression.h"
+#include "proto/limits.h"
+
+#include <errno.h>
+#include <zlib.h>
+
+/* Text that compresses, of any length. */
+static void put_sample(struct buffer *buffer, size_t len)
+{
+    for (unsigned i = 0; buffer->len < len; i++)
+        buffer_printf(buffer, "finding %u: hoarding torn at gate %u; ", i * 7919u, i % 13u);
+    buffer->len = len;
+    assert_int_equal(buffer_finish(buffer), 0);
+}
+
+/* Bytes that do not compress. */
+static void put_noise(struct buffer *buffer, size_t len)
+{
+    uint32_t x = 2463534242u;
+
+    for (size_t i = 0; i < len; i++) {
+        x ^= x << 13;
+        x ^= x >> 17;
+        x ^= x << 5;
+        buffer_put_u8(buffer, (uint8_t)x);
+    }
+    assert_int_equal(buffer_finish(buffer), 0);
+}
+
+static void bytes_of_any_length_and_level_come_back(void **state)
+{
+    static const size_t lens[] = {0, 1, 2, 100, 4095, 4096, 4097, 8192, 65535, 65536, 300000, 3000000};
+    const uint32_t *names;
+    size_t count = dictionary_names(&names);
+
+    for (size_t i = 0; i < ARRAY_LEN(lens); i++) {
+        _cleanup_buffer_ struct buffer plain = {0};
+
+        put_sample(&plain, lens[i]);
+        for (int level = 1; level <= 9; level += 4) {
+            for (size_t d = 0; d <= count; d++) {
+                _cleanup_buffer_ struct buffer stream = {0}, again = {0};
+                uint32_t dictionary = d < count ? names[d] : DICTIONARY_NONE;
+
+                assert_int_equal(compress_bytes(buffer_bytes(&plain), level, dictionary, &stream), 0);
+                assert_int_equal(inflate_bytes(buffer_bytes(&stream), lens[i], &again), 0);
+                assert_true(bytes_equal(buffer_bytes(&again), buffer_bytes(&plain)));
+            }
+        }
+    }
+}
+
+static void noise_comes_back(void **state)
+{
+    _cleanup_buffer_ struct buffer plain = {0}, stream = {0}, again = {0};
+
+    put_noise(&plain, 200000);
+    assert_int_equal(compress_bytes(buffer_bytes(&plain), 9, DICTIONARY_NONE, &stream), 0);
+    assert_int_equal(inflate_bytes(buffer_bytes(&stream), plain.len, &again), 0);
+    assert_true(bytes_equal(buffer_bytes(&again), buffer_bytes(&plain)));
+}
+
+static void both_append_to_what_the_buffer_holds(void **state)
+{
+    _cleanup_buffer_ struct buffer stream = {0}, plain = {0};
+
+    buffer_put_text(&stream, "abc");
+    assert_int_equal(compress_bytes(bytes_of_text("hello hello"), 6, DICTIONARY_NONE, &stream), 0);
+    assert_memory_equal(stream.data, "abc", 3);
+    buffer_put_text(&plain, "xyz");
+    assert_int_equal(inflate_bytes(bytes_of(stream.data + 3, stream.len - 3), 11, &plain), 0);
+    assert_string_equal(buffer_text(&plain), "xyzhello hello");
+}
+
+static void stream_over_the_limit_is_refused_and_leaves_nothing(void **state)
+{
+    static const size_t lens[] = {1, 4096, 4097, 100000, 2000000};
+
+    for (size_t i = 0; i < ARRAY_LEN(lens); i++) {
+        _cleanup_buffer_ struct buffer plain = {0}, stream = {0}, again = {0};
+
+        put_sample(&plain, lens[i]);
+        assert_int_equal(compress_bytes(buffer_bytes(&plain), 6, DICTIONARY_NONE, &stream), 0);
+        buffer_put_text(&again, "kept");
+        assert_int_equal(inflate_bytes(buffer_bytes(&stream), lens[i] - 1, &again), -EFBIG);
+        assert_int_equal(inflate_bytes(buffer_bytes(&stream), 0, &again), -EFBIG);
+        assert_int_equal(again.len, 4);
+        assert_int_equal(inflate_bytes(buffer_bytes(&stream), lens[i], &again), 0);
+    }
+}
+
+/* A megabyte of zeros is a kilobyte of stream; what is inflated never passes the limit by much. */
+static void bomb_is_refused_without_being_inflated(void **state)
+{
+    _cleanup_buffer_ struct buffer plain = {0}, stream = {0}, again = {0};
+
+    memset(buffer_extend(&plain, 64u << 20), 0, 64u << 20);
+    assert_int_equal(compress_bytes(buffer_bytes(&plain), 9, DICTIONARY_NONE, &stream), 0);
+    assert_in_range(stream.len, 1, 70000);
+    assert_int_equal(inflate_bytes(buffer_bytes(&stream), 1u << 20, &again), -EFBIG);
+    assert_in_range(again.capacity, 0, 4u << 20);
+}
+
+static void damaged_stream_is_refused(void **state)
+{
+    _cleanup_buffer_ struct buffer plain = {0}, stream = {0}, again = {0};
+
+    put_sample(&plain, 3000);
+    assert_int_equal(compress_bytes(buffer_bytes(&plain), 9, DICTIONARY_NONE, &stream), 0);
+    for (size_t len = 0; len < stream.len; len++)
+        assert_int_equal(inflate_bytes(bytes_of(stream.data, len), 3000, &again), -EBADMSG);
+    for (size_t bit = 0; bit < stream.len * 8; bit++) {
+        int r;
+
+        stream.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        r = inflate_bytes(buffer_bytes(&stream), 3000, &again);
+        stream.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        /* A larger window in the header, or the bits that fill up the last block, change nothing: then the
+         * bytes are still those. */
+        if (r == 0)
+            assert_true(bytes_equal(buffer_bytes(&again), buffer_bytes(&plain)));
+        else
+            assert_true(r == -EBADMSG || r == -EFBIG || r == -ENOENT);
+        buffer_clear(&again);
+    }
+    buffer_put_u8(&stream, 0);
+    assert_int_equal(inflate_bytes(buffer_bytes(&stream), 3000, &again), -EBADMSG);
+    assert_int_equal(again.len, 0);
+}
+
+static void two_streams_in_a_row_are_refused(void **state)
+{
+    _cleanup_buffer_ struct buffer stream = {0}, again = {0};
+
+    assert_int_equal(compress_bytes(bytes_of_text("one"), 9, DICTIONARY_NONE, &stream), 0);
+    assert_int_equal(compress_bytes(bytes_of_text("two"), 9, DICTIONARY_NONE, &stream), 0);
+    assert_int_equal(inflate_bytes(buffer_bytes(&stream), 100, &again), -EBADMSG);
+}
+
+/* Bare deflate and gzip are other formats. */
+static void other_formats_are_refused(void **state)
+{
+    static const int window_bits[] = {-15, 15 + 16};
+
+    for (size_t i = 0; i < ARRAY_LEN(window_bits); i++) {
+        _cleanup_buffer_ struct buffer again = {0};
+        uint8_t out[200], plain[] = "hello hello hello";
+        z_stream stream = {
+            .next_in = plain, .avail_in = sizeof(plain), .next_out = out, .avail_out = sizeof(out)};
+
+        assert_int_equal(deflateInit2(&stream, 9, Z_DEFLATED, window_bits[i], 8, Z_DEFAULT_STRATEGY), Z_OK);
+        assert_int_equal(deflate(&stream, Z_FINISH), Z_STREAM_END);
+        assert_int_equal(inflate_bytes(bytes_of(out, stream.total_out), 100, &again), -EBADMSG);
+        deflateEnd(&stream);
+    }
+}
+
+static void unknown_dictionary_is_refused_by_both(void **state)
+{
+    static const uint8_t dictionary[] = "a dictionary that nobody ships";
+    _cleanup_buffer_ struct buffer again = {0}, stream_out = {0};
+    uint8_t out[200], plain[] = "a dictionary that nobody ships, used";
+    z_stream stream = {
+        .next_in = plain, .avail_in = sizeof(plain), .next_out = out, .avail_out = sizeof(out)};
+
+    assert_int_equal(deflateInit(&stream, 9), Z_OK);
+    assert_int_equal(deflateSetDictionary(&stream, dictionary, sizeof(dictionary)), Z_OK);
+    assert_int_equal(deflate(&stream, Z_FINISH), Z_STREAM_END);
+    assert_int_equal(inflate_bytes(bytes_of(out, stream.total_out), 100, &again), -ENOENT);
+    deflateEnd(&stream);
+
+    assert_false(dictionary_is_known(0x12345678));
+    assert_false(dictionary_is_known(DICTIONARY_NONE));
+    assert_int_equal(compress_bytes(bytes_of_text("x"), 6, 0x12345678, &stream_out), -ENOENT);
+    assert_int_equal(stream_out.len, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bytes_of_any_length_and_level_come_back),
+        cmocka_unit_test(noise_comes_back),
+        cmocka_unit_test(both_append_to_what_the_buffer_holds),
+        cmocka_unit_test(stream_over_the_limit_is_refused_and_leaves_nothing),
+        cmocka_unit_test(bomb_is_refused_without_being_inflated),
+        cmocka_unit_test(damaged_stream_is_refused),
+        cmocka_unit_test(two_streams_in_a_row_are_refused),
+        cmocka_unit_test(other_formats_are_refused),
+        cmocka_unit_test(unknown_dictionary_is_refused_by_both),
+    };
+
+    return cmocka_run_group_tests_name("proto compression", tests, NULL, NULL);
+}
