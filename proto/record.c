@@ -87,7 +87,7 @@ static void read_photo(struct wire_reader *outer, struct wire_items *photos)
     while (wire_next(&reader))
         switch (reader.field) {
         case 1:
-            has_hash = wire_exact(&reader, photo->sha256.b, SHA256_BYTES);
+            has_hash = wire_exact_or_none(&reader, photo->sha256.b, SHA256_BYTES);
             break;
         case 2:
             photo->size = wire_u64(&reader);
@@ -96,7 +96,7 @@ static void read_photo(struct wire_reader *outer, struct wire_items *photos)
             photo->format = (enum photo_format)wire_u32(&reader);
             break;
         case 4:
-            has_preview_hash = wire_exact(&reader, photo->preview_sha256.b, SHA256_BYTES);
+            has_preview_hash = wire_exact_or_none(&reader, photo->preview_sha256.b, SHA256_BYTES);
             break;
         case 5:
             photo->preview_size = wire_u32(&reader);
@@ -159,13 +159,13 @@ static void read_parent(struct wire_reader *outer, struct parent *ret)
     while (wire_next(&reader))
         switch (reader.field) {
         case 1:
-            wire_exact(&reader, ret->log.b, UUID_BYTES);
+            wire_exact_or_none(&reader, ret->log.b, UUID_BYTES);
             break;
         case 2:
             ret->seq = wire_u64(&reader);
             break;
         case 3:
-            wire_exact(&reader, ret->id.b, UUID_BYTES);
+            wire_exact_or_none(&reader, ret->id.b, UUID_BYTES);
             break;
         }
     wire_end(outer, &reader);
@@ -184,13 +184,13 @@ static void read_opened(struct wire_reader *outer, struct opened *ret)
             ret->kind = (enum log_kind)wire_u32(&reader);
             break;
         case 3:
-            wire_exact(&reader, ret->predecessor.b, UUID_BYTES);
+            wire_exact_or_none(&reader, ret->predecessor.b, UUID_BYTES);
             break;
         case 4:
             ret->predecessor_size = wire_u64(&reader);
             break;
         case 5:
-            ret->has_predecessor_root = wire_exact(&reader, ret->predecessor_root.b, SHA256_BYTES);
+            ret->has_predecessor_root = wire_exact_or_none(&reader, ret->predecessor_root.b, SHA256_BYTES);
             break;
         case 6:
             ret->software = wire_bytes(&reader, RECORD_BYTES_MAX);
@@ -239,7 +239,7 @@ static void read_device_event(struct wire_reader *outer, struct device_event *re
     while (wire_next(&reader))
         switch (reader.field) {
         case 1:
-            wire_exact(&reader, ret->boot_id.b, UUID_BYTES);
+            wire_exact_or_none(&reader, ret->boot_id.b, UUID_BYTES);
             break;
         case 2:
             ret->receipt_size = wire_u64(&reader);
@@ -266,7 +266,7 @@ static void read_rehomed(struct wire_reader *outer, struct rehomed *ret)
     while (wire_next(&reader))
         switch (reader.field) {
         case 1:
-            wire_exact(&reader, ret->log.b, UUID_BYTES);
+            wire_exact_or_none(&reader, ret->log.b, UUID_BYTES);
             break;
         case 2:
             ret->seq = wire_u64(&reader);

@@ -97,7 +97,7 @@ static int pack_opened(const struct opened *from, Wire__Record *record, struct b
         opened.predecessor_root = wire_of_sha256(&from->predecessor_root);
     opened.software = wire_of(from->software);
     record->opened = &opened;
-    return wire_pack(&record->base, RECORD_BYTES_MAX, ret);
+    return wire_pack(&record->base, NULL, RECORD_BYTES_MAX, ret);
 }
 
 static int pack_finding(const struct finding *from, Wire__Record *record, struct buffer *ret)
@@ -106,7 +106,7 @@ static int pack_finding(const struct finding *from, Wire__Record *record, struct
 
     fill_finding(from, record->wall_ms, &parts);
     record->finding = &parts.finding;
-    return wire_pack(&record->base, RECORD_BYTES_MAX, ret);
+    return wire_pack(&record->base, NULL, RECORD_BYTES_MAX, ret);
 }
 
 static int pack_amendment(const struct amendment *from, Wire__Record *record, struct buffer *ret)
@@ -120,7 +120,7 @@ static int pack_amendment(const struct amendment *from, Wire__Record *record, st
     amendment.parent = &parent;
     amendment.finding = &parts.finding;
     record->amendment = &amendment;
-    return wire_pack(&record->base, RECORD_BYTES_MAX, ret);
+    return wire_pack(&record->base, NULL, RECORD_BYTES_MAX, ret);
 }
 
 static int pack_withdrawal(const struct withdrawal *from, Wire__Record *record, struct buffer *ret)
@@ -132,7 +132,7 @@ static int pack_withdrawal(const struct withdrawal *from, Wire__Record *record, 
     withdrawal.parent = &parent;
     withdrawal.reason = wire_of(from->reason);
     record->withdrawal = &withdrawal;
-    return wire_pack(&record->base, RECORD_BYTES_MAX, ret);
+    return wire_pack(&record->base, NULL, RECORD_BYTES_MAX, ret);
 }
 
 static int pack_device_event(const struct device_event *from, Wire__Record *record, struct buffer *ret)
@@ -149,7 +149,7 @@ static int pack_device_event(const struct device_event *from, Wire__Record *reco
     event.n_lost_blobs = from->lost_blob_count;
     event.lost_blobs = lost_blobs;
     record->device_event = &event;
-    return wire_pack(&record->base, RECORD_BYTES_MAX, ret);
+    return wire_pack(&record->base, NULL, RECORD_BYTES_MAX, ret);
 }
 
 static int pack_rehomed(const struct rehomed *from, Wire__Record *record, struct buffer *ret)
@@ -160,7 +160,7 @@ static int pack_rehomed(const struct rehomed *from, Wire__Record *record, struct
     rehomed.seq = from->seq;
     rehomed.record = wire_of(from->record);
     record->rehomed = &rehomed;
-    return wire_pack(&record->base, RECORD_BYTES_MAX, ret);
+    return wire_pack(&record->base, NULL, RECORD_BYTES_MAX, ret);
 }
 
 static int pack_closed(const struct closed *from, Wire__Record *record, struct buffer *ret)
@@ -169,7 +169,7 @@ static int pack_closed(const struct closed *from, Wire__Record *record, struct b
 
     closed.reason = (Wire__OpenReason)from->reason;
     record->closed = &closed;
-    return wire_pack(&record->base, RECORD_BYTES_MAX, ret);
+    return wire_pack(&record->base, NULL, RECORD_BYTES_MAX, ret);
 }
 
 int record_encode(const struct record *record, struct buffer *ret)

@@ -137,10 +137,10 @@ static bool is_once_of_type(struct wire_reader *reader, enum wire_type type)
 {
     if (!is_of_type(reader, type))
         return false;
-    if (reader->field > ONCE_FIELD_MAX || reader->seen & UINT64_C(1) << reader->field)
+    if (reader->field > ONCE_FIELD_MAX || (reader->seen & WIRE_FIELD(reader->field)))
         wire_fail(reader, "a field stands twice");
     else
-        reader->seen |= UINT64_C(1) << reader->field;
+        reader->seen |= WIRE_FIELD(reader->field);
     return reader->error == 0;
 }
 
@@ -216,7 +216,7 @@ struct bytes wire_text(struct wire_reader *reader, size_t len_max)
     return (struct bytes){0};
 }
 
-bool wire_exact(struct wire_reader *reader, uint8_t *ret, size_t len)
+bool wire_exact_or_none(struct wire_reader *reader, uint8_t *ret, size_t len)
 {
     if (!is_once_of_type(reader, WIRE_RUN) || reader->run.len == 0)
         return false;
@@ -226,6 +226,18 @@ bool wire_exact(struct wire_reader *reader, uint8_t *ret, size_t len)
     }
     memcpy(ret, reader->run.data, len);
     return true;
+}
+
+void wire_exact(struct wire_reader *reader, uint8_t *ret, size_t len)
+{
+    if (!wire_exact_or_none(reader, ret, len))
+        wire_fail(reader, "an id, key or hash is empty");
+}
+
+void wire_demand(struct wire_reader *reader, uint64_t fields)
+{
+    if ((reader->seen & fields) != fields)
+        wire_fail(reader, "a field is missing");
 }
 
 struct wire_reader wire_message(struct wire_reader *reader)

@@ -46,6 +46,9 @@ struct wire_reader wire_reader_of(struct bytes message, struct arena *arena);
 bool wire_next(struct wire_reader *reader);
 /* Notes a malformed message; the first error stays. */
 void wire_fail(struct wire_reader *reader, const char *reason);
+/* At the end of a message: it is an error when one of these fields, which stand once, was not there. */
+void wire_demand(struct wire_reader *reader, uint64_t fields);
+#define WIRE_FIELD(number) (UINT64_C(1) << (number))
 /* 0, -EBADMSG with the reason (`ret_reason` may be NULL), or -ENOBUFS when the arena is used up. */
 int wire_finish(const struct wire_reader *reader, const char **ret_reason);
 
@@ -62,9 +65,10 @@ unsigned wire_enum(struct wire_reader *reader, unsigned max, const char *reason)
 struct bytes wire_bytes(struct wire_reader *reader, size_t len_max);
 /* The same, checked to be UTF-8. */
 struct bytes wire_text(struct wire_reader *reader, size_t len_max);
-/* Copies exactly `len` bytes. False, and nothing copied, when the field is empty: that is how "none" is
- * written. */
-bool wire_exact(struct wire_reader *reader, uint8_t *ret, size_t len);
+/* Copies exactly `len` bytes; any other length is an error. */
+void wire_exact(struct wire_reader *reader, uint8_t *ret, size_t len);
+/* The same where an empty field stands for "none": false then, and nothing copied. */
+bool wire_exact_or_none(struct wire_reader *reader, uint8_t *ret, size_t len);
 
 /* A message inside the message: a reader of its bytes, to be ended by wire_end, which hands its error
  * outwards. For one that stands at most once; the items of a repeated one are read by wire_item_message. */

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The exchange request: see messages.h; proto/README.md, "Exchange".
+ */
+#include "proto/messages.h"
+#include "proto/wire_pack.h"
+#include "proto/wire_reader.h"
+
+#include <errno.h>
+
+static bool within_limits(const struct exchange_request *request)
+{
+    if (request->record_count > EXCHANGE_RECORDS_MAX || request->first_seq > LOG_SIZE_MAX ||
+        request->record_count > LOG_SIZE_MAX - request->first_seq || request->receipt_size > LOG_SIZE_MAX)
+        return false;
+    for (size_t i = 0; i < request->record_count; i++)
+        if (request->records[i].len > RECORD_BYTES_MAX)
+            return false;
+    return request->checkpoint.len <= NOTE_TEXT_BYTES_MAX &&
+           request->certificate.len <= ENROLMENT_BYTES_MAX &&
+           request->asked_blob_count <= EXCHANGE_ASKED_BLOBS_MAX &&
+           (!request->has_status || request->status.software.len <= SOFTWARE_BYTES_MAX);
+}
+
+static void fill_status(const struct device_status *from, Wire__DeviceStatus *ret)
+{
+    wire__device_status__init(ret);
+    ret->records_queued = from->records_queued;
+    ret->photos_pending = from->photos_pending;
+    ret->bytes_free = from->bytes_free;
+    ret->software = wire_of(from->software);
+    ret->wall_ms = from->wall_ms;
+}
+
+int exchange_request_encode(const struct exchange_request *request, struct buffer *ret)
+{
+    Wire__ExchangeRequest wire = WIRE__EXCHANGE_REQUEST__INIT;
+    _cleanup_arena_ struct arena scratch;
+    Wire__DeviceStatus status;
+
+    if (!within_limits(request))
+        return -EMSGSIZE;
+    arena_init(&scratch, WIRE_SCRATCH_BUDGET);
+    wire.request_id = wire_of(bytes_of(request->request_id, REQUEST_ID_BYTES));
+    wire.log = wire_of_uuid(&request->log);
+    wire.first_seq = request->first_seq;
+    wire.n_records = request->record_count;
+    wire.records = wire_list_of_bytes(&scratch, request->records, request->record_count);
+    wire.checkpoint = wire_of(request->checkpoint);
+    wire.receipt_size = request->receipt_size;
+    wire.reference_cursor = request->reference_cursor;
+    if (request->has_status) {
+        fill_status(&request->status, &status);
+        wire.status = &status;
+    }
+    wire.n_asked_blobs = request->asked_blob_count;
+    wire.asked_blobs = wire_list_of_sha256(&scratch, request->asked_blobs, request->asked_blob_count);
+    wire.certificate = wire_of(request->certificate);
+    return wire_pack(&wire.base, &scratch, EXCHANGE_INFLATED_BYTES_MAX, ret);
+}
+
+static void read_status(struct wire_reader *outer, struct device_status *ret)
+{
+    struct wire_reader reader = wire_message(outer);
+
+    while (wire_next(&reader))
+        switch (reader.field) {
+        case 1:
+            ret->records_queued = wire_u64(&reader);
+            break;
+        case 2:
+            ret->photos_pending = wire_u64(&reader);
+            break;
+        case 3:
+            ret->bytes_free = wire_u64(&reader);
+            break;
+        case 4:
+            ret->software = wire_text(&reader, SOFTWARE_BYTES_MAX);
+            break;
+        case 5:
+            ret->wall_ms = wire_s64(&reader);
+            break;
+        }
+    wire_end(outer, &reader);
+}
+
+static void read_request(struct wire_reader *reader, struct exchange_request *ret)
+{
+    struct wire_items records = {0}, asked_blobs = {0};
+
+    while (wire_next(reader))
+        switch (reader->field) {
+        case 1:
+            wire_exact(reader, ret->request_id, REQUEST_ID_BYTES);
+            break;
+        case 2:
+            wire_exact(reader, ret->log.b, UUID_BYTES);
+            break;
+        case 3:
+            ret->first_seq = wire_u64(reader);
+            break;
+        case 4:
+            wire_item_bytes(reader, &records, EXCHANGE_RECORDS_MAX, RECORD_BYTES_MAX);
+            break;
+        case 5:
+            ret->checkpoint = wire_bytes(reader, NOTE_TEXT_BYTES_MAX);
+            break;
+        case 6:
+            ret->receipt_size = wire_u64(reader);
+            break;
+        case 7:
+            ret->reference_cursor = wire_u64(reader);
+            break;
+        case 8:
+            read_status(reader, &ret->status);
+            ret->has_status = true;
+            break;
+        case 9:
+            wire_item_sha256(reader, &asked_blobs, EXCHANGE_ASKED_BLOBS_MAX);
+            break;
+        case 10:
+            ret->certificate = wire_bytes(reader, ENROLMENT_BYTES_MAX);
+            break;
+        }
+    ret->records = records.items;
+    ret->record_count = records.count;
+    ret->asked_blobs = asked_blobs.items;
+    ret->asked_blob_count = asked_blobs.count;
+    wire_demand(reader, WIRE_FIELD(1) | WIRE_FIELD(2));
+}
+
+int exchange_request_decode(struct bytes bytes, struct arena *arena, struct exchange_request *ret)
+{
+    struct wire_reader reader = wire_reader_of(bytes, arena);
+    struct exchange_request request = {0};
+
+    read_request(&reader, &request);
+    if (!reader.error && !within_limits(&request))
+        wire_fail(&reader, "a number is out of range");
+    if (!reader.error)
+        *ret = request;
+    return wire_finish(&reader, NULL);
+}
