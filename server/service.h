@@ -28,6 +28,7 @@ struct service_options {
     const char *directory; /* DATA: storage, blobs, keys, revocations */
     const char *authority; /* names the centre in origins; default "gridpatrol" */
     const char *tenant;    /* default "default" */
+    struct bytes ca_pem;   /* the CA that an enrolment answer carries; empty on plain HTTP; copied */
     bool read_only;        /* admin commands beside a running serve that only look */
 };
 
@@ -63,8 +64,10 @@ bool service_knows_device(struct service *service, const struct uuid *device);
 int service_prepare(
     struct service *service, enum service_route route, struct bytes body, struct service_job **ret);
 bool service_job_needs_commit(const struct service_job *job);
-/* An exchange that starts ahead of the log and may be held until the one before it has come: its log, for the
- * shell to park it. */
+/* After service_commit: true for an exchange that starts ahead of its log and may be held until the one
+ * before it has come. `ret_log` is the job's log in either case (nil when it has none), so that the shell
+ * finds the held ones of a log that has grown. A held job is handed to service_commit again, or answered
+ * `ahead`. */
 bool service_job_is_ahead(const struct service_job *job, struct uuid *ret_log);
 /* Commits a group. 0: every job has its result (which may be a refusal or `ahead`). -errno: nothing was
  * stored; every job answers 503. */
