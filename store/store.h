@@ -235,4 +235,5 @@ int store_free_photos(struct store *store, uint64_t age_ms, uint64_t *ret_freed)
 
 /* Small settings that survive: text by key, e.g. "last_server_time_ms". -ENOENT. */
 int store_setting(struct store *store, const char *key, struct buffer *ret);
+#define STORE_SETTING_SERVER_TIME "server_time" /* "<server Unix ms> <boot clock ms> <boot id hex>", of the last signed answer */
 int store_set_setting(struct store *store, const char *key, struct bytes value);

@@ -1,0 +1,528 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "syncd/daemon.h"
+
+#include "base/files.h"
+#include "base/log.h"
+#include "base/rfc3339.h"
+#include "syncd/control.h"
+#include "syncd/link.h"
+#include "syncd/transport_curl.h"
+#include "syncd/trust_time.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <signal.h>
+#include <sodium.h>
+#include <sys/epoll.h>
+#include <sys/inotify.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+
+#define SWEEP_AGE_MS (UINT64_C(3600) * 1000)
+#define TIMER_ACCURACY_US UINT64_C(50000)
+#define POLL_ACCURACY_US UINT64_C(10000000)
+
+struct daemon {
+    const struct world *world;
+    const char *directory;
+    const struct syncd_settings *settings;
+    sd_event *event;
+    sd_event_source *agent_timer, *poll_timer, *doorbell, *files;
+    int lock;
+    struct store *store;
+    struct enrolment enrolment;
+    bool enrolled;
+    uint8_t seed[SIGN_SEED_BYTES];
+    char *ca_path;
+    struct tls_trust trust;
+    struct transport_curl *transport;
+    struct agent *agent;
+    struct control *control;
+    struct link_watch *link;
+    char status_line[160];
+};
+
+static uint64_t now_ms(const struct daemon *daemon)
+{
+    return daemon->world->verbs->boot_ms(daemon->world->context);
+}
+
+/* ---- what the agent wants to be woken for ---- */
+
+static void timer_follow(struct daemon *daemon)
+{
+    uint64_t at = agent_next_timer_ms(daemon->agent);
+    if (at == 0) {
+        sd_event_source_set_enabled(daemon->agent_timer, SD_EVENT_OFF);
+        return;
+    }
+    uint64_t now = now_ms(daemon);
+    uint64_t wait_ms = at > now ? at - now : 0;
+    if (sd_event_source_set_time_relative(daemon->agent_timer, wait_ms * 1000) >= 0)
+        sd_event_source_set_enabled(daemon->agent_timer, SD_EVENT_ONESHOT);
+}
+
+static void status_tell(struct daemon *daemon)
+{
+    struct agent_status status;
+    if (agent_status(daemon->agent, &status) < 0)
+        return;
+    char line[sizeof(daemon->status_line)];
+    snprintf(line, sizeof(line), "STATUS=%llu records and %llu photos to send; %s",
+        (unsigned long long)status.store.records_queued, (unsigned long long)status.store.photos_pending,
+        status.engine.reason ? status.engine.reason : engine_wait_name(status.engine.wait));
+    if (strcmp(line, daemon->status_line) == 0)
+        return;
+    strcpy(daemon->status_line, line);
+    sd_notify(0, line);
+}
+
+/* After every handler: the timer follows the engine; when all is quiet the WAL is moved and memory of the
+ * burst is given back. */
+static void after_event(struct daemon *daemon)
+{
+    timer_follow(daemon);
+    control_changed(daemon->control);
+    if (transport_curl_busy(daemon->transport) > 0)
+        return;
+    status_tell(daemon);
+    int r = store_checkpoint_wal(daemon->store, false);
+    if (r < 0 && r != -EBUSY)
+        log_warning("the WAL could not be moved into the database (%s): tried again after the next change",
+            strerror(-r));
+}
+
+static int on_agent_timer(sd_event_source *source, uint64_t usec, void *context)
+{
+    (void)source;
+    (void)usec;
+    struct daemon *daemon = context;
+    agent_timer(daemon->agent);
+    after_event(daemon);
+    return 0;
+}
+
+static int on_poll(sd_event_source *source, uint64_t usec, void *context)
+{
+    (void)usec;
+    struct daemon *daemon = context;
+    agent_store_changed(daemon->agent);
+    uint64_t freed = 0;
+    if (store_free_photos(daemon->store, daemon->settings->photo_age_ms, &freed) >= 0 && freed > 0)
+        log_info("%llu photos that the centre has signed for were removed from this handheld",
+            (unsigned long long)freed);
+    after_event(daemon);
+    if (transport_curl_busy(daemon->transport) == 0)
+        malloc_trim(0);
+    sd_event_source_set_time_relative(source, daemon->settings->slow_poll_ms * 1000);
+    return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+static int on_doorbell(sd_event_source *source, int fd, uint32_t events, void *context)
+{
+    (void)source;
+    (void)events;
+    struct daemon *daemon = context;
+    char ring[16];
+    while (recv(fd, ring, sizeof(ring), MSG_DONTWAIT) >= 0)
+        ;
+    agent_store_changed(daemon->agent);
+    after_event(daemon);
+    return 0;
+}
+
+static void on_link(void *context, bool up)
+{
+    struct daemon *daemon = context;
+    transport_curl_drop_connections(daemon->transport);
+    log_debug("the network changed: %s", up ? "an address is there" : "no address");
+    agent_link(daemon->agent, up);
+    after_event(daemon);
+}
+
+/* ---- enrolment, at start and whenever its file changes ---- */
+
+static void enrolment_load(struct daemon *daemon)
+{
+    struct enrolment fresh = {0};
+    _cleanup_free_ char *error = NULL;
+    int r = enrolment_read(daemon->world, daemon->directory, &fresh, &error);
+    if (r == -ENOENT) {
+        if (!daemon->enrolled)
+            log_info("not enrolled yet: records are kept here until `patrol enroll TOKEN-URL` was run");
+        return;
+    }
+    struct uuid device;
+    if (r >= 0)
+        r = device_key_read(daemon->world, daemon->directory, &device, daemon->seed);
+    if (r >= 0 && !uuid_equal(&device, &fresh.device))
+        r = -EBADMSG;
+    if (r < 0) {
+        log_err("the enrolment in %s cannot be used (%s): records are kept here; run `patrol enroll` again",
+            daemon->directory, error ? error : strerror(-r));
+        enrolment_done(&fresh);
+        return;
+    }
+    enrolment_done(&daemon->enrolment);
+    daemon->enrolment = fresh;
+    daemon->enrolled = true;
+    daemon->trust.time = trust_time_now(daemon->world, daemon->store);
+    transport_curl_set_server(daemon->transport, daemon->enrolment.server_url);
+    r = agent_set_enrolment(daemon->agent, &daemon->enrolment, daemon->seed);
+    if (r < 0)
+        log_err("the enrolment cannot be used: %s", strerror(-r));
+    else
+        log_info("records go to %s", daemon->enrolment.server_url);
+}
+
+static int on_files(sd_event_source *source, const struct inotify_event *event, void *context)
+{
+    (void)source;
+    struct daemon *daemon = context;
+    if (event->len == 0 || strcmp(event->name, "enrolment.conf") != 0)
+        return 0;
+    enrolment_load(daemon);
+    agent_sync_now(daemon->agent);
+    after_event(daemon);
+    return 0;
+}
+
+/* ---- answers of the network ---- */
+
+static void on_response(void *context, uint32_t slot, const struct http_response *response)
+{
+    struct daemon *daemon = context;
+    agent_response(daemon->agent, slot, response);
+    daemon->trust.time = trust_time_now(daemon->world, daemon->store);
+    after_event(daemon);
+}
+
+static void on_failed(void *context, uint32_t slot, enum engine_failure failure, const char *detail)
+{
+    struct daemon *daemon = context;
+    log_info("a request did not come through (%s): it is tried again", detail);
+    daemon->trust.time = trust_time_now(daemon->world, daemon->store);
+    agent_failed(daemon->agent, slot, failure);
+    after_event(daemon);
+}
+
+/* ---- what the agent tells ---- */
+
+static void on_changed(void *context)
+{
+    struct daemon *daemon = context;
+    if (daemon->control)
+        control_changed(daemon->control);
+}
+
+static void on_sync_done(void *context, bool ok)
+{
+    struct daemon *daemon = context;
+    struct agent_status status;
+    bool refused = agent_status(daemon->agent, &status) >= 0 && status.engine.refused;
+    if (daemon->control)
+        control_sync_done(daemon->control, ok, refused, refused ? status.engine.reason : NULL);
+}
+
+static void on_resync_done(void *context, const struct resync_report *report)
+{
+    struct daemon *daemon = context;
+    log_info(
+        "resync (%s): %llu records and %llu photos checked, %llu and %llu sent again, %llu and %llu in neither place",
+        audit_level_name(report->level), (unsigned long long)report->records_checked,
+        (unsigned long long)report->blobs_checked, (unsigned long long)report->records_sent_again,
+        (unsigned long long)report->blobs_sent_again, (unsigned long long)report->records_gone,
+        (unsigned long long)report->blobs_gone);
+    if (daemon->control)
+        control_resync_done(daemon->control, report);
+}
+
+static void on_alarm(void *context, const char *text)
+{
+    (void)context;
+    log_err("%s", text);
+}
+
+static void on_note(void *context, int level, const char *text)
+{
+    (void)context;
+    log_message((enum log_level)level, "%s", text);
+}
+
+/* ---- what the control socket asks ---- */
+
+static json_t *time_or_null(int64_t unix_ms)
+{
+    if (unix_ms <= 0)
+        return json_null();
+    char text[RFC3339_LEN + 1];
+    rfc3339_format(unix_ms, 0, text);
+    return json_string(text);
+}
+
+static json_t *control_status(void *context)
+{
+    struct daemon *daemon = context;
+    struct agent_status status;
+    if (agent_status(daemon->agent, &status) < 0)
+        return NULL;
+    char device[UUID_TEXT_LEN + 1] = "";
+    if (daemon->enrolled)
+        text_uuid(daemon->enrolment.device.b, device);
+    uint64_t now = now_ms(daemon), next = status.engine.next_attempt_ms;
+    json_t *resync = status.resync.finished || status.engine.resync_running
+                         ? control_resync_object(&status.resync)
+                         : json_null();
+    return json_pack(
+        "{s:b, s:s, s:s?, s:b, s:s, s:s?, s:I, s:I, s:b, s:s?, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:I, "
+        "s:I, s:o}",
+        "enrolled", (int)daemon->enrolled, "device", device, "server_url",
+        daemon->enrolled ? daemon->enrolment.server_url : NULL, "link",
+        (int)(daemon->link ? link_watch_is_up(daemon->link) : false), "wait",
+        engine_wait_name(status.engine.wait), "reason", status.engine.reason, "next_attempt_in_ms",
+        (json_int_t)(next > now ? next - now : 0), "failures", (json_int_t)status.engine.failures_in_row,
+        "refused", (int)status.engine.refused, "last_failure", status.last_failure, "last_answer_at",
+        time_or_null(status.last_answer_wall_ms), "last_server_time",
+        time_or_null(status.last_server_time_ms), "records_queued", (json_int_t)status.store.records_queued,
+        "records_sent", (json_int_t)status.store.records_sent, "records_quarantined",
+        (json_int_t)status.store.records_quarantined, "photos_pending",
+        (json_int_t)status.store.photos_pending, "bytes_pending", (json_int_t)status.store.bytes_pending,
+        "all_acknowledged", (int)status.all_acknowledged, "exchanges", (json_int_t)status.exchanges,
+        "bytes_up", (json_int_t)status.bytes_up, "bytes_down", (json_int_t)status.bytes_down, "resync",
+        resync);
+}
+
+static void control_sync_now(void *context)
+{
+    struct daemon *daemon = context;
+    agent_sync_now(daemon->agent);
+    after_event(daemon);
+}
+
+static int control_resync(void *context, enum audit_level level)
+{
+    struct daemon *daemon = context;
+    if (!daemon->enrolled)
+        return -ENOTCONN;
+    int r = agent_resync(daemon->agent, level);
+    after_event(daemon);
+    return r;
+}
+
+static void control_pause(void *context, bool paused)
+{
+    struct daemon *daemon = context;
+    agent_pause(daemon->agent, paused);
+    after_event(daemon);
+}
+
+static bool control_enrolled(void *context)
+{
+    return ((struct daemon *)context)->enrolled;
+}
+
+/* ---- start-up, in order ---- */
+
+static int lock_take(struct daemon *daemon)
+{
+    const struct world_verbs *verbs = daemon->world->verbs;
+    _cleanup_free_ char *path = files_join(daemon->directory, "syncd.lock");
+    if (!path)
+        return -ENOMEM;
+    daemon->lock = verbs->lock_open(daemon->world->context, path);
+    return daemon->lock < 0 ? daemon->lock : verbs->try_lock(daemon->world->context, daemon->lock);
+}
+
+static int store_start(struct daemon *daemon)
+{
+    struct store_opened opened;
+    int r = store_open(daemon->world, daemon->directory, STORE_DAEMON, &daemon->store, &opened);
+    if (r < 0)
+        return r;
+    if (opened.recovered)
+        log_err(
+            "the database was damaged or gone: it was set aside in %s, %llu records were saved into a new log",
+            opened.set_aside[0] ? opened.set_aside : "(nothing was left)",
+            (unsigned long long)opened.records_salvaged);
+    uint64_t removed = 0;
+    r = store_sweep(daemon->store, SWEEP_AGE_MS, &removed);
+    if (r < 0)
+        log_warning("left-over photo files could not be swept (%s)", strerror(-r));
+    else if (removed > 0)
+        log_info("%llu left-over photo files were removed", (unsigned long long)removed);
+    return 0;
+}
+
+static int agent_begin(struct daemon *daemon)
+{
+    const struct transport_curl_listener network = {
+        .response = on_response, .failed = on_failed, .context = daemon};
+    int r = transport_curl_new(daemon->event, &daemon->trust, &network, &daemon->transport);
+    if (r < 0)
+        return r;
+    struct agent_options options = {
+        .world = daemon->world,
+        .store = daemon->store,
+        .engine = engine_config_default(),
+        .transport = transport_curl_verbs(daemon->transport),
+        .listener = {.changed = on_changed,
+            .sync_done = on_sync_done,
+            .resync_done = on_resync_done,
+            .alarm = on_alarm,
+            .note = on_note,
+            .context = daemon},
+    };
+    options.engine.backoff_min_ms = daemon->settings->backoff_min_ms;
+    options.engine.backoff_max_ms = daemon->settings->backoff_max_ms;
+    options.engine.slow_poll_ms = daemon->settings->slow_poll_ms;
+    options.engine.answer_deadline_ms = daemon->settings->answer_deadline_ms;
+    r = agent_new(&options, &daemon->agent);
+    if (r < 0)
+        return r;
+    r = sd_event_add_time_relative(
+        daemon->event, &daemon->agent_timer, CLOCK_BOOTTIME, 0, TIMER_ACCURACY_US, on_agent_timer, daemon);
+    if (r < 0)
+        return r;
+    return sd_event_source_set_enabled(daemon->agent_timer, SD_EVENT_OFF);
+}
+
+static int doorbell_listen(struct daemon *daemon)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int len = snprintf(address.sun_path, sizeof(address.sun_path), "%s/doorbell.sock", daemon->directory);
+    if (len < 0 || (size_t)len >= sizeof(address.sun_path))
+        return -ENAMETOOLONG;
+    _cleanup_close_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    unlink(address.sun_path);
+    if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 || chmod(address.sun_path, 0660) < 0)
+        return -errno;
+    int r = sd_event_add_io(daemon->event, &daemon->doorbell, fd, EPOLLIN, on_doorbell, daemon);
+    if (r < 0)
+        return r;
+    sd_event_source_set_io_fd_own(daemon->doorbell, 1);
+    take_fd(&fd);
+    return 0;
+}
+
+static int ears_open(struct daemon *daemon)
+{
+    int r = doorbell_listen(daemon);
+    if (r < 0)
+        return r;
+    const struct control_listener listener = {
+        .status = control_status,
+        .sync_now = control_sync_now,
+        .resync = control_resync,
+        .pause = control_pause,
+        .enrolled = control_enrolled,
+        .context = daemon,
+    };
+    _cleanup_free_ char *path = files_join(daemon->directory, CONTROL_SOCKET_NAME);
+    r = path ? control_new(daemon->event, path, &listener, &daemon->control) : -ENOMEM;
+    if (r < 0)
+        return r;
+    r = sd_event_add_inotify(
+        daemon->event, &daemon->files, daemon->directory, IN_MOVED_TO | IN_CLOSE_WRITE, on_files, daemon);
+    if (r < 0)
+        return r;
+    r = link_watch_new(daemon->event, on_link, daemon, &daemon->link);
+    if (r < 0)
+        log_warning("the network cannot be watched (%s): attempts go by time alone", strerror(-r));
+    return sd_event_add_time_relative(daemon->event, &daemon->poll_timer, CLOCK_BOOTTIME,
+        daemon->settings->slow_poll_ms * 1000, POLL_ACCURACY_US, on_poll, daemon);
+}
+
+static int signals_take(struct daemon *daemon)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+        return -errno;
+    int r = sd_event_add_signal(daemon->event, NULL, SIGTERM, NULL, NULL);
+    return r < 0 ? r : sd_event_add_signal(daemon->event, NULL, SIGINT, NULL, NULL);
+}
+
+static enum exit_status cannot_start(const struct daemon *daemon, int r)
+{
+    if (r == -EWOULDBLOCK)
+        log_err("another patrol-syncd works on %s already: stop it first", daemon->directory);
+    else if (r == -EPROTONOSUPPORT)
+        log_err("the database in %s was made by a newer gridpatrol: install that version", daemon->directory);
+    else if (r == -ENAMETOOLONG)
+        log_err(
+            "the path %s is too long for its sockets (107 bytes): use a shorter --data", daemon->directory);
+    else
+        log_err("cannot start on %s: %s", daemon->directory, strerror(-r));
+    return r == -ENOSPC ? EXIT_STATUS_NO_SPACE : EXIT_STATUS_FAILED;
+}
+
+static int start(struct daemon *daemon)
+{
+    int r = files_make_directory(daemon->world, daemon->directory);
+    if (r < 0 && r != -EEXIST)
+        return r;
+    daemon->ca_path = files_join(daemon->directory, "ca.pem");
+    if (!daemon->ca_path)
+        return -ENOMEM;
+    daemon->trust.ca_path = daemon->ca_path;
+    if ((r = lock_take(daemon)) < 0 || (r = store_start(daemon)) < 0 ||
+        (r = sd_event_new(&daemon->event)) < 0 || (r = signals_take(daemon)) < 0 ||
+        (r = agent_begin(daemon)) < 0 || (r = ears_open(daemon)) < 0)
+        return r;
+    daemon->trust.time = trust_time_now(daemon->world, daemon->store);
+    enrolment_load(daemon);
+    (void)sd_event_set_watchdog(daemon->event, 1);
+    r = agent_start(daemon->agent);
+    if (r < 0)
+        return r;
+    after_event(daemon);
+    return 0;
+}
+
+static void stop(struct daemon *daemon)
+{
+    link_watch_free(daemon->link);
+    control_free(daemon->control);
+    sd_event_source_disable_unref(daemon->files);
+    sd_event_source_disable_unref(daemon->doorbell);
+    sd_event_source_disable_unref(daemon->poll_timer);
+    sd_event_source_disable_unref(daemon->agent_timer);
+    agent_free(daemon->agent);
+    transport_curl_free(daemon->transport);
+    store_free(daemon->store);
+    enrolment_done(&daemon->enrolment);
+    tls_trust_done(&daemon->trust);
+    sodium_memzero(daemon->seed, sizeof(daemon->seed));
+    if (daemon->lock >= 0)
+        daemon->world->verbs->lock_close(daemon->world->context, daemon->lock);
+    sd_event_unref(daemon->event);
+    free(daemon->ca_path);
+}
+
+enum exit_status daemon_run(
+    const struct world *world, const char *directory, const struct syncd_settings *settings)
+{
+    struct daemon daemon = {.world = world, .directory = directory, .settings = settings, .lock = -1};
+    int r = start(&daemon);
+    enum exit_status status = EXIT_STATUS_DONE;
+    if (r < 0) {
+        status = cannot_start(&daemon, r);
+    } else {
+        sd_notify(0, "READY=1");
+        r = sd_event_loop(daemon.event);
+        sd_notify(0, "STOPPING=1");
+        if (r < 0) {
+            log_err("the event loop failed (%s): what was recorded stays queued", strerror(-r));
+            status = EXIT_STATUS_FAILED;
+        }
+    }
+    stop(&daemon);
+    return status;
+}

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "syncd/enrol.h"
+
+#include "base/files.h"
+#include "proto/compression.h"
+#include "proto/enrolment.h"
+#include "store/enrolment_file.h"
+#include "syncd/transport_curl.h"
+#include "syncd/trust_time.h"
+
+#include <errno.h>
+#include <sodium.h>
+
+#define ENROL_DEADLINE_MS 60000u
+
+struct attempt {
+    sd_event *event;
+    bool answered;
+    unsigned status;
+    struct buffer body;
+    char problem[256];
+};
+
+static void on_response(void *context, uint32_t slot, const struct http_response *response)
+{
+    (void)slot;
+    struct attempt *attempt = context;
+    attempt->answered = true;
+    attempt->status = response->status;
+    buffer_put_bytes(&attempt->body, response->body);
+    sd_event_exit(attempt->event, 0);
+}
+
+static void on_failed(void *context, uint32_t slot, enum engine_failure failure, const char *detail)
+{
+    (void)slot;
+    struct attempt *attempt = context;
+    snprintf(
+        attempt->problem, sizeof(attempt->problem), "%s%s", failure == FAILURE_TLS ? "TLS: " : "", detail);
+    sd_event_exit(attempt->event, 0);
+}
+
+static int post(struct tls_trust *trust, const char *server_url, struct bytes body, struct attempt *attempt)
+{
+    int r = sd_event_new(&attempt->event);
+    if (r < 0)
+        return r;
+    const struct transport_curl_listener listener = {
+        .response = on_response, .failed = on_failed, .context = attempt};
+    struct transport_curl *transport = NULL;
+    r = transport_curl_new(attempt->event, trust, &listener, &transport);
+    if (r >= 0)
+        r = transport_curl_set_server(transport, server_url);
+    if (r >= 0) {
+        const struct http_request request = {
+            .method = "POST", .path = "/v1/enrol", .body = body, .deadline_ms = ENROL_DEADLINE_MS};
+        struct transport verbs = transport_curl_verbs(transport);
+        r = verbs.send(verbs.context, 0, &request);
+    }
+    if (r >= 0)
+        r = sd_event_loop(attempt->event);
+    transport_curl_free(transport);
+    attempt->event = sd_event_unref(attempt->event);
+    return r;
+}
+
+static const char *refusal_advice(enum refusal_reason reason)
+{
+    switch (reason) {
+    case REFUSAL_TOKEN_UNKNOWN:
+        return "the server does not know this token: ask for a new token URL";
+    case REFUSAL_TOKEN_USED:
+        return "this token was used by another handheld: ask for a new token URL";
+    case REFUSAL_TOKEN_EXPIRED:
+        return "this token has expired: ask for a new token URL";
+    case REFUSAL_REVOKED:
+        return "this handheld was revoked: ask the centre to restore it";
+    case REFUSAL_UNKNOWN_DEVICE:
+    case REFUSAL_OVER_QUOTA:
+    case REFUSAL_TOO_LARGE:
+    case REFUSAL_BAD_REQUEST:
+    case REFUSAL_LOG_OF_OTHER_DEVICE:
+        return "the server refused the request: are both programs of the same version?";
+    case REFUSAL_BUSY:
+        return "the server is busy: try again in a minute";
+    }
+    return "the server refused the request";
+}
+
+/* The answer is signed by the receipt key whose hash the token URL carries: the key itself comes in the
+ * answer. */
+static int receipt_key_of(
+    const struct enrol_answer *answer, const struct token_url *url, struct verify_key *ret)
+{
+    char text[VERIFIER_KEY_TEXT_MAX];
+    if (answer->receipt_key.len >= sizeof(text))
+        return -EBADMSG;
+    memcpy(text, answer->receipt_key.data, answer->receipt_key.len);
+    text[answer->receipt_key.len] = '\0';
+    struct verify_key key;
+    if (verify_key_parse(text, &key) < 0)
+        return -EBADMSG;
+    struct sha256 hash = sha256_of(bytes_of(key.public_key, SIGN_PUBLIC_BYTES));
+    if (!sha256_equal(&hash, &url->receipt_key_sha256))
+        return -EKEYREJECTED;
+    *ret = key;
+    return 0;
+}
+
+/* Opens the answer without a key first, to find the key in it, and then checks the signature with that key.
+ */
+static int answer_open(struct bytes body, const struct token_url *url, const struct sha256 *request_sha256,
+    struct buffer *plain, struct arena *arena, struct enrol_answer *ret, struct verify_key *ret_key)
+{
+    struct envelope envelope;
+    int r = envelope_parse(body, &envelope);
+    if (r < 0)
+        return r;
+    r = inflate_bytes(envelope.payload, ENROLMENT_ANSWER_BYTES_MAX, plain);
+    if (r < 0)
+        return r;
+    r = enrol_answer_decode(buffer_bytes(plain), arena, ret);
+    if (r < 0)
+        return r;
+    r = receipt_key_of(ret, url, ret_key);
+    if (r < 0)
+        return r;
+    struct buffer again _cleanup_buffer_ = {0};
+    r = envelope_open(
+        &envelope, PAYLOAD_ENROL_ANSWER, ret_key->public_key, ENROLMENT_ANSWER_BYTES_MAX, &again);
+    if (r < 0)
+        return r;
+    return sha256_equal(&ret->request_sha256, request_sha256) ? 0 : -EBADMSG;
+}
+
+static enum exit_status complain(enum exit_status status, const char *text)
+{
+    fprintf(stderr, "patrol-syncd: %s\n", text);
+    return status;
+}
+
+static enum exit_status complain_refused(const struct attempt *attempt, struct arena *arena)
+{
+    struct envelope envelope;
+    struct buffer plain _cleanup_buffer_ = {0};
+    struct refusal refusal;
+    /* A refusal cannot be verified here (its key is what enrolment would have brought): it only words the
+     * message. */
+    if (envelope_parse(buffer_bytes(&attempt->body), &envelope) >= 0 && envelope.type == PAYLOAD_REFUSAL &&
+        inflate_bytes(envelope.payload, ENROLMENT_ANSWER_BYTES_MAX, &plain) >= 0 &&
+        refusal_decode(buffer_bytes(&plain), arena, &refusal) >= 0)
+        return complain(EXIT_STATUS_NOT_ENROLLED, refusal_advice(refusal.reason));
+    fprintf(stderr,
+        "patrol-syncd: HTTP status %u and no answer of a gridpatrol server: check the token URL\n",
+        attempt->status);
+    return EXIT_STATUS_FAILED;
+}
+
+static char *text_of(struct bytes bytes)
+{
+    return strndup((const char *)bytes.data ? (const char *)bytes.data : "", bytes.len);
+}
+
+static enum exit_status keep(const struct world *world, const char *directory, const struct token_url *url,
+    const struct enrol_answer *answer, const struct verify_key *key, const struct uuid *device,
+    const char *ca_pem)
+{
+    struct arena arena _cleanup_arena_;
+    arena_init(&arena, DECODE_BUDGET_BYTES_MIN * 4);
+    struct device_certificate certificate;
+    if (device_certificate_verify(answer->certificate, key, &arena, &certificate) < 0 ||
+        !uuid_equal(&certificate.device, device))
+        return complain(
+            EXIT_STATUS_FAILED, "the server's device certificate does not hold: nothing was kept");
+
+    struct enrolment enrolment _cleanup_(enrolment_done) = {
+        .server_url = strdup(url->server_url),
+        .authority = text_of(certificate.authority),
+        .tenant = text_of(certificate.tenant),
+        .device = *device,
+        .receipt_key = *key,
+        .certificate = malloc(answer->certificate.len + 1),
+        .certificate_len = answer->certificate.len,
+        .name = text_of(answer->name),
+        .inspector = text_of(answer->inspector),
+    };
+    if (!enrolment.server_url || !enrolment.authority || !enrolment.tenant || !enrolment.certificate ||
+        !enrolment.name || !enrolment.inspector)
+        return complain(EXIT_STATUS_FAILED, "out of memory: nothing was kept");
+    memcpy(enrolment.certificate, answer->certificate.data, answer->certificate.len);
+
+    _cleanup_free_ char *ca_path = files_join(directory, "ca.pem");
+    int r = ca_path ? 0 : -ENOMEM;
+    if (r >= 0 && ca_pem)
+        r = files_replace(world, ca_path, bytes_of_text(ca_pem), false);
+    if (r >= 0)
+        r = enrolment_write(world, directory, &enrolment);
+    if (r < 0) {
+        fprintf(stderr, "patrol-syncd: cannot write in %s: %s\n", directory, strerror(-r));
+        return r == -ENOSPC ? EXIT_STATUS_NO_SPACE : EXIT_STATUS_FAILED;
+    }
+    char device_text[UUID_TEXT_LEN + 1];
+    text_uuid(device->b, device_text);
+    printf("enrolled%s%s (device %s) at %s\n", enrolment.name[0] ? " as " : "", enrolment.name, device_text,
+        url->server_url);
+    return EXIT_STATUS_DONE;
+}
+
+/* A handheld that belongs to one centre is not moved to another by chance: its backlog would follow. */
+static enum exit_status check_not_elsewhere(
+    const struct world *world, const char *directory, const struct token_url *url)
+{
+    struct enrolment old _cleanup_(enrolment_done) = {0};
+    _cleanup_free_ char *error = NULL;
+    if (enrolment_read(world, directory, &old, &error) < 0)
+        return EXIT_STATUS_DONE;
+    struct sha256 hash = sha256_of(bytes_of(old.receipt_key.public_key, SIGN_PUBLIC_BYTES));
+    if (sha256_equal(&hash, &url->receipt_key_sha256))
+        return EXIT_STATUS_DONE;
+    fprintf(stderr,
+        "patrol-syncd: already enrolled at %s, whose receipt key is another: give --replace to leave that centre\n",
+        old.server_url);
+    return EXIT_STATUS_REFUSED;
+}
+
+enum exit_status enrol_run(const struct world *world, const char *directory, const char *text, bool replace)
+{
+    struct token_url url;
+    const char *reason = NULL;
+    if (token_url_parse(text, &url, &reason) < 0) {
+        fprintf(stderr, "patrol-syncd: token URL: %s\n", reason);
+        return EXIT_STATUS_USAGE;
+    }
+    if (!replace) {
+        enum exit_status status = check_not_elsewhere(world, directory, &url);
+        if (status != EXIT_STATUS_DONE)
+            return status;
+    }
+    struct uuid device;
+    uint8_t seed[SIGN_SEED_BYTES];
+    int r = files_make_directory(world, directory);
+    if (r >= 0 || r == -EEXIST)
+        r = device_key_make(world, directory, &device, seed);
+    if (r < 0) {
+        fprintf(stderr, "patrol-syncd: cannot make the device key in %s: %s\n", directory, strerror(-r));
+        return EXIT_STATUS_FAILED;
+    }
+    struct sign_key key;
+    sign_key_from_seed("device", seed, &key);
+    sodium_memzero(seed, sizeof(seed));
+    struct enrol_request request = {
+        .device = device, .software = bytes_of_text("gridpatrol " GRIDPATROL_VERSION)};
+    memcpy(request.token, url.token, sizeof(request.token));
+    memcpy(request.public_key, key.public.public_key, sizeof(request.public_key));
+    struct buffer body _cleanup_buffer_ = {0};
+    r = enrol_request_encode(&request, &key, &body);
+    sodium_memzero(&key, sizeof(key));
+    if (r < 0)
+        return complain(EXIT_STATUS_FAILED, "cannot make the request");
+    struct sha256 request_sha256 = sha256_of(buffer_bytes(&body));
+
+    struct tls_trust trust _cleanup_(tls_trust_done) = {
+        .has_ca_sha256 = url.has_ca, .ca_sha256 = url.ca_sha256, .time = trust_time_now(world, NULL)};
+    struct attempt attempt = {0};
+    struct arena arena _cleanup_arena_;
+    arena_init(&arena, arena_budget_for(ENROLMENT_ANSWER_BYTES_MAX));
+    struct buffer plain _cleanup_buffer_ = {0};
+    struct enrol_answer answer;
+    struct verify_key receipt_key;
+    enum exit_status status;
+    r = post(&trust, url.server_url, buffer_bytes(&body), &attempt);
+    if (r < 0 || !attempt.answered) {
+        fprintf(stderr, "patrol-syncd: %s cannot be reached: %s\n", url.server_url,
+            r < 0 ? strerror(-r) : attempt.problem);
+        status = EXIT_STATUS_FAILED;
+    } else if (attempt.status != 200) {
+        status = complain_refused(&attempt, &arena);
+    } else if (answer_open(buffer_bytes(&attempt.body), &url, &request_sha256, &plain, &arena, &answer,
+                   &receipt_key) < 0) {
+        status = complain(EXIT_STATUS_FAILED,
+            "the answer is not from the server that the token URL names: nothing was kept");
+    } else {
+        status = keep(world, directory, &url, &answer, &receipt_key, &device, trust.found_ca_pem);
+    }
+    buffer_done(&attempt.body);
+    return status;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "syncd/settings.h"
+
+#define DAY_MS (UINT64_C(24) * 3600 * 1000)
+
+const struct config_row syncd_config_rows[] = {
+    {"syncd", "data", CONFIG_TEXT, offsetof(struct syncd_settings, data), 0, 0, NULL,
+        "The handheld's data directory; --data and GRIDPATROL_DATA come before it."},
+    {"syncd", "slow-poll", CONFIG_DURATION, offsetof(struct syncd_settings, slow_poll_ms), 5000, DAY_MS,
+        "120s", "How often the queue is looked at when no doorbell rang."},
+    {"syncd", "backoff-min", CONFIG_DURATION, offsetof(struct syncd_settings, backoff_min_ms), 100, DAY_MS,
+        "5s", "Longest wait after the first failed attempt; it doubles with each further one."},
+    {"syncd", "backoff-max", CONFIG_DURATION, offsetof(struct syncd_settings, backoff_max_ms), 1000, DAY_MS,
+        "30min", "Longest wait between attempts."},
+    {"syncd", "answer-deadline", CONFIG_DURATION, offsetof(struct syncd_settings, answer_deadline_ms), 1000,
+        DAY_MS, "120s", "A request without an answer has failed after this time."},
+    {"photos", "free-after", CONFIG_DURATION, offsetof(struct syncd_settings, photo_age_ms), 0, 3650 * DAY_MS,
+        "30d", "Photos that the centre has signed for are removed from the handheld after this time."},
+};
+const size_t syncd_config_row_count = sizeof(syncd_config_rows) / sizeof(syncd_config_rows[0]);

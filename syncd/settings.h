@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The daemon's configuration file, as a table (base/config.h).
+ */
+#pragma once
+
+#include "base/config.h"
+
+#define SYNCD_CONFIG_PATH "/etc/gridpatrol/patrol-syncd.conf"
+#define HANDHELD_DATA_DEFAULT "/var/lib/gridpatrol"
+#define HANDHELD_DATA_ENVIRONMENT "GRIDPATROL_DATA"
+
+struct syncd_settings {
+    char *data;
+    uint64_t slow_poll_ms;
+    uint64_t backoff_min_ms, backoff_max_ms;
+    uint64_t answer_deadline_ms;
+    uint64_t photo_age_ms;
+};
+
+extern const struct config_row syncd_config_rows[];
+extern const size_t syncd_config_row_count;
