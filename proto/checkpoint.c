@@ -3,6 +3,7 @@
  * tlog-cosignature (cosignature/v1). */
 #include "proto/checkpoint.h"
 
+#include "proto/base64.h"
 #include "proto/note.h"
 
 #include <assert.h>
@@ -42,15 +43,12 @@ static int parse_checkpoint_text(struct bytes text, struct checkpoint *ret)
     struct bytes size = cursor_take_until(&cursor, '\n');
     struct bytes root = cursor_take_until(&cursor, '\n');
     struct checkpoint checkpoint = {0};
-    size_t root_len;
 
     if (cursor_finish(&cursor) < 0 || origin.len == 0 || origin.len >= ORIGIN_BYTES_MAX)
         return -EBADMSG;
     if (parse_size(size, &checkpoint.size) < 0)
         return -EBADMSG;
-    if (sodium_base642bin(checkpoint.root.b, SHA256_BYTES, (const char *)root.data, root.len, NULL, &root_len,
-            NULL, sodium_base64_VARIANT_ORIGINAL) != 0 ||
-        root_len != SHA256_BYTES)
+    if (base64_decode_exactly(root, BASE64_STANDARD, checkpoint.root.b, SHA256_BYTES) < 0)
         return -EBADMSG;
     memcpy(checkpoint.origin, origin.data, origin.len);
     *ret = checkpoint;

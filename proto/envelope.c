@@ -8,6 +8,7 @@
 
 #include "proto/compression.h"
 #include "proto/limits.h"
+#include "proto/wire_reader.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -26,14 +27,6 @@ enum envelope_field {
     FIELD_DEVICE = 5,
     FIELD_ENCODING = 6,
 };
-
-#define REQUIRED_FIELDS                                                                                      \
-    (1u << FIELD_PAYLOAD_TYPE | 1u << FIELD_PAYLOAD | 1u << FIELD_KEY_ID | 1u << FIELD_SIGNATURE |           \
-        1u << FIELD_ENCODING)
-
-/* Wire types of Protocol Buffers. */
-#define WIRE_VARINT 0u
-#define WIRE_BYTES 2u
 
 static const struct {
     const char *name;
@@ -74,7 +67,7 @@ static void put_varint(struct buffer *buffer, uint64_t value)
 
 static void put_field(struct buffer *buffer, enum envelope_field field, struct bytes bytes)
 {
-    put_varint(buffer, (uint64_t)field << 3 | WIRE_BYTES);
+    put_varint(buffer, (uint64_t)field << 3 | WIRE_RUN);
     put_varint(buffer, bytes.len);
     buffer_put_bytes(buffer, bytes);
 }
@@ -127,25 +120,6 @@ int envelope_seal(enum payload_type type, struct bytes plain, int level, uint32_
     return 0;
 }
 
-/* A varint in its shortest form: no other way to write the same number is taken. */
-static uint64_t take_varint(struct cursor *cursor)
-{
-    uint64_t value = 0;
-
-    for (unsigned shift = 0; shift < 35; shift += 7) {
-        uint8_t byte = cursor_u8(cursor);
-
-        value |= (uint64_t)(byte & 0x7f) << shift;
-        if (byte & 0x80)
-            continue;
-        if (byte == 0 && shift > 0)
-            break;
-        return value;
-    }
-    cursor->failed = true;
-    return 0;
-}
-
 static int payload_type_of(struct bytes name, enum payload_type *ret)
 {
     for (size_t i = 0; i < ARRAY_LEN(payload_types); i++) {
@@ -157,64 +131,45 @@ static int payload_type_of(struct bytes name, enum payload_type *ret)
     return -EBADMSG;
 }
 
-static int copy_exactly(struct bytes bytes, uint8_t *ret, size_t len)
-{
-    if (bytes.len != len)
-        return -EBADMSG;
-    memcpy(ret, bytes.data, len);
-    return 0;
-}
-
-static int parse_field(uint64_t tag, struct cursor *cursor, struct envelope *envelope)
-{
-    uint64_t number = tag >> 3, value = take_varint(cursor);
-    struct bytes bytes = {0};
-
-    if (number != FIELD_ENCODING)
-        bytes = cursor_take(cursor, (size_t)value);
-    if (cursor->failed || (tag & 7) != (number == FIELD_ENCODING ? WIRE_VARINT : WIRE_BYTES))
-        return -EBADMSG;
-    switch (number) {
-    case FIELD_PAYLOAD_TYPE:
-        return payload_type_of(bytes, &envelope->type);
-    case FIELD_PAYLOAD:
-        envelope->payload = bytes;
-        return bytes.len > 0 ? 0 : -EBADMSG;
-    case FIELD_KEY_ID:
-        return copy_exactly(bytes, envelope->key_id, KEY_ID_BYTES);
-    case FIELD_SIGNATURE:
-        return copy_exactly(bytes, envelope->signature, SIGNATURE_BYTES);
-    case FIELD_DEVICE:
-        if (uuid_from_bytes(bytes, &envelope->device) < 0 || uuid_is_nil(&envelope->device))
-            return -EBADMSG;
-        return 0;
-    case FIELD_ENCODING:
-        return value == ENCODING_ZLIB ? 0 : -EBADMSG;
-    default:
-        return -EBADMSG;
-    }
-}
-
 int envelope_parse(struct bytes bytes, struct envelope *ret)
 {
-    struct cursor cursor = cursor_of(bytes);
+    struct wire_reader reader = wire_reader_of(bytes, NULL);
+    const uint64_t required = UINT64_C(1) << FIELD_KEY_ID | UINT64_C(1) << FIELD_SIGNATURE;
     struct envelope envelope = {0};
-    unsigned seen = 0;
+    struct bytes type = {0};
+    uint32_t encoding = 0;
 
-    while (cursor_left(&cursor) > 0) {
-        uint64_t tag = take_varint(&cursor);
-        unsigned bit;
-
-        if (cursor.failed || tag >> 3 > FIELD_ENCODING)
+    while (wire_next(&reader)) {
+        switch (reader.field) {
+        case FIELD_PAYLOAD_TYPE:
+            type = wire_bytes(&reader, SIZE_MAX);
+            break;
+        case FIELD_PAYLOAD:
+            envelope.payload = wire_bytes(&reader, SIZE_MAX);
+            break;
+        case FIELD_KEY_ID:
+            wire_exact(&reader, envelope.key_id, KEY_ID_BYTES);
+            break;
+        case FIELD_SIGNATURE:
+            wire_exact(&reader, envelope.signature, SIGNATURE_BYTES);
+            break;
+        case FIELD_DEVICE:
+            wire_exact(&reader, envelope.device.b, UUID_BYTES);
+            if (uuid_is_nil(&envelope.device))
+                return -EBADMSG;
+            break;
+        case FIELD_ENCODING:
+            encoding = wire_u32(&reader);
+            break;
+        default:
+            /* Nobody signed what stands outside: nothing that is not understood belongs there. */
             return -EBADMSG;
-        bit = 1u << (tag >> 3);
-        if ((seen & bit) || parse_field(tag, &cursor, &envelope) < 0)
-            return -EBADMSG;
-        seen |= bit;
+        }
     }
-    if (cursor.failed || (seen & REQUIRED_FIELDS) != REQUIRED_FIELDS)
+    if (wire_finish(&reader, NULL) < 0 || (reader.seen & required) != required || encoding != ENCODING_ZLIB)
         return -EBADMSG;
-    if (envelope.payload.len > payload_types[envelope.type].payload_bytes_max)
+    if (payload_type_of(type, &envelope.type) < 0 || envelope.payload.len == 0 ||
+        envelope.payload.len > payload_types[envelope.type].payload_bytes_max)
         return -EBADMSG;
     *ret = envelope;
     return 0;

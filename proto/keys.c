@@ -3,6 +3,7 @@
 #include "proto/checkpoint.h"
 
 #include "base/text.h"
+#include "proto/base64.h"
 #include "proto/note.h"
 
 #include <assert.h>
@@ -52,17 +53,14 @@ int verify_key_parse(const char *text, struct verify_key *ret)
     struct bytes key_id_hex = cursor_take_until(&cursor, '+');
     struct bytes base64 = cursor_take(&cursor, cursor_left(&cursor));
     struct verify_key key = {0};
-    size_t typed_key_len;
 
     if (cursor_finish(&cursor) < 0 || !note_name_is_valid(name) || name.len > KEY_NAME_MAX)
         return -EINVAL;
     if (text_parse_hex((const char *)key_id_hex.data, key_id_hex.len, key_id, sizeof(key_id)) < 0)
         return -EINVAL;
-    if (sodium_base642bin(typed_key, sizeof(typed_key), (const char *)base64.data, base64.len, NULL,
-            &typed_key_len, NULL, sodium_base64_VARIANT_ORIGINAL) != 0)
+    if (base64_decode_exactly(base64, BASE64_STANDARD, typed_key, sizeof(typed_key)) < 0)
         return -EINVAL;
-    if (typed_key_len != sizeof(typed_key) ||
-        (typed_key[0] != SIGNATURE_ED25519 && typed_key[0] != SIGNATURE_COSIGNATURE))
+    if (typed_key[0] != SIGNATURE_ED25519 && typed_key[0] != SIGNATURE_COSIGNATURE)
         return -EINVAL;
 
     memcpy(key.name, name.data, name.len);

@@ -3,6 +3,7 @@
 #include "proto/note.h"
 
 #include "base/text.h"
+#include "proto/base64.h"
 
 #include <errno.h>
 #include <sodium.h>
@@ -72,10 +73,8 @@ static int next_signature(struct cursor *lines, struct bytes *ret_name,
 
     if (lines->failed || memcmp(start.data, LINE_START, LINE_START_LEN) != 0 || !note_name_is_valid(name))
         return -EBADMSG;
-    if (sodium_base642bin(data, SIGNATURE_DATA_BYTES_MAX, (const char *)base64.data, base64.len, NULL,
-            &data_len, NULL, sodium_base64_VARIANT_ORIGINAL) != 0)
-        return -EBADMSG;
-    if (data_len <= NOTE_KEY_ID_BYTES)
+    if (base64_decode(base64, BASE64_STANDARD, data, SIGNATURE_DATA_BYTES_MAX, &data_len) < 0 ||
+        data_len <= NOTE_KEY_ID_BYTES)
         return -EBADMSG;
     *ret_name = name;
     *ret_data_len = data_len;

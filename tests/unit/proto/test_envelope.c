@@ -211,7 +211,6 @@ enum alteration {
     DEVICE_SHORT,
     DEVICE_LONG,
     DEVICE_NIL,
-    DEVICE_EMPTY,
     DEVICE_TWICE,
     PAYLOAD_TWICE,
     ENCODING_MISSING,
@@ -223,9 +222,7 @@ enum alteration {
     FIELD_UNKNOWN,
     FIELD_ZERO,
     FIELD_LARGE,
-    LENGTH_PADDED,
     LENGTH_HUGE,
-    TAG_PADDED,
     ALTERATION_COUNT,
 };
 
@@ -254,10 +251,9 @@ static void put_altered(struct buffer *buffer, enum alteration alteration)
         put_field(buffer, 5, bytes_of(zeros, 16));
     else
         put_field(buffer, 5,
-            bytes_of(ones, alteration == DEVICE_SHORT   ? 15
-                           : alteration == DEVICE_LONG  ? 17
-                           : alteration == DEVICE_EMPTY ? 0
-                                                        : 16));
+            bytes_of(ones, alteration == DEVICE_SHORT  ? 15
+                           : alteration == DEVICE_LONG ? 17
+                                                       : 16));
     if (alteration == DEVICE_TWICE)
         put_field(buffer, 5, bytes_of(ones, 16));
     if (alteration == ENCODING_AS_BYTES)
@@ -276,11 +272,7 @@ static void put_altered(struct buffer *buffer, enum alteration alteration)
         put_field(buffer, 0, bytes_of(ones, 1));
     if (alteration == FIELD_LARGE)
         buffer_put(buffer, (uint8_t[]){0xfa, 0xff, 0xff, 0xff, 0x7f, 1, 'x'}, 7);
-    if (alteration == TAG_PADDED)
-        buffer_put(buffer, (uint8_t[]){2 << 3 | 2 | 0x80, 0, 1, 'p'}, 4);
-    else if (alteration == LENGTH_PADDED)
-        buffer_put(buffer, (uint8_t[]){2 << 3 | 2, 0x81, 0, 'p'}, 4);
-    else if (alteration == LENGTH_HUGE)
+    if (alteration == LENGTH_HUGE)
         buffer_put(buffer, (uint8_t[]){2 << 3 | 2, 0xff, 0xff, 0xff, 0xff, 0x0f, 'p'}, 7);
     else if (alteration == PAYLOAD_AS_NUMBER)
         buffer_put(buffer, (uint8_t[]){2 << 3, 1}, 2);
