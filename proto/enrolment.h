@@ -35,7 +35,8 @@ struct enrol_request {
     struct bytes software;
 };
 
-/* Encodes and signs with the device's new key; decode checks that signature. */
+/* Encodes and signs with the device's new key, whose public half it takes from `device`. -EMSGSIZE, -ENOMEM.
+ * Decode checks that signature: -EBADMSG, -EKEYREJECTED. */
 int enrol_request_encode(
     const struct enrol_request *request, const struct sign_key *device, struct buffer *ret);
 int enrol_request_decode(struct bytes bytes, struct arena *arena, struct enrol_request *ret);

@@ -43,6 +43,8 @@
 
 #define ENROLMENT_BYTES_MAX (4u * 1024u)
 #define ENROLMENT_ANSWER_BYTES_MAX (64u * 1024u)
+#define DEVICE_NAME_BYTES_MAX 128u
+#define CA_PEM_BYTES_MAX (16u * 1024u)
 #define ANSWER_BYTES_MAX (512u * 1024u)
 #define NOTE_TEXT_BYTES_MAX 4096u /* a signed note with its signatures */
 #define ORIGIN_BYTES_MAX 256u
@@ -53,6 +55,9 @@
 #define REPAIR_RUNS_MAX 1024u
 #define REPAIR_RECORDS_MAX 16384u
 #define REPAIR_LOST_MAX 16384u
+
+#define EVIDENCE_HEAD_BYTES_MAX (128u * 1024u)
+#define EVIDENCE_BLOBS_MAX (2u * FINDING_PHOTOS_MAX) /* each photo and its preview */
 
 #define TILE_LEAVES 256u
 #define LOG_SIZE_MAX (UINT64_C(1) << 40)
