@@ -1,0 +1,442 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs every test of the project and counts them. Called by scripts/test and scripts/soak, which install first.
+
+    run_tests.py [--profile test|soak] [STEP...]      only the steps whose names begin so; --list names them
+
+Prints a line for each step with its time, details of what failed, and at the very end one plain line
+"N passed, N failed" over everything, with ", N skipped" behind it if there were any. Goes on after a failure, so
+that one run shows them all; status 1 when anything failed.
+"""
+
+import argparse
+import concurrent.futures
+import dataclasses
+import glob
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import typing
+import xml.etree.ElementTree
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+CORES = os.cpu_count() or 1
+DETAIL_LINES_MAX = 60
+
+# The suites that must exist: one that is missing has failed. A suite that is being built is known below, but joins
+# this list only when it is there.
+EXPECTED_SUITES = {"unit", "purity", "fuzz"}
+PYTEST_SUITES = {"system": "tests/system", "tus": "tests/tus"}
+# The simulator's program, wherever meson puts it: takes --seeds N --first-seed S.
+SIMULATOR_NAMES = ("simulator", "simulate", "sim")
+
+PROFILES = {
+    "test": {"seeds": 2000, "sanitized_seeds": 400, "fuzz_seconds": 0},
+    "soak": {"seeds": 20000, "sanitized_seeds": 2000, "fuzz_seconds": 60},
+}
+BUILD_LIMIT_S = 1800
+SUITE_LIMIT_S = {"test": 1500, "soak": 6 * 3600}
+
+GCC = "build-gcc"
+SANITIZED = "build-asan"
+FUZZING = "build-fuzz"
+
+
+@dataclasses.dataclass
+class Result:
+    """What one step, or all of them, came to. `problems` are names of failed tests, `details` says why."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    problems: list = dataclasses.field(default_factory=list)
+    details: list = dataclasses.field(default_factory=list)
+
+    def fail(self, name, details=""):
+        self.failed += 1
+        self.problems.append(name)
+        lines = details.splitlines()
+        self.details += [f"--- {name}", *lines[-DETAIL_LINES_MAX:]] if lines else []
+
+    def add(self, other):
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+        self.problems += other.problems
+        self.details += other.details
+
+    def __str__(self):
+        skipped = f", {self.skipped} skipped" if self.skipped else ""
+        return f"{self.passed} passed, {self.failed} failed{skipped}"
+
+
+def run(command, limit_s, env=None):
+    """Runs a command in a process group of its own, which dies with it. (status, output); status -1: took too long."""
+    process = subprocess.Popen(command, cwd=TOP, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace",
+                               start_new_session=True)
+    try:
+        output, _ = process.communicate(timeout=limit_s)
+        return process.returncode, output
+    except subprocess.TimeoutExpired:
+        output = f"(stopped after {limit_s} s)"
+        return -1, output
+    finally:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        process.wait()
+
+
+def path_of(*parts):
+    return os.path.join(TOP, *parts)
+
+
+def llvm(name):
+    return next((found for found in (f"{name}-14", name) if shutil.which(found)), f"{name}-14")
+
+
+def sanitizer_environment(build):
+    """Sanitizers stop at the first finding, and write it also where a program's own stderr cannot swallow it."""
+    if build == GCC:
+        return {}
+    log = path_of(build, "sanitizer-logs", "found")
+    symbolizer = shutil.which(llvm("llvm-symbolizer")) or ""
+    common = f"log_path={log}:external_symbolizer_path={symbolizer}"
+    return {
+        "ASAN_OPTIONS": f"detect_stack_use_after_return=1:strict_string_checks=1:{common}",
+        "UBSAN_OPTIONS": f"halt_on_error=1:print_stacktrace=1:{common}",
+        # A test that waits for a deadline may look here how slow the programs are.
+        "GRIDPATROL_SANITIZED": "1",
+    }
+
+
+def take_sanitizer_logs(build, result):
+    """Each finding is a failure, even when the test that caused it did not notice."""
+    for path in sorted(glob.glob(path_of(build, "sanitizer-logs", "found*"))):
+        with open(path, encoding="utf-8", errors="replace") as file:
+            result.fail(f"sanitizer: {os.path.basename(path)}", file.read(8000))
+        os.unlink(path)
+
+
+def build(folder, compiler, *options):
+    """Sets up and builds one folder; a failed build is one failure."""
+    result = Result()
+    if not os.path.exists(path_of(folder, "build.ninja")):
+        shutil.rmtree(path_of(folder), ignore_errors=True)
+        cached = f"ccache {compiler}" if shutil.which("ccache") else compiler
+        status, output = run(["meson", "setup", folder, *options], BUILD_LIMIT_S, {"CC": cached})
+        if status:
+            result.fail(f"set up {folder}", output)
+            return result
+    status, output = run(["ninja", "-C", folder], BUILD_LIMIT_S)
+    if status:
+        errors = [line for line in output.splitlines() if re.search(r"\berror\b|FAILED|undefined reference", line)]
+        result.fail(f"build {folder}", "\n".join(errors[:DETAIL_LINES_MAX]) or output)
+    os.makedirs(path_of(folder, "sanitizer-logs"), exist_ok=True)
+    return result
+
+
+def build_gcc():
+    return build(GCC, "gcc")
+
+
+def build_sanitized():
+    return build(SANITIZED, llvm("clang"), "-Db_sanitize=address,undefined", "-Db_lundef=false", "-Doptimization=1")
+
+
+def build_fuzzing():
+    return build(FUZZING, llvm("clang"), "-Db_sanitize=address,undefined", "-Db_lundef=false", "-Doptimization=1",
+                 "-Dfuzzers=true")
+
+
+def introspect(folder, what):
+    status, output = run(["meson", "introspect", what, folder], 60)
+    return json.loads(output) if status == 0 else []
+
+
+def missing(suite):
+    """The result of a suite that is not there."""
+    result = Result()
+    if suite in EXPECTED_SUITES:
+        result.fail(f"suite {suite} is missing")
+    else:
+        print(f"   {suite}: not there yet", flush=True)
+    return result
+
+
+def count_tap(text):
+    """(passed, failed, skipped, names of failed) in the lines of the Test Anything Protocol, version 12 or 13."""
+    passed = failed = skipped = 0
+    names = []
+    for line in text.splitlines():
+        match = re.match(r"^(not )?ok\b\s*\d*\s*-?\s*([^#]*)(#\s*(skip|todo))?", line, re.IGNORECASE)
+        if not match:
+            continue
+        if match[3]:
+            skipped += 1
+        elif match[1]:
+            failed += 1
+            names.append(match[2].strip())
+        else:
+            passed += 1
+    return passed, failed, skipped, names
+
+
+def count_meson_test(entry):
+    """One entry of meson's testlog.json."""
+    result = Result()
+    text = entry.get("stdout") or ""
+    everything = text + (entry.get("stderr") or "")
+    is_tap = re.search(r"^1\.\.\d+", text, re.MULTILINE) is not None
+    good = entry["result"] in ("OK", "EXPECTEDFAIL")
+
+    if is_tap:
+        result.passed, failed, result.skipped, names = count_tap(text)
+        for name in names:
+            result.fail(f"{entry['name']}: {name}")
+        if failed:
+            result.details += [f"--- {entry['name']}", *everything.splitlines()[-DETAIL_LINES_MAX:]]
+        elif not good and entry["result"] != "SKIP":
+            # It died before or after its last test, or did not run all that it had planned.
+            result.fail(f"{entry['name']}: {entry['result'].lower()}, status {entry.get('returncode')}", everything)
+    elif good:
+        result.passed = 1
+    elif entry["result"] == "SKIP":
+        result.skipped = 1
+    else:
+        result.fail(f"{entry['name']}: {entry['result'].lower()}, status {entry.get('returncode')}", everything)
+    return result
+
+
+def meson_suite(folder, suite, limit_s):
+    """Runs one suite of meson's tests, and counts the tests inside each program."""
+    result = Result()
+    tests = introspect(folder, "--tests")
+    if not any(name.split(":")[-1] == suite for test in tests for name in test["suite"]):
+        return missing(suite)
+    log = path_of(folder, "meson-logs", f"{suite}.json")
+    if os.path.exists(log):
+        os.unlink(log)
+    slowness = "1" if folder == GCC else "5"
+    status, output = run(["meson", "test", "-C", folder, "--no-rebuild", "--suite", suite, "--logbase", suite,
+                          "--timeout-multiplier", slowness], limit_s, sanitizer_environment(folder))
+    try:
+        with open(log, encoding="utf-8") as file:
+            for line in file:
+                result.add(count_meson_test(json.loads(line)))
+    except OSError as error:
+        result.fail(f"suite {suite}: no log", f"{output}\n{error}")
+    if status and not result.failed:
+        result.fail(f"suite {suite}: meson test ended with status {status}", output)
+    take_sanitizer_logs(folder, result)
+    return result
+
+
+def count_junit(path):
+    result = Result()
+    for case in xml.etree.ElementTree.parse(path).iter("testcase"):
+        bad = case.find("failure")
+        bad = case.find("error") if bad is None else bad
+        if bad is not None:
+            result.fail(f"{case.get('classname')}.{case.get('name')}", bad.text or bad.get("message") or "")
+        elif case.find("skipped") is not None:
+            result.skipped += 1
+        else:
+            result.passed += 1
+    return result
+
+
+def pytest_suite(folder, suite, limit_s, *options):
+    """Runs one folder of Python tests against the programs of one build."""
+    directory = PYTEST_SUITES[suite]
+    if not glob.glob(path_of(directory, "**", "test_*.py"), recursive=True):
+        return missing(suite)
+    report = path_of(folder, f"pytest-{suite}.xml")
+    if os.path.exists(report):
+        os.unlink(report)
+    env = {**sanitizer_environment(folder), "GRIDPATROL_BUILD": path_of(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    status, output = run(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "junit_family=xunit2",
+                          f"--junitxml={report}", *options, directory], limit_s, env)
+    try:
+        result = count_junit(report)
+    except (OSError, xml.etree.ElementTree.ParseError):
+        result = Result()
+        result.fail(f"suite {suite}: pytest ended with status {status} and no report", output)
+    if status and not result.failed:
+        result.fail(f"suite {suite}: pytest ended with status {status}", output)
+    take_sanitizer_logs(folder, result)
+    return result
+
+
+def simulator_of(folder):
+    for target in introspect(folder, "--targets"):
+        if target["type"] == "executable" and target["name"] in SIMULATOR_NAMES:
+            return target["filename"][0]
+    return None
+
+
+def seeds(folder, count, limit_s):
+    """Runs the simulator over `count` seeds, one process a core. A failing seed prints how to replay it."""
+    simulator = simulator_of(folder)
+    if not simulator:
+        return missing("sim")
+    result = Result()
+    share = -(-count // CORES)
+
+    def run_share(index):
+        first = 1 + index * share
+        number = min(share, count - index * share)
+        status, output = run([simulator, "--seeds", str(number), "--first-seed", str(first)], limit_s,
+                             sanitizer_environment(folder))
+        return f"simulator seeds {first} to {first + number - 1}", status, output
+
+    with concurrent.futures.ThreadPoolExecutor(CORES) as pool:
+        for name, status, output in pool.map(run_share, range(CORES)):
+            if status:
+                result.fail(f"{name}: status {status}", output)
+            else:
+                result.passed += 1
+    take_sanitizer_logs(folder, result)
+    return result
+
+
+def check():
+    results = path_of(GCC, "check.json")
+    os.makedirs(path_of(GCC), exist_ok=True)
+    if os.path.exists(results):
+        os.unlink(results)
+    status, output = run([path_of("scripts", "check"), "--results", results], BUILD_LIMIT_S)
+    result = Result()
+    try:
+        with open(results, encoding="utf-8") as file:
+            for name, findings in json.load(file).items():
+                if findings:
+                    result.fail(f"check {name}", "\n".join(findings[:DETAIL_LINES_MAX]))
+                else:
+                    result.passed += 1
+    except OSError:
+        result.fail(f"scripts/check ended with status {status}", output)
+    return result
+
+
+def fuzz(seconds):
+    """Lets each fuzzer look for something new, beginning with its corpus; what it finds stays in build-fuzz."""
+    result = Result()
+    fuzzers = [target for target in introspect(FUZZING, "--targets")
+               if target["type"] == "executable" and target["name"].startswith("fuzz_")]
+    if not fuzzers:
+        return missing("fuzz")
+
+    def run_fuzzer(target):
+        name = target["name"]
+        scratch = path_of(FUZZING, "found", name)
+        os.makedirs(scratch, exist_ok=True)
+        corpus = path_of("tests", "fuzz", "corpus", name.removeprefix("fuzz_"))
+        command = [target["filename"][0], f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048",
+                   f"-artifact_prefix={path_of(FUZZING, name)}-", scratch, *([corpus] if os.path.isdir(corpus) else [])]
+        return name, *run(command, seconds * 3 + 120, sanitizer_environment(FUZZING))
+
+    with concurrent.futures.ThreadPoolExecutor(CORES) as pool:
+        for name, status, output in pool.map(run_fuzzer, fuzzers):
+            if status:
+                result.fail(f"{name}: status {status}", output)
+            else:
+                result.passed += 1
+    take_sanitizer_logs(FUZZING, result)
+    return result
+
+
+@dataclasses.dataclass
+class Step:
+    name: str
+    function: typing.Callable
+    arguments: tuple = ()
+    needs: str = ""  # a step that must have passed
+
+
+def steps_of(profile):
+    numbers = PROFILES[profile]
+    limit_s = SUITE_LIMIT_S[profile]
+    build_steps = [Step("build gcc", build_gcc), Step("build sanitized", build_sanitized)]
+    plain = [
+        Step("gcc unit", meson_suite, (GCC, "unit", limit_s), "build gcc"),
+        Step("gcc purity", meson_suite, (GCC, "purity", limit_s), "build gcc"),
+        Step("gcc fuzz corpora", meson_suite, (GCC, "fuzz", limit_s), "build gcc"),
+        Step("gcc sim", meson_suite, (GCC, "sim", limit_s), "build gcc"),
+        Step("gcc seeds", seeds, (GCC, numbers["seeds"], limit_s), "build gcc"),
+        Step("gcc system", pytest_suite, (GCC, "system", limit_s), "build gcc"),
+        Step("gcc tus", pytest_suite, (GCC, "tus", limit_s), "build gcc"),
+    ]
+    # Under the sanitizers one round of the main job is enough for every day; the long run takes them all.
+    selection = ("-m", "smoke") if profile == "test" else ()
+    sanitized = [
+        Step("sanitized unit", meson_suite, (SANITIZED, "unit", limit_s), "build sanitized"),
+        Step("sanitized fuzz corpora", meson_suite, (SANITIZED, "fuzz", limit_s), "build sanitized"),
+        Step("sanitized seeds", seeds, (SANITIZED, numbers["sanitized_seeds"], limit_s), "build sanitized"),
+        Step("sanitized system", pytest_suite, (SANITIZED, "system", limit_s, *selection), "build sanitized"),
+    ]
+    if profile == "test":
+        return [build_steps[0], *plain, Step("check", check), build_steps[1], *sanitized]
+    return [*build_steps, Step("build fuzzers", build_fuzzing), *plain, *sanitized,
+            Step("fuzz", fuzz, (numbers["fuzz_seconds"],), "build fuzzers")]
+
+
+def run_steps(steps):
+    total = Result()
+    broken = set()
+    for step in steps:
+        started = time.monotonic()
+        if step.needs in broken:
+            print(f"{step.name}: not run, as \"{step.needs}\" failed", flush=True)
+            continue
+        result = step.function(*step.arguments)
+        if result.failed:
+            broken.add(step.name)
+        print(f"{step.name}: {result} ({time.monotonic() - started:.0f} s)", flush=True)
+        for name in result.problems:
+            print(f"   FAILED {name}", flush=True)
+        for line in result.details:
+            print(f"   | {line}", flush=True)
+        total.add(result)
+    return total
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--profile", choices=PROFILES, default="test")
+    parser.add_argument("--list", action="store_true", help="name the steps")
+    parser.add_argument("steps", nargs="*", metavar="STEP")
+    options = parser.parse_args()
+
+    steps = steps_of(options.profile)
+    if options.steps:
+        steps = [step for step in steps if step.name.startswith(tuple(options.steps))]
+        wanted = {step.needs for step in steps} - {step.name for step in steps}
+        steps = [step for step in steps_of(options.profile) if step.name in wanted] + steps
+    if options.list:
+        print("\n".join(step.name for step in steps))
+        return 0
+
+    started = time.monotonic()
+    total = run_steps(steps)
+    minutes, seconds = divmod(round(time.monotonic() - started), 60)
+    if total.problems:
+        print("\nFailed:")
+        for name in total.problems:
+            print(f"   {name}")
+    print(f"\nAll in {minutes} min {seconds} s.")
+    if total.passed + total.failed == 0:
+        total.fail("nothing was run")
+    print(total)
+    return 1 if total.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
