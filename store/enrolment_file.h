@@ -2,8 +2,8 @@
 /*
  * What enrolment left on the handheld, as files beside the database, so that they survive its loss:
  *
- *   DATA/enrolment.conf   server URL, authority, tenant, device, receipt key, certificate    0660, written by
- * the daemon DATA/ca.pem           the pinned CA                                                       0660
+ *   DATA/enrolment.conf   server URL, authority, tenant, device, receipt key, certificate    0660, the daemon
+ * writes DATA/ca.pem           the pinned CA                                                       0660
  *   DATA/device.key       the device's Ed25519 seed                                           0600, the
  * daemon's alone
  *

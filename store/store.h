@@ -2,10 +2,12 @@
 /*
  * The handheld's store: one SQLite database and a directory of photo files, shared by collector and daemon.
  *
- *   DATA/queue.db, -wal, -shm   records, tiles, receipts, photo rows      DATA/queue.lock    the one write
- * lock DATA/photos/ab/<sha256>     photo and preview files                   DATA/logs.txt      every log
- * ever opened here DATA/ballast                the findings-first reserve                DATA/damaged-* what
- * recovery set aside
+ *   DATA/queue.db, -wal, -shm   records, tiles, receipts, photo rows
+ *   DATA/queue.lock             the one write lock
+ *   DATA/photos/ab/<sha256>     photo and preview files
+ *   DATA/logs.txt               every log ever opened here
+ *   DATA/ballast                the findings-first reserve
+ *   DATA/damaged-*              what recovery set aside
  *
  * Called by `patrol` and `patrol-syncd`; knows nothing of HTTP or of policy. Every write transaction and
  * checkpoint is taken under the file lock, before BEGIN IMMEDIATE until COMMIT has returned
@@ -58,12 +60,12 @@ struct store_photo {
 };
 
 struct store_entry {
-    struct bytes record; /* encoded; at most RECORD_BYTES_MAX */
+    struct bytes record; /* encoded; at most RECORD_CAPTURE_BYTES_MAX */
     enum record_kind kind;
     const struct store_photo *photos; /* that this record is the first to name; files already in place */
     size_t photo_count;
-    bool has_parent; /* amendment, withdrawal: which record of this store it is about */
-    struct position_in_log parent;
+    bool has_parent;               /* amendment, withdrawal: which record it is about */
+    struct position_in_log parent; /* as its `parent` field names it: `recorded_at` of a store_record */
 };
 
 struct store_appended {
@@ -79,7 +81,8 @@ struct store_author {
 };
 
 /* Appends 1..STORE_APPEND_MAX records to the current findings log in one transaction, durable when it returns
- * 0. Opens a log (reason new, rotated, recovered...) when there is none or the current one is to be left. */
+ * 0. Opens a log (reason new or rotated) when there is none or the current one is to be left. -EMSGSIZE a
+ * record is too long; -ENOENT a photo's file is not in place (put it again). */
 int store_append(struct store *store, const struct store_author *author, const struct store_entry *entries,
     size_t count, struct store_appended *ret);
 
@@ -94,6 +97,9 @@ int store_photo_put_bytes(struct store *store, struct bytes content, struct sha2
 enum record_state { RECORD_QUEUED, RECORD_SENT, RECORD_QUARANTINED };
 const char *record_state_name(enum record_state state);
 
+/* A record may have been re-homed: then the one that counts stands at `at` in a later log, and carries inside
+ * it the record as it was recorded first, which kept its id. For all others `recorded_*` are the same as
+ * `at`, `kind` and `record`. Proofs are about `at` and `record`; people know `id` and `recorded`. */
 struct store_record {
     struct position_in_log at;
     struct uuid id;
@@ -101,7 +107,11 @@ struct store_record {
     enum record_kind kind;
     enum record_state state;
     struct bytes record; /* valid during the callback, or as the function says */
-    const char *reason;  /* of the quarantine, or NULL */
+    const char *reason;  /* of the quarantine, or NULL; valid like `record` */
+    struct position_in_log recorded_at;
+    enum record_kind recorded_kind;
+    struct bytes recorded; /* a view into `record` */
+    bool carried_over;     /* re-homed since: a later record carries this one. Never in lists */
 };
 
 struct store_filter {
@@ -110,14 +120,14 @@ struct store_filter {
     bool findings_only; /* findings, amendments and withdrawals: what people recorded */
 };
 
-/* Calls `each` in order of appending; stops when it returns non-zero and returns that. */
+/* Calls `each` in order of appending; stops when it returns non-zero and returns that. `filter` may be NULL.
+ * The callback may read from the store, but not list. */
 int store_each_record(struct store *store, const struct store_filter *filter,
     int (*each)(void *user, const struct store_record *record), void *user);
 /* Finds a record by public id; `ret_bytes` takes a copy of its bytes and `ret->record` views it. -ENOENT. */
 int store_find(
     struct store *store, const struct uuid *id, struct buffer *ret_bytes, struct store_record *ret);
-/* Newest amendment and the withdrawal of a record, if any: their positions. `*ret_withdrawn`/`*ret_amended`
- * tell which are set. */
+/* Newest amendment and the withdrawal of a record, if any. `ret_amendment` is set when `*ret_amended`. */
 int store_later_versions(struct store *store, const struct position_in_log *of, bool *ret_amended,
     struct position_in_log *ret_amendment, bool *ret_withdrawn);
 int store_read(struct store *store, const struct position_in_log *at, struct buffer *ret_bytes,
@@ -155,11 +165,12 @@ struct store_status {
     bool has_log;
     struct uuid log; /* the current findings log */
     uint64_t log_size, receipt_size;
-    uint64_t records_queued, records_sent,
-        records_quarantined;     /* what people recorded and the store's own events */
-    int64_t oldest_queued_at_ms; /* wall clock of the oldest queued record, 0: none */
+    /* What people recorded: findings, amendments, withdrawals, each counted once and in one state. The
+     * store's own records (opened, device events) are not in these three. */
+    uint64_t records_queued, records_sent, records_quarantined;
+    int64_t oldest_queued_at_ms; /* wall clock of the oldest queued one, 0: none */
     uint64_t photos_pending;     /* previews included */
-    uint64_t bytes_pending;      /* records and photos */
+    uint64_t bytes_pending;      /* all records, the store's own too, and photos */
     uint64_t record_bytes_pending;
     int64_t receipt_time_ms; /* of the newest receipt, server's clock, 0: none */
     uint64_t blobs_lost;
@@ -179,6 +190,7 @@ struct store_log {
     struct uuid id;
     enum log_kind kind;
     bool closed; /* no more appends; a successor exists */
+    /* What is to be sent ends at `size`: of a log whose rest was re-homed this is where that rest began. */
     uint64_t size, receipt_size;
     bool has_receipt;
 };
@@ -188,10 +200,10 @@ int store_logs(
 
 /* Reads records first_seq.. of a log into `ret_bytes` and views of them into `ret` until `max_count` or
  * `max_bytes` (at least one record, if any). A record that the disk has lost ends the run: -EUCLEAN when it
- * is the first. */
+ * is the first: then, if it was never sent, the store is to be opened again, which recovers it. */
 int store_outbox_read(struct store *store, const struct uuid *log, uint64_t first_seq, size_t max_count,
     size_t max_bytes, struct buffer *ret_bytes, struct bytes *ret, size_t *ret_count);
-/* Root of the first `size` records. */
+/* Root of the first `size` records. -ERANGE when there are fewer. */
 int store_root_at(struct store *store, const struct uuid *log, uint64_t size, struct sha256 *ret);
 /* Proofs: a source over this log's kept leaves and tiles; valid while the store is open and used from one
  * place at a time. */
@@ -200,21 +212,27 @@ int store_merkle_source(struct store *store, const struct uuid *log, struct merk
 int store_receipt(struct store *store, const struct uuid *log, uint64_t *ret_size, struct buffer *ret_note);
 
 /* Takes a receipt that the caller has verified (signatures, origin): checks once more that its root is this
- * log's root at `size`
- * (-EBADMSG) and keeps it; the receipt may also be smaller than the one held (the server went back). */
+ * log's root at `size` (-EBADMSG; -ERANGE when the log is shorter: this handheld was set back) and keeps it;
+ * the receipt may also be smaller than the one held (the server went back). */
 int store_apply_receipt(struct store *store, const struct uuid *log, const struct checkpoint *checkpoint,
     uint64_t time_s, struct bytes note, const struct quarantined *quarantined, size_t quarantined_count);
 /* The server went back to nothing: no receipt is held any more. */
 int store_drop_receipt(struct store *store, const struct uuid *log);
 /* Leaves the current log: it is not appended to any more, and the next one opens with `reason`. With
  * OPEN_FORK and OPEN_RECOVERED every record at or above the receipt is re-homed into the new log in the same
- * transaction, bytes unchanged. */
+ * transaction, bytes unchanged. A log that was left before is not left again, but with those two reasons what
+ * it still held goes into the current log. */
 int store_leave_log(struct store *store, const struct store_author *author, const struct uuid *log,
     enum open_reason reason, struct uuid *ret_new_log, uint64_t *ret_rehomed);
 
 /* Blobs to send next, best first: previews before photos, urgent first, then order of capture; only of
- * records that have a receipt. `after` 0 starts. */
+ * records that have a receipt. */
 int store_blobs_pending(struct store *store, struct store_blob *ret, size_t max, size_t *ret_count);
+/* Blobs in the state `stored`, in order of capture, with numbers above `after`: to ask whether they are
+ * backed up.
+ */
+int store_blobs_stored(
+    struct store *store, int64_t after, struct store_blob *ret, size_t max, size_t *ret_count);
 int store_blob_set_state(struct store *store, const struct sha256 *sha256, enum blob_state state);
 /* Photos found gone or damaged before they were sent: one device event that names them, and state lost. */
 int store_blobs_lost(
@@ -233,7 +251,11 @@ int store_check(struct store *store, void (*fault)(void *user, const char *line)
  * `age_ms`. */
 int store_free_photos(struct store *store, uint64_t age_ms, uint64_t *ret_freed);
 
+/* Builds the index of public ids as far as it can be built; store_find does it too. For idle times. */
+int store_index_ids(struct store *store);
+
 /* Small settings that survive: text by key, e.g. "last_server_time_ms". -ENOENT. */
 int store_setting(struct store *store, const char *key, struct buffer *ret);
-#define STORE_SETTING_SERVER_TIME "server_time" /* "<server Unix ms> <boot clock ms> <boot id hex>", of the last signed answer */
+#define STORE_SETTING_SERVER_TIME                                                                            \
+    "server_time" /* "<server Unix ms> <boot clock ms> <boot id hex>", of the last signed answer */
 int store_set_setting(struct store *store, const char *key, struct bytes value);

@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Owns the connection to SQLite: how it is opened, its statements, its errors, and the one way to write:
+ * under the file lock. Called by the store's other files. Must not know any table.
+ *
+ *   flock  ->  BEGIN IMMEDIATE  ->  ...  ->  COMMIT (one fsync of the WAL)  ->  [checkpoint]  ->  unlock
+ *
+ * The lock closes the WAL-reset race of SQLite before 3.51.3, where one connection that writes and another
+ * that checkpoints at the same instant can corrupt the file (docs/decisions.md, "WAL reset").
+ */
+#include "store/internal.h"
+
+#define BUSY_TRIES_MAX 400
+#define LOCK_PAUSE_MS_MAX 25u
+
+/* ---- errors ---- */
+
+void database_mark_damage(struct store *store)
+{
+    if (store->role == STORE_READER || store->damage_marked)
+        return;
+
+    _cleanup_free_ char *path = store_path(store, DAMAGE_MARK_NAME);
+    if (!path)
+        return;
+
+    const struct world *world = store->world;
+    int file = world->verbs->open(world->context, path, WORLD_WRITE, false);
+    if (file >= 0)
+        (void)world->verbs->close(world->context, file);
+    store->damage_marked = file >= 0;
+}
+
+static int system_error(struct store *store)
+{
+    int error = store->database ? sqlite3_system_errno(store->database) : 0;
+
+    if (error == ENOSPC || error == EDQUOT)
+        return -ENOSPC;
+    return error == EACCES || error == EPERM || error == EROFS || error == ENOENT ? -error : -EIO;
+}
+
+int database_error(struct store *store, int code)
+{
+    switch (code & 0xff) {
+    case SQLITE_OK:
+    case SQLITE_ROW:
+    case SQLITE_DONE:
+        return 0;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return -EBUSY;
+    case SQLITE_FULL:
+        return -ENOSPC;
+    case SQLITE_NOMEM:
+        return -ENOMEM;
+    case SQLITE_TOOBIG:
+        return -EMSGSIZE;
+    case SQLITE_PERM:
+    case SQLITE_AUTH:
+        return -EACCES;
+    case SQLITE_READONLY:
+        return code == SQLITE_READONLY_DBMOVED ? -EUCLEAN : -EROFS;
+    case SQLITE_CANTOPEN:
+        return system_error(store);
+    case SQLITE_IOERR:
+        if (code == SQLITE_IOERR_NOMEM)
+            return -ENOMEM;
+        return system_error(store);
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+    case SQLITE_CONSTRAINT: /* our keys never collide in a sound database */
+    case SQLITE_MISMATCH:
+    case SQLITE_ERROR: /* a table or column of ours is not there */
+        database_mark_damage(store);
+        return -EUCLEAN;
+    }
+    return -EIO;
+}
+
+/* ---- connection ---- */
+
+static int wait_while_busy(void *user, int tries)
+{
+    const struct store *store = user;
+
+    /* Only short waits are met here: another connection rebuilds the WAL's index, or a reader is being
+     * counted. Writers wait for the file lock instead. */
+    if (tries >= BUSY_TRIES_MAX)
+        return 0;
+    store->world->verbs->pause_ms(store->world->context, tries < 10 ? 1 : 10);
+    return 1;
+}
+
+static int note_wal_pages(void *user, sqlite3 *database, const char *name, int pages)
+{
+    struct store *store = user;
+
+    if ((uint64_t)pages < store->wal_pages)
+        store->checkpoint_at = WAL_PAGES_MAX; /* it was begun again */
+    store->wal_pages = (uint64_t)pages;
+    return SQLITE_OK;
+}
+
+static int configure(struct store *store)
+{
+    sqlite3 *database = store->database;
+    int off;
+
+    sqlite3_extended_result_codes(database, 1);
+    sqlite3_busy_handler(database, wait_while_busy, store);
+    /* Whoever closes last must not checkpoint outside the lock; the WAL stays where it is. */
+    if (sqlite3_db_config(database, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, &off) != SQLITE_OK)
+        return -EIO;
+    (void)sqlite3_wal_autocheckpoint(database, 0);
+    (void)sqlite3_wal_hook(database, note_wal_pages, store);
+    if (store->role == STORE_READER)
+        return 0;
+    /* FULL is SQLite's default, but a library may be built otherwise, and everything rests on it. */
+    return database_run(store, "PRAGMA synchronous=FULL; PRAGMA journal_size_limit=4194304");
+}
+
+int database_open(struct store *store)
+{
+    _cleanup_free_ char *path = store_path(store, DATABASE_NAME);
+
+    static_assert(WAL_KEPT_BYTES == 4194304, "the pragma above says the same");
+    assert(!store->database);
+    if (!path)
+        return -ENOMEM;
+
+    int code = sqlite3_open_v2(
+        path, &store->database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, store->world->vfs_name);
+    int r = code == SQLITE_OK ? configure(store) : database_error(store, code);
+    if (r < 0)
+        database_close(store);
+    store->checkpoint_at = WAL_PAGES_MAX;
+    return r;
+}
+
+void database_close(struct store *store)
+{
+    for (size_t i = 0; i < store->statement_count; i++)
+        sqlite3_finalize(store->statements[i].statement);
+    store->statement_count = 0;
+    sqlite3_close(store->database);
+    store->database = NULL;
+    store->wal_pages = 0;
+}
+
+/* ---- statements ---- */
+
+int database_run(struct store *store, const char *sql)
+{
+    return database_error(store, sqlite3_exec(store->database, sql, NULL, NULL, NULL));
+}
+
+int database_prepare(struct store *store, const char *sql, sqlite3_stmt **ret)
+{
+    struct statement_slot *slot = NULL;
+
+    for (size_t i = 0; i < store->statement_count && !slot; i++)
+        if (store->statements[i].sql == sql)
+            slot = &store->statements[i];
+    if (!slot) {
+        sqlite3_stmt *statement;
+        int code = sqlite3_prepare_v3(store->database, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, NULL);
+
+        if (code != SQLITE_OK)
+            return database_error(store, code);
+        assert(store->statement_count < STATEMENTS_MAX);
+        slot = &store->statements[store->statement_count++];
+        *slot = (struct statement_slot){.sql = sql, .statement = statement};
+    }
+    assert(!sqlite3_stmt_busy(slot->statement));
+    *ret = slot->statement;
+    return 0;
+}
+
+int database_step(struct store *store, sqlite3_stmt *statement)
+{
+    int code = sqlite3_step(statement);
+
+    if (code == SQLITE_ROW)
+        return 1;
+    return database_error(store, code);
+}
+
+void statement_release(sqlite3_stmt **statement)
+{
+    if (!*statement)
+        return;
+    sqlite3_reset(*statement);
+    sqlite3_clear_bindings(*statement);
+}
+
+void bind_u64(sqlite3_stmt *statement, int index, uint64_t value)
+{
+    sqlite3_bind_int64(statement, index, value > INT64_MAX ? INT64_MAX : (int64_t)value);
+}
+
+void bind_bytes(sqlite3_stmt *statement, int index, struct bytes value)
+{
+    static const uint8_t nothing[1];
+
+    sqlite3_bind_blob64(statement, index, value.data ? value.data : nothing, value.len, SQLITE_STATIC);
+}
+
+struct bytes column_bytes(sqlite3_stmt *statement, int index)
+{
+    const void *data = sqlite3_column_blob(statement, index);
+
+    return bytes_of(data, data ? (size_t)sqlite3_column_bytes(statement, index) : 0);
+}
+
+int database_read_number(
+    struct store *store, const char *sql, const int64_t *arguments, size_t argument_count, int64_t *ret)
+{
+    _cleanup_statement_ sqlite3_stmt *statement = NULL;
+
+    int r = database_prepare(store, sql, &statement);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < argument_count; i++)
+        sqlite3_bind_int64(statement, (int)i + 1, arguments[i]);
+    r = database_step(store, statement);
+    if (r <= 0)
+        return r;
+    if (sqlite3_column_type(statement, 0) == SQLITE_NULL)
+        return 0;
+    *ret = sqlite3_column_int64(statement, 0);
+    return 1;
+}
+
+/* ---- lock and transactions ---- */
+
+int store_lock(struct store *store)
+{
+    const struct world *world = store->world;
+
+    assert(!store->locked);
+    if (store->lock < 0) {
+        _cleanup_free_ char *path = store_path(store, LOCK_NAME);
+        if (!path)
+            return -ENOMEM;
+        int lock = world->verbs->lock_open(world->context, path);
+        if (lock < 0)
+            return lock;
+        store->lock = lock;
+    }
+    /* Counted by the pauses asked for, not by a clock: the simulator lets nobody wait. */
+    for (unsigned waited_ms = 0, tries = 0;; tries++) {
+        int r = world->verbs->try_lock(world->context, store->lock);
+        if (r >= 0)
+            break;
+        if (r != -EWOULDBLOCK)
+            return r;
+        if (waited_ms >= STORE_LOCK_WAIT_MS)
+            return -EBUSY;
+        unsigned pause_ms = 1 + tries / 8 < LOCK_PAUSE_MS_MAX ? 1 + tries / 8 : LOCK_PAUSE_MS_MAX;
+        world->verbs->pause_ms(world->context, pause_ms);
+        waited_ms += pause_ms;
+    }
+    store->locked = true;
+    return 0;
+}
+
+void store_unlock(struct store *store)
+{
+    if (!store->locked)
+        return;
+    store->locked = false;
+    (void)store->world->verbs->unlock(store->world->context, store->lock);
+}
+
+/* Another program may have set the files aside while this one had them open: what is written to them now
+ * would be lost. */
+static int check_not_moved(struct store *store)
+{
+    int moved = 0;
+
+    if (sqlite3_file_control(store->database, "main", SQLITE_FCNTL_HAS_MOVED, &moved) != SQLITE_OK)
+        return 0;
+    return moved ? -EUCLEAN : 0;
+}
+
+static int transact_once(struct store *store, int (*body)(struct store *store, void *user), void *user)
+{
+    int r = check_not_moved(store);
+    if (r < 0)
+        return r;
+    r = database_run(store, "BEGIN IMMEDIATE");
+    if (r < 0)
+        return r;
+    r = body(store, user);
+    if (r >= 0)
+        r = database_run(store, "COMMIT");
+    if (!sqlite3_get_autocommit(store->database))
+        (void)sqlite3_exec(store->database, "ROLLBACK", NULL, NULL, NULL);
+    return r;
+}
+
+int store_transact_locked(struct store *store, int (*body)(struct store *store, void *user), void *user)
+{
+    assert(store->locked && store->role != STORE_READER);
+
+    int r = transact_once(store, body, user);
+    if (r == -ENOSPC && ballast_release(store) > 0)
+        r = transact_once(store, body, user);
+    if (r < 0)
+        return r;
+    if (store->wal_pages >= store->checkpoint_at)
+        (void)database_checkpoint(store);
+    return 0;
+}
+
+int store_transact(struct store *store, int (*body)(struct store *store, void *user), void *user)
+{
+    if (store->role == STORE_READER)
+        return -EROFS;
+
+    int r = store_lock(store);
+    if (r < 0)
+        return r;
+    r = store_transact_locked(store, body, user);
+    store_unlock(store);
+    return r;
+}
+
+int store_begin_reading(struct store *store, struct store **ret_reading)
+{
+    *ret_reading = NULL;
+    if (!sqlite3_get_autocommit(store->database))
+        return 0; /* within a transaction already */
+
+    int r = database_run(store, "BEGIN");
+    if (r >= 0)
+        *ret_reading = store;
+    return r;
+}
+
+void store_end_reading(struct store **reading)
+{
+    if (*reading)
+        (void)sqlite3_exec((*reading)->database, "COMMIT", NULL, NULL, NULL);
+}
+
+int database_checkpoint(struct store *store)
+{
+    assert(store->locked);
+    /* Passive: a reader at work is not waited for. As long as one holds the WAL it grows; then this is not
+     * done again for every append. */
+    store->checkpoint_at = store->wal_pages + WAL_PAGES_MAX;
+    return database_error(
+        store, sqlite3_wal_checkpoint_v2(store->database, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL));
+}
+
+int store_change_counter(struct store *store, uint64_t *ret)
+{
+    static const char sql[] = "PRAGMA data_version";
+    int64_t version = 0;
+
+    int r = database_read_number(store, sql, NULL, 0, &version);
+    if (r < 0)
+        return r;
+    *ret = (uint64_t)version;
+    return 0;
+}

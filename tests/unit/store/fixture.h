@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the store's tests share: a directory with a store in it, and findings to put there. Used by tests
+ * only.
+ */
+#pragma once
+
+#include "tests/unit/unit.h"
+
+#include "store/internal.h"
+
+static const struct store_author author = {
+    .inspector = {(const uint8_t *)"wang", 4},
+    .software = {(const uint8_t *)"test 1", 6},
+};
+
+static inline struct store *store_opened_in(const char *directory, enum store_role role)
+{
+    struct store *store = NULL;
+    struct store_opened opened;
+
+    assert_int_equal(store_open(world_posix(), directory, role, &store, &opened), 0);
+    return store;
+}
+
+static inline struct finding finding_with_note(const char *note)
+{
+    return (struct finding){
+        .category = {.scheme = bytes_of_text("test"),
+            .version = bytes_of_text("1"),
+            .code = bytes_of_text("0101")},
+        .note = bytes_of_text(note),
+        .has_position = true,
+        .position = {.lat_e7 = 250000000, .lon_e7 = 1215000000},
+    };
+}
+
+/* The encoded finding; the buffer is the caller's. */
+static inline struct bytes encode_finding(struct buffer *buffer, const char *note, int64_t wall_ms)
+{
+    struct record record = {
+        .kind = RECORD_FINDING, .wall_ms = wall_ms, .boot_ms = 1, .inspector = author.inspector};
+
+    record.finding = finding_with_note(note);
+    assert_int_equal(record_encode(&record, buffer), 0);
+    return buffer_bytes(buffer);
+}
+
+/* Appends one finding without photos. */
+static inline int append_note(struct store *store, const char *note, struct store_appended *ret)
+{
+    _cleanup_buffer_ struct buffer buffer = {0};
+    struct store_appended appended;
+    struct store_entry entry = {.kind = RECORD_FINDING, .record = encode_finding(&buffer, note, 1000)};
+
+    int r = store_append(store, &author, &entry, 1, &appended);
+    if (r >= 0 && ret)
+        *ret = appended;
+    return r;
+}
+
+/* `count` findings with the notes "<first>", "<first + 1>" ..., in batches. */
+static inline void append_many(struct store *store, unsigned first, unsigned count)
+{
+    while (count > 0) {
+        unsigned n = count < STORE_APPEND_MAX ? count : STORE_APPEND_MAX;
+        struct buffer buffers[STORE_APPEND_MAX] = {0};
+        struct store_entry entries[STORE_APPEND_MAX] = {0};
+        struct store_appended appended[STORE_APPEND_MAX];
+
+        for (unsigned i = 0; i < n; i++) {
+            char note[16];
+
+            snprintf(note, sizeof(note), "%u", first + i);
+            entries[i].kind = RECORD_FINDING;
+            entries[i].record = encode_finding(&buffers[i], note, 1000 + first + i);
+        }
+        assert_int_equal(store_append(store, &author, entries, n, appended), 0);
+        for (unsigned i = 0; i < n; i++)
+            buffer_done(&buffers[i]);
+        first += n;
+        count -= n;
+    }
+}
+
+/* A receipt's checkpoint at `size`, with a note that nobody checks here. */
+static inline int receive(struct store *store, const struct uuid *log, uint64_t size)
+{
+    struct checkpoint checkpoint = {.size = size};
+
+    assert_int_equal(store_root_at(store, log, size, &checkpoint.root), 0);
+    return store_apply_receipt(store, log, &checkpoint, 1700000000, bytes_of_text("note"), NULL, 0);
+}
+
+static inline struct store_status status_of(struct store *store)
+{
+    struct store_status status;
+
+    assert_int_equal(store_status(store, &status), 0);
+    return status;
+}
+
+/* The notes of a list, each followed by a space. */
+struct notes {
+    struct buffer text;
+    unsigned count;
+};
+
+static inline int collect_note(void *user, const struct store_record *record)
+{
+    struct notes *notes = user;
+    struct arena arena;
+    struct record decoded;
+
+    arena_init(&arena, 262144);
+    assert_int_equal(record_decode(record->recorded, &arena, &decoded, NULL), 0);
+    const struct finding *finding = record_finding(&decoded);
+    if (finding) {
+        buffer_put_bytes(&notes->text, finding->note);
+        buffer_put_u8(&notes->text, ' ');
+    }
+    notes->count++;
+    arena_done(&arena);
+    return 0;
+}
+
+static inline struct notes list_notes(struct store *store, const struct store_filter *filter)
+{
+    struct notes notes = {0};
+
+    assert_int_equal(store_each_record(store, filter, collect_note, &notes), 0);
+    buffer_put_u8(&notes.text, 0);
+    return notes;
+}
+
+static const struct store_filter findings = {.findings_only = true};
+static const struct store_filter queued_findings = {
+    .findings_only = true, .has_state = true, .state = RECORD_QUEUED};
+static const struct store_filter sent_findings = {
+    .findings_only = true, .has_state = true, .state = RECORD_SENT};
+static const struct store_filter quarantined_findings = {
+    .findings_only = true, .has_state = true, .state = RECORD_QUARANTINED};
+
+static inline void assert_notes(struct store *store, const struct store_filter *filter, const char *expected)
+{
+    struct notes notes = list_notes(store, filter);
+
+    assert_string_equal((const char *)notes.text.data, expected);
+    buffer_done(&notes.text);
+}
+
+/* A world whose verbs are the real ones but for those that a test replaces. `context` is the test's own. */
+struct own_world {
+    struct world_verbs verbs;
+    struct world world;
+};
+
+static inline struct world *own_world_init(struct own_world *own, void *context)
+{
+    own->verbs = *world_posix()->verbs;
+    own->world = (struct world){.verbs = &own->verbs, .context = context};
+    return &own->world;
+}
+
+static inline void remove_file(const char *directory, const char *name)
+{
+    char *path = files_join(directory, name);
+
+    assert_int_equal(unlink(path), 0);
+    free(path);
+}
