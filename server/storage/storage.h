@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the centre keeps, as one table of functions: SQLite fills it now, PostgreSQL later. Called by the
+ * service only; knows nothing of requests, keys or HTTP, and decides nothing.
+ *
+ * A `struct storage` is one session. The writer's is used by one thread at a time; a reader's likewise, and
+ * any number of them may be open. Every function that changes something is called between `begin` and
+ * `commit` of the writer. Readers see what was committed; between `view` and `view_end` they see one moment
+ * of it.
+ *
+ * A record's key is its log's number << 40 | seq. In the hot path rows are only ever added at growing keys:
+ * an index over random keys costs a page read and a page write a row once it is larger than the cache, so
+ * that of public ids is built behind, in sorted batches.
+ *
+ * Errors: -errno; -ENOENT not there; -ENOSPC; -EBUSY the write lock was not had in time; -EUCLEAN the
+ * database is damaged; -EPROTONOSUPPORT it is of a newer program.
+ */
+#pragma once
+
+#include "base/world.h"
+#include "proto/enrolment.h"
+#include "proto/merkle.h"
+#include "server/core/projection.h"
+
+#define STORAGE_LOCK_WAIT_MS 10000u
+#define STORAGE_SEQ_BITS 40u
+#define STORAGE_LOG_NUMBER_MAX ((UINT64_C(1) << 23) - 1)
+#define STORAGE_VERSIONS_MAX 256u   /* of one finding: itself, its amendments, its withdrawals */
+#define STORAGE_IDS_BATCH 8192u     /* public ids indexed at once */
+#define STORAGE_IDS_TAIL_MAX 65536u /* a look-up reads at most as many that are not indexed yet */
+
+static inline uint64_t record_key(uint64_t log, uint64_t seq)
+{
+    return log << STORAGE_SEQ_BITS | seq;
+}
+
+static inline uint64_t record_key_log(uint64_t key)
+{
+    return key >> STORAGE_SEQ_BITS;
+}
+
+static inline uint64_t record_key_seq(uint64_t key)
+{
+    return key & ((UINT64_C(1) << STORAGE_SEQ_BITS) - 1);
+}
+
+/* What is one for the whole storage. */
+struct storage_state {
+    struct uuid incarnation;
+    uint64_t commits;         /* counts up with each commit that changed something */
+    uint64_t next_arrival;    /* of the next record; from 1 */
+    uint64_t indexed_arrival; /* public ids are indexed up to here */
+};
+
+struct stored_device {
+    uint64_t number;
+    struct uuid id;
+    uint8_t public_key[SIGN_PUBLIC_BYTES];
+    int64_t enrolled_ms, last_seen_ms;
+};
+
+/* The running or last manual resync of a device, added up over its windows. */
+struct stored_resync {
+    int64_t at_ms; /* 0: never */
+    uint64_t level, first_log;
+    uint64_t checked, missing, damaged, erased, lost, mended, blobs_checked, blobs_bad;
+};
+
+/* A device as `devices` lists it; texts are valid during the callback. */
+struct stored_device_line {
+    struct stored_device device;
+    const char *name, *inspector;
+    uint64_t logs, records, quarantined, blobs_missing, alarms;
+    struct stored_resync resync;
+};
+
+struct stored_token {
+    int64_t expires_ms;
+    bool is_used;
+    struct uuid used_by;
+    uint8_t used_key[SIGN_PUBLIC_BYTES];
+};
+
+struct stored_log {
+    uint64_t number;
+    struct uuid id;
+    uint64_t device; /* number */
+    enum log_kind kind;
+    bool is_closed;
+    bool has_rehomed; /* records that say they stood in this log first are held in other logs */
+    struct merkle_frontier frontier;
+};
+
+enum stored_record_state { STORED_RECORD_PRESENT = 0, STORED_RECORD_ERASED = 1, STORED_RECORD_LOST = 2 };
+
+struct stored_record {
+    uint64_t key;
+    uint64_t arrival;
+    int64_t received_ms;
+    enum stored_record_state state;
+    bool has_leaf;
+    struct sha256 leaf;
+    bool has_bytes;
+    struct bytes bytes; /* valid during the callback; not filled when they were not asked for */
+};
+
+/* A row of the list of findings. Views are valid during the callback. */
+struct stored_finding {
+    uint64_t key;
+    uint64_t arrival;
+    uint64_t root; /* key of the finding that it amends or withdraws; its own key else */
+    enum finding_state state;
+    enum record_kind kind; /* 0 when it could not be decoded */
+    bool is_rehomed;
+    struct uuid first_id; /* public id when re-homed: the first one */
+    bool has_parent;
+    struct uuid parent_id;
+    int64_t wall_ms;
+    int32_t utc_offset_min;
+    struct bytes inspector;
+    struct finding finding; /* of a withdrawal: its reason as the note */
+
+    /* Filled when read, not when written. */
+    struct uuid device, log;
+    int64_t received_ms;
+    bool has_leaf;
+    struct sha256 leaf;
+    const char *reason; /* of the quarantine */
+};
+
+struct stored_findings_filter {
+    bool has_device;
+    struct uuid device;
+    uint64_t since; /* arrivals above this */
+};
+
+enum stored_blob_state {
+    STORED_BLOB_MISSING = 0,
+    STORED_BLOB_PRESENT = 1,
+    STORED_BLOB_ERASED = 2,
+    STORED_BLOB_LOST = 3
+};
+
+struct stored_blob {
+    uint64_t number;
+    struct sha256 sha256;
+    enum stored_blob_state state;
+    uint64_t size;
+    bool is_backed_up;
+};
+
+enum alarm_kind {
+    ALARM_FORK = 1,          /* a position was sent with another leaf: a cloned handheld */
+    ALARM_ROOT_MISMATCH = 2, /* records and signed root disagree */
+    ALARM_PREDECESSOR = 3,   /* a log was left before all of it had come */
+    ALARM_RECORD_LOST = 4,   /* in neither place */
+    ALARM_BLOB_LOST = 5,
+    ALARM_RECOVERED = 6, /* the handheld's database was damaged */
+};
+
+struct storage;
+
+struct storage_options {
+    const struct world *world;
+    const char *directory;
+    bool read_only;
+};
+
+/* One function a line; see the struct's comments above for what they carry. `each` callbacks stop at a
+ * non-zero result, which is returned. */
+struct storage_verbs {
+    void (*close)(struct storage *storage);
+
+    /* ---- transactions (writer), views (reader) ---- */
+    int (*begin)(struct storage *storage);
+    int (*commit)(struct storage *storage); /* durable when it returns 0; rolled back when not */
+    void (*rollback)(struct storage *storage);
+    int (*view)(struct storage *storage);
+    void (*view_end)(struct storage *storage);
+    /* Work on the side that need not be done in any transaction; 1: more is left. */
+    int (*maintain)(struct storage *storage);
+
+    int (*state)(struct storage *storage, struct storage_state *ret);
+    int (*set_state)(struct storage *storage, const struct storage_state *state);
+
+    /* ---- devices, tokens, commands, alarms ---- */
+    int (*device_find)(struct storage *storage, const struct uuid *id, struct stored_device *ret);
+    int (*device_at)(struct storage *storage, uint64_t number, struct stored_device *ret);
+    int (*device_certificate)(struct storage *storage, uint64_t device, struct buffer *ret);
+    /* Adds a device or replaces name, inspector, certificate of one; gives its number. */
+    int (*device_put)(struct storage *storage, const struct device_certificate *content,
+        struct bytes certificate, int64_t now_ms, uint64_t *ret_number);
+    int (*device_seen)(struct storage *storage, uint64_t device, int64_t now_ms);
+    int (*device_resync)(struct storage *storage, uint64_t device, struct stored_resync *ret);
+    int (*device_set_resync)(struct storage *storage, uint64_t device, const struct stored_resync *resync);
+    int (*devices_each)(
+        struct storage *storage, int (*each)(void *user, const struct stored_device_line *line), void *user);
+    int (*token_put)(struct storage *storage, const struct sha256 *token, const char *name,
+        const char *inspector, int64_t expires_ms);
+    int (*token_find)(struct storage *storage, const struct sha256 *token, struct stored_token *ret,
+        struct buffer *ret_name, struct buffer *ret_inspector);
+    int (*token_use)(struct storage *storage, const struct sha256 *token, const struct uuid *device,
+        const uint8_t public_key[SIGN_PUBLIC_BYTES]);
+    int (*command_put)(struct storage *storage, uint64_t device, const struct command *command);
+    int (*command_done)(struct storage *storage, uint64_t device, const uint8_t id[COMMAND_ID_BYTES]);
+    int (*commands)(
+        struct storage *storage, uint64_t device, struct command *ret, size_t max, size_t *ret_count);
+    /* The same alarm for the same position is kept once; then `*ret_new` is false. */
+    int (*alarm_put)(struct storage *storage, enum alarm_kind kind, uint64_t device, uint64_t key,
+        int64_t now_ms, const char *text, bool *ret_new);
+
+    /* ---- logs and records ---- */
+    int (*log_find)(struct storage *storage, const struct uuid *id, struct stored_log *ret);
+    int (*log_at)(struct storage *storage, uint64_t number, struct stored_log *ret);
+    int (*log_open)(struct storage *storage, struct stored_log *log);           /* gives log->number */
+    int (*log_note)(struct storage *storage, uint64_t log, struct buffer *ret); /* -ENOENT none yet */
+    int (*log_advance)(struct storage *storage, const struct stored_log *log, struct bytes note);
+    int (*log_set_flags)(struct storage *storage, const struct stored_log *log); /* kind, closed, rehomed */
+    int (*logs_each)(
+        struct storage *storage, int (*each)(void *user, const struct stored_log *log), void *user);
+    /* New rows, in order of their keys. */
+    int (*records_append)(struct storage *storage, const struct stored_record *rows, size_t count);
+    int (*record_put)(struct storage *storage, const struct stored_record *row); /* adds or replaces */
+    int (*record_at)(struct storage *storage, uint64_t key, struct buffer *ret_bytes /* or NULL */,
+        struct stored_record *ret);
+    int (*records_each)(struct storage *storage, uint64_t first_key, uint64_t end_key, bool with_bytes,
+        int (*each)(void *user, const struct stored_record *record), void *user);
+    int (*tiles_put)(
+        struct storage *storage, uint64_t log, uint64_t first, const struct sha256 *roots, size_t count);
+    /* `ret_known[i]` false where none is kept. */
+    int (*tiles)(struct storage *storage, uint64_t log, uint64_t first, size_t count, struct sha256 *ret,
+        bool *ret_known);
+
+    /* ---- what is derived from the records ---- */
+    int (*findings_append)(struct storage *storage, const struct stored_finding *row);
+    int (*finding_put)(struct storage *storage, const struct stored_finding *row); /* adds or replaces */
+    /* Key, arrival, root, state, kind only. */
+    int (*finding_at)(struct storage *storage, uint64_t key, struct stored_finding *ret);
+    int (*finding_set_state)(struct storage *storage, uint64_t key, enum finding_state state);
+    int (*findings_each)(struct storage *storage, const struct stored_findings_filter *filter,
+        int (*each)(void *user, const struct stored_finding *finding), void *user);
+    int (*version_put)(struct storage *storage, uint64_t root, uint64_t key);
+    int (*versions)(
+        struct storage *storage, uint64_t root, uint64_t *ret_keys, size_t max, size_t *ret_count);
+    int (*quarantine)(struct storage *storage, uint64_t key, const char *reason);
+    int (*quarantine_end)(struct storage *storage, uint64_t key);
+    int (*quarantined_each)(struct storage *storage, uint64_t first_key, uint64_t end_key,
+        int (*each)(void *user, uint64_t key, const char *reason), void *user);
+    int (*quarantined_count)(
+        struct storage *storage, uint64_t first_key, uint64_t end_key, uint64_t *ret_count);
+    /* Children that wait for a parent at a position. */
+    int (*awaited_put)(struct storage *storage, const struct position_in_log *parent, uint64_t key);
+    int (*awaited_end)(struct storage *storage, const struct position_in_log *parent, uint64_t key);
+    int (*awaited)(struct storage *storage, const struct uuid *log, uint64_t first_seq, uint64_t end_seq,
+        uint64_t *ret_keys, size_t max, size_t *ret_count);
+    /* Where the record with this first position and id was applied. */
+    int (*rehomed_put)(
+        struct storage *storage, const struct position_in_log *first, const struct uuid *id, uint64_t key);
+    int (*rehomed_find)(struct storage *storage, const struct position_in_log *first, const struct uuid *id,
+        uint64_t *ret_key);
+    int (*rehomed_any)(struct storage *storage, const struct uuid *log); /* 1 or 0 */
+    /* Forgets all of it but arrivals: before a rebuild. */
+    int (*derived_clear)(struct storage *storage);
+    /* Indexes the next public ids up to `state->next_arrival`; 1 when more are left. */
+    int (*ids_build)(struct storage *storage, struct storage_state *state);
+    int (*id_put)(struct storage *storage, const struct uuid *id, uint64_t key);
+    /* Key of the finding with this public id. */
+    int (*id_find)(struct storage *storage, const struct uuid *id, uint64_t *ret_key);
+
+    /* ---- blobs ---- */
+    int (*blob_find)(struct storage *storage, const struct sha256 *sha256, struct stored_blob *ret);
+    /* Notes that a record of the device names the blob, which is wanted if it is missing. */
+    int (*blob_name)(
+        struct storage *storage, const struct sha256 *sha256, uint64_t size, uint64_t device, uint64_t key);
+    /* 1 when a record of the device names it, 0 when not. */
+    int (*blob_is_named)(struct storage *storage, const struct sha256 *sha256, uint64_t device);
+    int (*blob_set_state)(
+        struct storage *storage, const struct sha256 *sha256, enum stored_blob_state state, uint64_t size);
+    /* Missing blobs that the device's records name, in the order in which they were named. */
+    int (*blobs_wanted)(
+        struct storage *storage, uint64_t device, struct sha256 *ret, size_t max, size_t *ret_count);
+    /* In order of their hashes, after `after` (or NULL): those that records first_key..end_key of the device
+     * name, or all when `device` is 0. */
+    int (*blobs_each)(struct storage *storage, uint64_t device, uint64_t first_key, uint64_t end_key,
+        const struct sha256 *after, size_t max, int (*each)(void *user, const struct stored_blob *blob),
+        void *user);
+};
+
+struct storage {
+    const struct storage_verbs *verbs;
+};
+
+/* storage/sqlite.c. The first session opened for writing creates or migrates the database; `*ret_created`
+ * tells. `ret_error`: a line for people. */
+int storage_sqlite_open(
+    const struct storage_options *options, struct storage **ret, bool *ret_created, char **ret_error);
+
+static inline void storage_close(struct storage *storage)
+{
+    if (storage)
+        storage->verbs->close(storage);
+}
