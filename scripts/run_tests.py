@@ -20,6 +20,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import typing
 import xml.etree.ElementTree
@@ -77,21 +78,22 @@ class Result:
 
 def run(command, limit_s, env=None):
     """Runs a command in a process group of its own, which dies with it. (status, output); status -1: took too long."""
-    process = subprocess.Popen(command, cwd=TOP, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL,
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace",
-                               start_new_session=True)
-    try:
-        output, _ = process.communicate(timeout=limit_s)
-        return process.returncode, output
-    except subprocess.TimeoutExpired:
-        output = f"(stopped after {limit_s} s)"
-        return -1, output
-    finally:
+    # A file and not a pipe: a process that was left behind could hold a pipe open for ever.
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(command, cwd=TOP, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL,
+                                   stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
         try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        process.wait()
+            status, note = process.wait(limit_s), ""
+        except subprocess.TimeoutExpired:
+            status, note = -1, f"\n(stopped after {limit_s} s)\n"
+        finally:
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            process.wait()
+        output.seek(0)
+        return status, output.read().decode("utf-8", "replace") + note
 
 
 def path_of(*parts):
