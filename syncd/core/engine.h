@@ -8,7 +8,16 @@
  *   while (engine_next(engine, &action)) ...;
  *
  * Slots number the requests in flight: an action that starts a request names a slot, its result comes back
- * under that slot.
+ * under that slot. Events of a slot that has no request in flight, or one of another kind, change nothing:
+ * they are late.
+ *
+ *   exchange   ENGINE_SEND_EXCHANGE -> ENGINE_BUILT -> ENGINE_EXCHANGED | ENGINE_REFUSED | ENGINE_FAILED
+ *   upload     ENGINE_SEND_UPLOAD                   -> ENGINE_UPLOADED  | ENGINE_FAILED
+ *   audit      ENGINE_SEND_AUDIT                    -> ENGINE_AUDITED   | ENGINE_REFUSED | ENGINE_FAILED
+ *   repair     ENGINE_SEND_REPAIR                   -> ENGINE_REPAIRED  | ENGINE_REFUSED | ENGINE_FAILED
+ *
+ * and any of them -> ENGINE_NOTHING_TO_SEND. Whoever applies an answer reads the outbox again and feeds it
+ * (ENGINE_OUTBOX) before the answer's own event.
  */
 #pragma once
 
@@ -21,11 +30,15 @@ struct engine;
 
 struct engine_config {
     uint64_t backoff_min_ms, backoff_max_ms; /* full jitter: 5 s .. 30 min */
-    uint64_t slow_poll_ms;                   /* behind the doorbell */
-    uint32_t batch_records_first;            /* before anything was measured */
-    uint32_t batch_target_ms;                /* sized to about this much of measured goodput */
+    uint64_t slow_poll_ms;                   /* behind the doorbell: how often the agent looks at the store */
+    uint64_t idle_contact_ms;     /* with nothing to send, ask the centre this often (commands); 0: never */
+    uint32_t batch_records_first; /* before anything was measured */
+    uint32_t batch_target_ms;     /* sized to about this much of measured goodput */
     uint32_t chunk_bytes_first;
+    uint32_t chunk_target_ms;
+    uint32_t ask_after_uploads;  /* so many unconfirmed blobs are asked for before more are sent */
     uint64_t answer_deadline_ms; /* a request without an answer fails after this */
+    uint64_t resync_stall_ms;    /* a resync without any progress fails after this */
 };
 struct engine_config engine_config_default(void);
 
@@ -38,6 +51,7 @@ enum engine_event_kind {
     ENGINE_RESYNC,   /* `patrol resync`, or a command of the server */
     ENGINE_PAUSE,
     ENGINE_RESUME,
+    ENGINE_BUILT,           /* the exchange of this slot is on its way: what it carries */
     ENGINE_EXCHANGED,       /* a signed answer to an exchange */
     ENGINE_UPLOADED,        /* a step of a blob upload went through */
     ENGINE_AUDITED,         /* a signed answer to an audit window */
@@ -50,16 +64,22 @@ enum engine_event_kind {
 struct engine_log {
     struct uuid id;
     uint64_t size, receipt_size;
-    uint64_t bytes_queued; /* approximate */
     bool closed;
 };
 
 struct engine_outbox {
-    struct engine_log logs[ENGINE_LOGS_MAX]; /* unfinished ones, oldest first; sent in this order */
+    /* Unfinished ones, oldest first; sent in this order. The last one, which is appended to, is here even
+     * when all of it has a receipt. */
+    struct engine_log logs[ENGINE_LOGS_MAX];
     size_t log_count;
+    bool has_receipt_log; /* the oldest log that has a receipt: where a resync starts */
+    struct uuid receipt_log;
     uint64_t blobs_pending;     /* that may be sent now: their records have receipts */
-    uint64_t blobs_unconfirmed; /* uploaded, but not yet on a signed stored-list */
-    struct sha256 next_blob;    /* best one to send */
+    uint64_t blobs_unconfirmed; /* uploaded, but not yet on a signed stored-list; not counted as pending */
+    uint64_t blobs_mending;     /* of either, those a running resync has found missing */
+    /* The best pending one that engine_blob_is_held does not hold back. */
+    bool has_next_blob;
+    struct sha256 next_blob;
     uint64_t next_blob_size;
 };
 
@@ -74,9 +94,18 @@ enum engine_failure {
     FAILURE_UPLOAD_TOKEN,  /* 401 or 403 on an upload: a new token is needed */
     FAILURE_UPLOAD_HASH,   /* 460: checksum mismatch */
     FAILURE_LOCAL,         /* the store could not give what was to be sent */
+    FAILURE_DAMAGED,       /* the store has lost what was to be sent: this log cannot go on */
 };
 
+/* CREATE finds or makes the upload and tells its offset; the agent may answer it by asking for the offset
+ * when it still knows where the upload is. */
 enum upload_step { UPLOAD_CREATE, UPLOAD_OFFSET, UPLOAD_CHUNK };
+
+enum resync_cause {
+    RESYNC_BY_ITSELF, /* the server was set back, or could not follow */
+    RESYNC_BY_SERVER,
+    RESYNC_BY_USER, /* takes the place of any other */
+};
 
 struct engine_event {
     enum engine_event_kind kind;
@@ -88,38 +117,45 @@ struct engine_event {
         } link;
         struct {
             enum audit_level level;
-            bool from_server;
-            uint8_t command_id[COMMAND_ID_BYTES];
+            enum resync_cause cause;
+            uint8_t command_id[COMMAND_ID_BYTES]; /* with RESYNC_BY_SERVER */
         } resync;
         struct {
+            uint64_t records; /* from the action's first_seq on, without gaps */
+            uint64_t plain_bytes;
+            uint64_t wire_bytes; /* body */
+        } built;
+        struct {
             enum exchange_outcome outcome;
-            uint64_t sent_records;
-            uint64_t sent_bytes;          /* on the wire, body */
             uint64_t size;                /* what the server has */
             uint64_t receipt_size_before; /* held when the request was made */
-            uint32_t next_contact_s;
-            bool has_token; /* an upload token came, good for token_s */
+            uint64_t blobs_asked, blobs_confirmed;
+            uint32_t next_contact_s; /* not before then, and then even with nothing to send; 0: whenever
+                                        there is something */
+            bool has_token;          /* an upload token came, good for token_s */
             uint32_t token_s;
-            bool went_back;  /* decided by engine_went_back(), applied by the agent */
-            bool has_resync; /* a command */
-            enum audit_level resync_level;
-            uint8_t command_id[COMMAND_ID_BYTES];
+            bool went_back;       /* decided by engine_went_back(), applied by the agent */
+            bool rolled_back;     /* the receipt is larger than the handheld's own log */
+            bool new_incarnation; /* the server's database is another one than before */
         } exchanged;
         struct {
             enum upload_step step;
             struct sha256 blob;
             uint64_t offset; /* confirmed by the server now */
             uint64_t size;
-            uint64_t sent_bytes;
         } uploaded;
         struct {
-            uint64_t next_seq; /* 0: last window */
+            uint64_t size;     /* what the server has of this log */
+            uint64_t next_seq; /* 0: all records were looked at */
             bool has_next_blob;
             struct sha256 next_blob;
             uint64_t to_mend_records; /* found missing or damaged in this window, and we have them */
-            uint64_t to_mend_blobs;
-            uint64_t gone_records; /* in neither place */
+            uint64_t to_mend_blobs;   /* made pending again by the agent */
+            uint64_t gone_records;    /* in neither place */
             uint64_t gone_blobs;
+            bool went_back; /* the server has less than the receipt said; applied by the agent */
+            bool has_next_log;
+            struct uuid next_log; /* the next one that has a receipt, in order of opening */
         } audited;
         struct {
             uint64_t mended, refused, left; /* left: still to be repaired from the same window */
@@ -136,13 +172,16 @@ struct engine_event {
 };
 
 enum engine_action_kind {
-    ENGINE_SEND_EXCHANGE,
+    ENGINE_SEND_EXCHANGE, /* followed by ENGINE_BUILT */
     ENGINE_SEND_UPLOAD,
     ENGINE_SEND_AUDIT,
     ENGINE_SEND_REPAIR, /* the runs the agent noted from the last audit window */
     ENGINE_CANCEL,      /* end the request of this slot; no event follows */
+    ENGINE_LEAVE_LOG,   /* the log cannot go on: re-home what has no receipt, then feed the outbox */
     ENGINE_SET_TIMER,   /* replaces the one set before */
-    ENGINE_SYNC_DONE,   /* nothing is left to send, all acknowledged: wakes those who wait */
+    ENGINE_SYNC_DONE,   /* ok: nothing is left to send, all acknowledged; else the centre has refused a try
+                           that `patrol sync` asked for: wakes those who wait */
+    ENGINE_RESYNC_STARTED,
     ENGINE_RESYNC_DONE, /* ok: all that was missing was mended; else something is in neither place */
     ENGINE_ALARM,       /* for the log and status: text is static */
 };
@@ -155,7 +194,7 @@ struct engine_action {
             struct uuid log;
             uint64_t first_seq;
             uint32_t records_max; /* 0: only ask (blob states, token) */
-            uint32_t bytes_max;   /* inflated */
+            uint32_t bytes_max;   /* of records, inflated; one record is sent even when it is larger */
             bool with_certificate;
         } exchange;
         struct {
@@ -167,15 +206,33 @@ struct engine_action {
         struct {
             struct uuid log;
             enum audit_level level;
-            uint64_t from_seq;
+            uint64_t from_seq; /* the server's size when only blobs are left to look at */
             bool has_after_blob;
             struct sha256 after_blob;
+            bool has_command;
+            uint8_t command_id[COMMAND_ID_BYTES];
         } audit;
+        struct {
+            uint32_t bytes_max; /* of records and proofs */
+        } repair;
+        struct {
+            struct uuid log;
+            enum open_reason reason;
+        } leave;
         struct {
             uint64_t at_ms;
         } timer;
         struct {
             bool ok;
+        } sync_done;
+        struct {
+            enum audit_level level;
+            enum resync_cause cause;
+        } resync_started;
+        struct {
+            bool ok;
+            const char *problem; /* static: why it was not carried to its end; NULL: it was */
+            enum resync_cause cause;
         } resync_done;
         struct {
             const char *text;
@@ -201,16 +258,23 @@ struct engine_report {
     enum refusal_reason refusal;
     bool resync_running;
     enum audit_level resync_level;
+    enum resync_cause resync_cause;
 };
 
 int engine_new(const struct engine_config *config, struct engine **ret);
 void engine_free(struct engine *engine);
 DEFINE_CLEANUP(struct engine, engine_free);
-/* `random` is fresh for every call; the engine draws its jitter from it. */
+#define _cleanup_engine_ _cleanup_(engine_free_cleanup)
+/* `random` is fresh for every call; the engine draws its jitter from it. `now_ms` never goes back. */
 void engine_feed(struct engine *engine, const struct engine_event *event, uint64_t now_ms, uint64_t random);
+/* The next action, false when there is none: to be called until then after every feed. Events may be fed
+ * between calls. */
 bool engine_next(struct engine *engine, struct engine_action *ret);
 void engine_report(const struct engine *engine, struct engine_report *ret);
 /* True when an answer shows that the server was set back: it has less than the receipt that was held when the
  * request was made. */
 bool engine_went_back(uint64_t receipt_size_before, uint64_t server_size);
+/* True while this blob waits because the server would not take it; whoever makes the outbox passes over it.
+ */
+bool engine_blob_is_held(const struct engine *engine, const struct sha256 *blob, uint64_t now_ms);
 const char *engine_wait_name(enum engine_wait wait);

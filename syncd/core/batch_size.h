@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How many records go into one exchange: about batch_target_ms of measured goodput, from one record to what
+ * the protocol allows. Inside of the engine; used by the text lane. Pure.
+ */
+#pragma once
+
+#include "syncd/core/engine_state.h"
+
+struct batch_limit {
+    uint32_t records, bytes;
+};
+
+struct batch_limit batch_limit(const struct text_lane *text);
+/* An exchange was made: learns how well records compress. */
+void batch_built(struct text_lane *text, const struct slot *slot);
+/* An exchange was answered: learns the goodput. Called before the log's receipt is moved. */
+void batch_answered(struct engine *engine, const struct slot *slot);
+/* Halves; false when it is down to one record already. */
+bool batch_halve(struct text_lane *text, const struct slot *slot);

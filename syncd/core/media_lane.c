@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Blob uploads, one at a time, when no text waits. Pure.
+ *
+ *   CREATE -> offset -> CHUNK -> offset -> CHUNK ... -> all bytes there: unconfirmed, until a signed
+ *   stored-list names it
+ *
+ *   409 -> OFFSET     404, 410 -> CREATE     401, 403 -> new token, then CREATE     460 -> the same again
+ *
+ * The answers to uploads are not signed: they steer, they never count. A blob that the server will not take
+ * is held back for a while and the next one goes on.
+ */
+#include "syncd/core/engine_state.h"
+
+#define TOKEN_MARGIN_MS UINT64_C(30000)
+
+static struct blob_hold *find_hold(struct media_lane *media, const struct sha256 *blob)
+{
+    for (size_t i = 0; i < BLOB_HOLDS_MAX; i++)
+        if (media->holds[i].failures > 0 && sha256_equal(&media->holds[i].blob, blob))
+            return &media->holds[i];
+    return NULL;
+}
+
+bool engine_blob_is_held(const struct engine *engine, const struct sha256 *blob, uint64_t now_ms)
+{
+    for (size_t i = 0; i < BLOB_HOLDS_MAX; i++) {
+        const struct blob_hold *hold = &engine->media.holds[i];
+
+        if (hold->failures > 0 && sha256_equal(&hold->blob, blob))
+            return now_ms < hold->until_ms;
+    }
+    return false;
+}
+
+static bool next_is_held(const struct engine *engine)
+{
+    return engine_blob_is_held(engine, &engine->outbox.next_blob, engine->now_ms);
+}
+
+static void forget_current(struct media_lane *media)
+{
+    media->has_current = false;
+    media->corrections = media->same_chunk = 0;
+}
+
+/* A free place in the table of held blobs; when it is full, the one that would be free soonest gives way. */
+static struct blob_hold *new_hold(struct media_lane *media)
+{
+    struct blob_hold *soonest = &media->holds[0];
+
+    for (size_t i = 0; i < BLOB_HOLDS_MAX; i++) {
+        if (media->holds[i].failures == 0)
+            return &media->holds[i];
+        if (media->holds[i].until_ms < soonest->until_ms)
+            soonest = &media->holds[i];
+    }
+    return soonest;
+}
+
+static void hold_blob(struct engine *engine, const struct sha256 *blob, uint64_t min_ms)
+{
+    struct media_lane *media = &engine->media;
+    struct blob_hold *hold = find_hold(media, blob);
+
+    if (!hold) {
+        hold = new_hold(media);
+        *hold = (struct blob_hold){.blob = *blob};
+    }
+    hold->until_ms = engine_later(engine, engine_backoff(engine, min_ms, BLOB_HOLD_MAX_MS, hold->failures));
+    hold->failures++;
+    if (media->has_current && sha256_equal(&media->current, blob))
+        forget_current(media);
+}
+
+static void hold_lane(struct engine *engine, uint32_t exponent, const char *reason)
+{
+    engine->media.hold_until_ms = engine_later(engine,
+        engine_backoff(engine, engine->config.backoff_min_ms, engine->config.backoff_max_ms, exponent));
+    engine->media.hold_reason = reason;
+}
+
+/* ---- what happened ---- */
+
+void media_token(struct engine *engine, bool has_token, uint32_t token_s)
+{
+    struct media_lane *media = &engine->media;
+    uint64_t good_ms = (uint64_t)token_s * 1000;
+
+    if (has_token && good_ms > TOKEN_MARGIN_MS) {
+        media->token_until_ms = engine_later(engine, good_ms - TOKEN_MARGIN_MS);
+        media->token_serial++;
+        media->token_fresh = true;
+        return;
+    }
+    if (!media_wants_token(engine))
+        return;
+    media->token_failures++;
+    hold_lane(engine, media->token_failures, "the centre gave no permission to upload");
+}
+
+static uint32_t chunk_for(const struct engine *engine)
+{
+    uint32_t limit = engine->media.chunk_bytes;
+    uint64_t affordable = rate_over(&engine->media.bytes, engine->config.chunk_target_ms);
+
+    if (affordable > (uint64_t)limit * 4)
+        affordable = (uint64_t)limit * 4;
+    if (affordable < limit / 2)
+        affordable = limit / 2;
+    if (affordable < UPLOAD_CHUNK_BYTES_MIN)
+        return UPLOAD_CHUNK_BYTES_MIN;
+    return affordable > UPLOAD_CHUNK_BYTES_MAX ? UPLOAD_CHUNK_BYTES_MAX : (uint32_t)affordable;
+}
+
+static void measure_chunk(struct engine *engine, const struct slot *slot, uint64_t sent)
+{
+    struct media_lane *media = &engine->media;
+    uint64_t took_ms = engine->now_ms - slot->started_ms;
+    bool was_full = sent == media->chunk_bytes;
+
+    rate_add(&media->bytes, sent, took_ms);
+    if (was_full || took_ms > engine->config.chunk_target_ms)
+        media->chunk_bytes = chunk_for(engine);
+}
+
+/* Another step for the same blob; too many without progress, and it gives way to others. */
+static void correct(struct engine *engine, const struct slot *slot, enum upload_step step)
+{
+    struct media_lane *media = &engine->media;
+
+    media->step = step;
+    if (++media->corrections <= BLOB_CORRECTIONS_MAX)
+        return;
+    engine_alarm(engine, ALARM_BLOB_REFUSED);
+    hold_blob(engine, &slot->action.upload.blob, BLOB_HOLD_MIN_MS);
+}
+
+void media_uploaded(struct engine *engine, const struct slot *slot, const struct engine_event *event)
+{
+    struct media_lane *media = &engine->media;
+    uint64_t offset = event->uploaded.offset;
+    bool is_current = media->has_current && sha256_equal(&media->current, &event->uploaded.blob);
+    bool is_chunk = slot->action.upload.step == UPLOAD_CHUNK;
+
+    media->token_fresh = false;
+    media->token_failures = 0;
+    resync_progress(engine);
+    if (is_chunk && offset > slot->action.upload.offset)
+        measure_chunk(engine, slot, offset - slot->action.upload.offset);
+    if (!is_current)
+        return;
+    if (offset >= event->uploaded.size) {
+        struct blob_hold *hold = find_hold(media, &media->current);
+
+        if (hold)
+            *hold = (struct blob_hold){0};
+        if (sha256_equal(&engine->outbox.next_blob, &media->current))
+            engine->outbox.has_next_blob = false; /* until the agent names the next one */
+        forget_current(media);
+        return;
+    }
+    if (is_chunk && offset <= slot->action.upload.offset) {
+        correct(engine, slot, UPLOAD_OFFSET); /* taken, but not moved: as good as a wrong offset */
+        return;
+    }
+    if (is_chunk)
+        media->corrections = media->same_chunk = 0;
+    media->offset = offset;
+    media->step = UPLOAD_CHUNK;
+}
+
+static void token_refused(struct engine *engine, const struct slot *slot)
+{
+    struct media_lane *media = &engine->media;
+
+    if (slot->token_serial != media->token_serial) {
+        correct(engine, slot, UPLOAD_CREATE); /* a newer one has come meanwhile */
+        return;
+    }
+    media->token_until_ms = 0;
+    media->step = UPLOAD_CREATE;
+    if (!media->token_fresh)
+        return; /* it had become old: a new one is asked for */
+    /* A token just given is refused: this blob is not wanted from us, or all uploads are closed to us. */
+    media->token_fresh = false;
+    media->token_failures++;
+    engine_alarm(engine, ALARM_BLOB_REFUSED);
+    hold_blob(engine, &slot->action.upload.blob, BLOB_HOLD_MIN_MS);
+    hold_lane(engine, media->token_failures, "the centre does not permit an upload");
+}
+
+static void halve_chunk(struct media_lane *media)
+{
+    media->chunk_bytes /= 2;
+    if (media->chunk_bytes < UPLOAD_CHUNK_BYTES_MIN)
+        media->chunk_bytes = UPLOAD_CHUNK_BYTES_MIN;
+}
+
+static void upload_too_large(struct engine *engine, const struct slot *slot)
+{
+    struct media_lane *media = &engine->media;
+
+    if (slot->action.upload.step == UPLOAD_CHUNK && media->chunk_bytes > UPLOAD_CHUNK_BYTES_MIN) {
+        halve_chunk(media);
+        media->step = UPLOAD_OFFSET;
+        return;
+    }
+    engine_alarm(engine, ALARM_BLOB_REFUSED);
+    hold_blob(engine, &slot->action.upload.blob, BLOB_HOLD_MAX_MS);
+}
+
+void media_failed(struct engine *engine, const struct slot *slot, enum engine_failure failure)
+{
+    struct media_lane *media = &engine->media;
+
+    switch (failure) {
+    case FAILURE_NETWORK:
+        if (slot->action.upload.step == UPLOAD_CHUNK)
+            halve_chunk(media);
+        correct(engine, slot, UPLOAD_OFFSET);
+        break;
+    case FAILURE_TLS:
+    case FAILURE_UNSIGNED:
+    case FAILURE_BUSY:
+        correct(engine, slot, UPLOAD_OFFSET);
+        break;
+    case FAILURE_TOO_LARGE:
+        upload_too_large(engine, slot);
+        break;
+    case FAILURE_UPLOAD_OFFSET:
+        correct(engine, slot, UPLOAD_OFFSET);
+        break;
+    case FAILURE_UPLOAD_GONE:
+        correct(engine, slot, UPLOAD_CREATE);
+        break;
+    case FAILURE_UPLOAD_TOKEN:
+        token_refused(engine, slot);
+        break;
+    case FAILURE_UPLOAD_HASH:
+        if (slot->action.upload.step == UPLOAD_CHUNK && ++media->same_chunk <= BLOB_SAME_CHUNK_MAX)
+            break;
+        media->same_chunk = 0;
+        correct(engine, slot, UPLOAD_CREATE);
+        break;
+    case FAILURE_LOCAL:
+    case FAILURE_DAMAGED:
+        hold_blob(engine, &slot->action.upload.blob, BLOB_HOLD_MIN_MS);
+        break;
+    }
+}
+
+void media_nothing(struct engine *engine, const struct slot *slot)
+{
+    /* The agent feeds an outbox without it; should it not, the blob rests a little and nothing spins. */
+    hold_blob(engine, &slot->action.upload.blob, REFUSED_NETWORK_RETRY_MS / 5);
+    if (sha256_equal(&engine->outbox.next_blob, &slot->action.upload.blob))
+        engine->outbox.has_next_blob = false;
+}
+
+void media_urge(struct engine *engine)
+{
+    struct media_lane *media = &engine->media;
+
+    media->hold_until_ms = 0;
+    for (size_t i = 0; i < BLOB_HOLDS_MAX; i++)
+        media->holds[i].until_ms = 0;
+}
+
+/* ---- what to do next ---- */
+
+static bool has_token(const struct engine *engine)
+{
+    return engine->now_ms < engine->media.token_until_ms;
+}
+
+static bool can_upload(const struct engine *engine)
+{
+    return engine->outbox.has_next_blob && !next_is_held(engine) &&
+           engine->now_ms >= engine->media.hold_until_ms;
+}
+
+bool media_wants_token(const struct engine *engine)
+{
+    return can_upload(engine) && !has_token(engine);
+}
+
+bool media_wants_states(const struct engine *engine)
+{
+    const struct engine_outbox *outbox = &engine->outbox;
+
+    if (outbox->blobs_unconfirmed == 0)
+        return false;
+    /* When enough have been uploaded, or nothing else can be done. */
+    return outbox->blobs_unconfirmed >= engine->config.ask_after_uploads || !can_upload(engine);
+}
+
+void media_plan(struct engine *engine)
+{
+    struct media_lane *media = &engine->media;
+    struct slot *slot;
+
+    if (engine->slots[MEDIA_SLOT].use != SLOT_FREE || contact_needs_exchange(engine) ||
+        text_is_busy(engine) || !can_upload(engine) || !has_token(engine) || !contact_open(engine))
+        return;
+    if (!media->has_current || !sha256_equal(&media->current, &engine->outbox.next_blob)) {
+        forget_current(media);
+        media->has_current = true;
+        media->current = engine->outbox.next_blob;
+        media->step = UPLOAD_CREATE;
+        media->offset = 0;
+    }
+    slot = engine_start(engine, MEDIA_SLOT, SLOT_UPLOAD);
+    slot->token_serial = media->token_serial;
+    slot->action.kind = ENGINE_SEND_UPLOAD;
+    slot->action.upload.step = media->step;
+    slot->action.upload.blob = media->current;
+    slot->action.upload.offset = media->step == UPLOAD_CHUNK ? media->offset : 0;
+    slot->action.upload.bytes_max = media->step == UPLOAD_CHUNK ? media->chunk_bytes : 0;
+}
+
+uint64_t media_timer(const struct engine *engine)
+{
+    const struct media_lane *media = &engine->media;
+    uint64_t earliest = UINT64_MAX;
+
+    if (engine->outbox.blobs_pending == 0)
+        return earliest;
+    if (media->hold_until_ms > engine->now_ms)
+        earliest = media->hold_until_ms;
+    for (size_t i = 0; i < BLOB_HOLDS_MAX; i++)
+        if (media->holds[i].failures > 0 && media->holds[i].until_ms > engine->now_ms &&
+            media->holds[i].until_ms < earliest)
+            earliest = media->holds[i].until_ms;
+    return earliest;
+}

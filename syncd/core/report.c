@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the engine is doing and why, in words for people. Pure. */
+#include "syncd/core/engine_state.h"
+
+const char *engine_wait_name(enum engine_wait wait)
+{
+    switch (wait) {
+    case ENGINE_WAIT_NOTHING:
+        return "idle";
+    case ENGINE_WAIT_WORKING:
+        return "working";
+    case ENGINE_WAIT_BACKOFF:
+        return "backoff";
+    case ENGINE_WAIT_SERVER:
+        return "told to wait";
+    case ENGINE_WAIT_REFUSED:
+        return "refused";
+    case ENGINE_WAIT_PAUSED:
+        return "paused";
+    }
+    return "unknown";
+}
+
+const char *failure_text(enum engine_failure failure)
+{
+    switch (failure) {
+    case FAILURE_NETWORK:
+        return "the centre could not be reached";
+    case FAILURE_TLS:
+        return "the centre's certificate could not be verified";
+    case FAILURE_UNSIGNED:
+        return "the answer did not come from the centre (a login page or a proxy?)";
+    case FAILURE_BUSY:
+        return "the centre is busy";
+    case FAILURE_TOO_LARGE:
+        return "the centre says that a request was too large";
+    case FAILURE_UPLOAD_OFFSET:
+    case FAILURE_UPLOAD_GONE:
+    case FAILURE_UPLOAD_HASH:
+        return "an upload has to be taken up again";
+    case FAILURE_UPLOAD_TOKEN:
+        return "the permission to upload has ended";
+    case FAILURE_LOCAL:
+        return "the store on this device could not be read";
+    case FAILURE_DAMAGED:
+        return "records of the store on this device are damaged";
+    }
+    return "unknown failure";
+}
+
+const char *refusal_text(enum refusal_reason reason)
+{
+    switch (reason) {
+    case REFUSAL_UNKNOWN_DEVICE:
+        return "the centre does not know this device";
+    case REFUSAL_REVOKED:
+        return "the centre has revoked this device";
+    case REFUSAL_OVER_QUOTA:
+        return "this device is over its quota at the centre";
+    case REFUSAL_TOO_LARGE:
+        return "the centre refuses a request as too large";
+    case REFUSAL_BAD_REQUEST:
+        return "the centre refuses a request as malformed";
+    case REFUSAL_BUSY:
+        return "the centre is busy";
+    case REFUSAL_TOKEN_UNKNOWN:
+    case REFUSAL_TOKEN_USED:
+    case REFUSAL_TOKEN_EXPIRED:
+        return "the centre refuses the enrolment token";
+    case REFUSAL_LOG_OF_OTHER_DEVICE:
+        return "the centre holds this log for another device";
+    }
+    return "the centre refuses, for a reason this program does not know";
+}
+
+const char *alarm_text(enum engine_alarm alarm, enum refusal_reason refusal)
+{
+    switch (alarm) {
+    case ALARM_REFUSED:
+        return refusal_text(refusal);
+    case ALARM_LOG_REFUSED:
+        return "the centre refuses one log of this device; other logs go on";
+    case ALARM_FORK:
+        return "the centre holds other records at the same positions: is this device a copy of another one? "
+               "A new log is opened, nothing is lost";
+    case ALARM_ROLLED_BACK:
+        return "this device was set back to an older state: a new log is opened";
+    case ALARM_ROOT_MISMATCH:
+        return "the centre computes another root for the log: it is audited";
+    case ALARM_WENT_BACK:
+        return "the centre was set back to an older state: what it lacks is sent again";
+    case ALARM_LOG_DAMAGED:
+        return "records of the log are damaged on this device: a new log is opened";
+    case ALARM_RECORD_TOO_LARGE:
+        return "the centre does not take a record because of its size";
+    case ALARM_NO_PROGRESS:
+        return "the centre answers, but does not take the records";
+    case ALARM_BLOB_REFUSED:
+        return "the centre does not take a photo; others go on";
+    case ALARM_COUNT:
+        break;
+    }
+    return "unknown alarm";
+}
+
+/* Work that waits in a lane although the way to the server is open: the soonest of what holds it. */
+static void report_held(const struct engine *engine, struct engine_report *report)
+{
+    for (size_t i = 0; i < engine->text.log_count; i++) {
+        const struct log_state *log = &engine->text.logs[i];
+        uint64_t at_ms = log->leave ? log->leave_at_ms : log->hold_until_ms;
+
+        if (log->log.receipt_size >= log->log.size || at_ms <= engine->now_ms)
+            continue;
+        if (report->next_attempt_ms != 0 && report->next_attempt_ms <= at_ms)
+            continue;
+        report->wait = ENGINE_WAIT_BACKOFF;
+        report->reason = log->hold_reason ? log->hold_reason : "a log waits";
+        report->next_attempt_ms = at_ms;
+    }
+    if (report->wait == ENGINE_WAIT_BACKOFF ||
+        engine->outbox.blobs_pending + engine->outbox.blobs_unconfirmed == 0)
+        return;
+    report->wait = ENGINE_WAIT_BACKOFF;
+    if (engine->media.hold_until_ms > engine->now_ms) {
+        report->reason = engine->media.hold_reason;
+        report->next_attempt_ms = engine->media.hold_until_ms;
+    } else if (engine->outbox.blobs_pending > 0) {
+        report->reason = "the centre does not take a photo";
+        report->next_attempt_ms = media_timer(engine);
+    } else {
+        report->reason = "photos were uploaded, the centre has not confirmed them yet";
+        report->next_attempt_ms = engine->text.ask_not_before_ms;
+    }
+    if (report->next_attempt_ms == UINT64_MAX)
+        report->next_attempt_ms = 0;
+}
+
+static void report_contact(const struct engine *engine, struct engine_report *report)
+{
+    const struct contact *contact = &engine->contact;
+    bool waits = contact->hold_until_ms > engine->now_ms;
+
+    if (contact->paused && !contact->urged) {
+        report->wait = ENGINE_WAIT_PAUSED;
+        report->reason = "sending is paused";
+        report->next_attempt_ms = 0;
+        return;
+    }
+    report->next_attempt_ms = waits ? contact->hold_until_ms : 0;
+    switch (contact->state) {
+    case CONTACT_REFUSED:
+        report->wait = ENGINE_WAIT_REFUSED;
+        report->reason = refusal_text(contact->refusal);
+        break;
+    case CONTACT_TOLD_TO_WAIT:
+        if (!waits)
+            break;
+        report->wait = ENGINE_WAIT_SERVER;
+        report->reason = "the centre asked to wait";
+        break;
+    case CONTACT_FAILING:
+        report->wait = ENGINE_WAIT_BACKOFF;
+        report->reason = failure_text(contact->failure);
+        if (contact->failure == FAILURE_NETWORK && contact->link_up_seen && !contact->link_is_up)
+            report->reason = "there is no network";
+        break;
+    case CONTACT_UNPROVEN:
+    case CONTACT_PROVEN:
+        break;
+    }
+}
+
+void engine_report(const struct engine *engine, struct engine_report *ret)
+{
+    const struct contact *contact = &engine->contact;
+    struct engine_report report = {
+        .wait = ENGINE_WAIT_NOTHING,
+        .reason = "nothing to send",
+        .failures_in_row = contact->failures,
+        .refused = contact->state == CONTACT_REFUSED,
+        .refusal = contact->refusal,
+        .resync_running = engine->resync.phase != RESYNC_IDLE,
+        .resync_level = engine->resync.level,
+        .resync_cause = engine->resync.cause,
+    };
+
+    if (!engine->started || !engine->outbox_known) {
+        report.reason = "not started";
+    } else if (engine_any_busy(engine)) {
+        report.wait = ENGINE_WAIT_WORKING;
+        report.reason = "sending";
+    } else {
+        report_contact(engine, &report);
+        if (report.wait == ENGINE_WAIT_NOTHING)
+            report_held(engine, &report);
+    }
+    *ret = report;
+}
