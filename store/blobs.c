@@ -244,7 +244,7 @@ struct setting_state {
     enum blob_state state;
 };
 
-static int set_state(struct store *store, const struct sha256 *sha256, enum blob_state state)
+int blob_set_state(struct store *store, const struct sha256 *sha256, enum blob_state state)
 {
     static const char sql[] =
         "UPDATE blobs SET state = ?2, stored_ms = coalesce(?3, stored_ms) WHERE sha256 = ?1";
@@ -268,7 +268,7 @@ static int set_state_body(struct store *store, void *user)
     int r = find_state(store, setting->sha256, &before);
     if (r < 0 || before == setting->state)
         return r;
-    return set_state(store, setting->sha256, setting->state);
+    return blob_set_state(store, setting->sha256, setting->state);
 }
 
 int store_blob_set_state(struct store *store, const struct sha256 *sha256, enum blob_state state)
@@ -306,7 +306,7 @@ static int lose(struct store *store, void *user)
         if (r == -ENOENT || (r >= 0 && state != BLOB_PENDING))
             continue;
         if (r >= 0)
-            r = set_state(store, &losing->lost[i], BLOB_STATE_LOST);
+            r = blob_set_state(store, &losing->lost[i], BLOB_STATE_LOST);
         if (r < 0)
             return r;
         lost[n++] = losing->lost[i];

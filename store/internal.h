@@ -255,6 +255,8 @@ int quarantine_reason(struct store *store, int64_t key, struct buffer *ret);
 int blobs_add(struct store *store, const struct store_photo *photos, size_t count, int64_t key);
 /* In a write transaction: moves the blobs first named by a record to the record that carries it now. */
 int blobs_move(struct store *store, const struct finding *finding, int64_t old_key, int64_t key);
+/* In a write transaction. */
+int blob_set_state(struct store *store, const struct sha256 *sha256, enum blob_state state);
 /* The photo's directory and file, under the store's directory. */
 #define PHOTO_NAME_LEN (sizeof(PHOTOS_NAME) + 3 + SHA256_TEXT_LEN)
 void photo_directory_name(uint8_t first, char ret[PHOTO_NAME_LEN + 1]);

@@ -240,15 +240,17 @@ int store_blobs_lost(
 
 /* ---- keeping (daemon) ---- */
 
-/* Moves the WAL into the database when it passes the limit, under the lock. */
+/* Moves the WAL into the database, under the lock, when it passes a limit (as this program's last commit saw
+ * it). */
 int store_checkpoint_wal(struct store *store, bool force);
-/* Removes temporary files and photos that no record names and that are older than `older_than_ms`. */
+/* Removes temporary files and photos that no record names and that are older than `older_than_ms`; makes the
+ * ballast again when there is room. */
 int store_sweep(struct store *store, uint64_t older_than_ms, uint64_t *ret_removed);
 /* Full check: SQLite's own, every leaf against its bytes, every tile, sizes, photo files. 0 well, -EUCLEAN
  * with one line a fault. */
 int store_check(struct store *store, void (*fault)(void *user, const char *line), void *user);
-/* Frees photos by age or pressure: only such as the server has said to be backed up, or stored and older than
- * `age_ms`. */
+/* Frees photos by age or pressure, and says how many: only such as the server has said to be backed up, or
+ * stored and older than `age_ms`. */
 int store_free_photos(struct store *store, uint64_t age_ms, uint64_t *ret_freed);
 
 /* Builds the index of public ids as far as it can be built; store_find does it too. For idle times. */
