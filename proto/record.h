@@ -10,6 +10,7 @@
 #include "proto/arena.h"
 #include "proto/ids.h"
 #include "proto/limits.h"
+#include "proto/photo_format.h"
 
 /* The numbers are the field numbers of the schema. */
 enum record_kind {
@@ -31,7 +32,6 @@ enum severity {
     SEVERITY_SERIOUS = 3,
     SEVERITY_URGENT = 4
 };
-enum photo_format { PHOTO_JPEG = 0, PHOTO_PNG = 1 };
 
 struct category {
     struct bytes scheme, version, code, component; /* component may be empty */

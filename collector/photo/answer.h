@@ -19,6 +19,7 @@
 #pragma once
 
 #include "proto/limits.h"
+#include "proto/photo_format.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -49,7 +50,6 @@ enum photo_verdict {
 };
 #define PHOTO_VERDICT_COUNT 8
 
-enum photo_format { PHOTO_JPEG, PHOTO_PNG };
 
 struct photo_facts {
     enum photo_verdict verdict; /* what follows is only meaningful for PHOTO_GOOD */
