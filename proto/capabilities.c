@@ -28,14 +28,19 @@ void capabilities_fill(
     ret->blob_bytes_max = capabilities->blob_bytes_max;
 }
 
-/* Versions and encodings are not read: the first of each is always taken, and this program knows no other. */
+/* Versions and encodings are read and forgotten: the first of each is always taken, and this program knows no
+ * other. */
 void capabilities_read(struct wire_reader *outer, struct capabilities *ret)
 {
     struct wire_reader reader = wire_message(outer);
-    struct wire_items dictionaries = {0};
+    struct wire_items dictionaries = {0}, forgotten;
 
     while (wire_next(&reader))
         switch (reader.field) {
+        case 1:
+        case 3:
+            wire_packed_u64(&reader, &forgotten, CAPABILITY_VALUES_MAX);
+            break;
         case 2:
             wire_packed_fixed32(&reader, &dictionaries, CAPABILITY_VALUES_MAX);
             break;

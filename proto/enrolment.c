@@ -234,7 +234,7 @@ int enrol_answer_decode(struct bytes bytes, struct arena *arena, struct enrol_an
             answer.inspector = wire_text(&reader, INSPECTOR_BYTES_MAX);
             break;
         }
-    wire_demand(&reader, WIRE_FIELD(1) | WIRE_FIELD(2) | WIRE_FIELD(3));
+    wire_demand(&reader, WIRE_FIELD(1) | WIRE_FIELD(2) | WIRE_FIELD(3) | WIRE_FIELD(5));
     if (!reader.error)
         *ret = answer;
     return wire_finish(&reader, NULL);

@@ -29,7 +29,7 @@ int evidence_head_encode(const struct evidence *evidence, struct buffer *ret)
 {
     Wire__EvidenceHead wire = WIRE__EVIDENCE_HEAD__INIT;
     _cleanup_buffer_ struct buffer head = {0};
-    _cleanup_arena_ struct arena scratch;
+    _cleanup_arena_ struct arena scratch = {0};
     int r;
 
     if (!within_limits(evidence))

@@ -139,7 +139,7 @@ static void fill_blob_states(const struct audit_answer *answer, struct arena *sc
 int audit_answer_encode(const struct audit_answer *answer, struct buffer *ret)
 {
     Wire__AuditAnswer wire = WIRE__AUDIT_ANSWER__INIT;
-    _cleanup_arena_ struct arena scratch;
+    _cleanup_arena_ struct arena scratch = {0};
 
     if (!answer_within_limits(answer))
         return -EMSGSIZE;

@@ -116,7 +116,7 @@ static void fill_answer(
 int exchange_answer_encode(const struct exchange_answer *answer, struct buffer *ret)
 {
     Wire__ExchangeAnswer wire = WIRE__EXCHANGE_ANSWER__INIT;
-    _cleanup_arena_ struct arena scratch;
+    _cleanup_arena_ struct arena scratch = {0};
     struct capability_values values;
     Wire__Capabilities capabilities;
 
@@ -323,6 +323,8 @@ int exchange_answer_decode(struct bytes bytes, struct arena *arena, struct excha
     wire_demand(&reader, WIRE_FIELD(1) | WIRE_FIELD(2));
     if (answer.outcome == EXCHANGE_FORK)
         wire_demand(&reader, WIRE_FIELD(17));
+    else if (reader.seen & (WIRE_FIELD(17) | WIRE_FIELD(18)))
+        wire_fail(&reader, "a forked leaf without a fork");
     if (!reader.error && !within_limits(&answer))
         wire_fail(&reader, "a number is out of range");
     if (!reader.error)

@@ -35,7 +35,7 @@ static void fill_status(const struct device_status *from, Wire__DeviceStatus *re
 int exchange_request_encode(const struct exchange_request *request, struct buffer *ret)
 {
     Wire__ExchangeRequest wire = WIRE__EXCHANGE_REQUEST__INIT;
-    _cleanup_arena_ struct arena scratch;
+    _cleanup_arena_ struct arena scratch = {0};
     Wire__DeviceStatus status;
 
     if (!within_limits(request))

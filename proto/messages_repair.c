@@ -59,7 +59,7 @@ static void fill_runs(const struct repair_request *request, struct arena *scratc
 int repair_request_encode(const struct repair_request *request, struct buffer *ret)
 {
     Wire__RepairRequest wire = WIRE__REPAIR_REQUEST__INIT;
-    _cleanup_arena_ struct arena scratch;
+    _cleanup_arena_ struct arena scratch = {0};
 
     if (!within_limits(request))
         return -EMSGSIZE;

@@ -4,6 +4,8 @@
  */
 #include "proto/enrolment.h"
 
+#include "proto/base64.h"
+
 #include <errno.h>
 #include <sodium.h>
 
@@ -116,20 +118,6 @@ int server_url_parse(const char *text, char ret[URL_BYTES_MAX], const char **ret
     return parse_server_url(text, strlen(text), ret, ret_reason);
 }
 
-/* base64url without padding of exactly `len` bytes, and in no other form. */
-static int parse_base64url(struct bytes text, uint8_t *ret, size_t len)
-{
-    uint8_t bytes[SHA256_BYTES];
-    size_t bytes_len;
-
-    if (sodium_base642bin(bytes, sizeof(bytes), (const char *)text.data, text.len, NULL, &bytes_len, NULL,
-            BASE64_VARIANT) != 0 ||
-        bytes_len != len)
-        return -EINVAL;
-    memcpy(ret, bytes, len);
-    return 0;
-}
-
 struct fragment_key {
     const char *name;
     size_t len;
@@ -164,7 +152,7 @@ static int parse_part(struct bytes part, struct token_url *url, unsigned *seen, 
             continue;
         if (*seen & 1u << i)
             return fail(ret_reason, key->twice);
-        if (parse_base64url(value, (uint8_t *)url + key->offset, key->len) < 0)
+        if (base64_decode_exactly(value, BASE64_URL, (uint8_t *)url + key->offset, key->len) < 0)
             return fail(ret_reason, key->fault);
         *seen |= 1u << i;
     }

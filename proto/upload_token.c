@@ -5,6 +5,8 @@
  */
 #include "proto/enrolment.h"
 
+#include "proto/base64.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <sodium.h>
@@ -56,11 +58,9 @@ int upload_token_check(
     uint8_t bytes[TOKEN_BYTES], expected[crypto_auth_BYTES];
     struct upload_token token;
     struct cursor cursor;
-    size_t len;
 
-    if (sodium_base642bin(bytes, sizeof(bytes), text, strnlen(text, UPLOAD_TOKEN_TEXT_MAX), NULL, &len, NULL,
-            BASE64_VARIANT) != 0 ||
-        len != sizeof(bytes))
+    if (base64_decode_exactly(
+            bytes_of(text, strnlen(text, UPLOAD_TOKEN_TEXT_MAX)), BASE64_URL, bytes, sizeof(bytes)) < 0)
         return -EBADMSG;
     authenticate(bytes, secret, expected);
     if (sodium_memcmp(expected, bytes + FIELDS_BYTES, sizeof(expected)) != 0)

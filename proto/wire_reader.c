@@ -41,7 +41,7 @@ int wire_finish(const struct wire_reader *reader, const char **ret_reason)
     return reader->error;
 }
 
-/* A number of up to 64 bits, seven to a byte, least significant first. 0 or -EBADMSG. */
+/* A number of up to 64 bits, seven to a byte, least significant first, in its shortest form. 0 or -EBADMSG. */
 static int take_varint(const uint8_t **next, const uint8_t *end, uint64_t *ret)
 {
     const uint8_t *byte = *next;
@@ -51,6 +51,8 @@ static int take_varint(const uint8_t **next, const uint8_t *end, uint64_t *ret)
         if (i == VARINT_BYTES_MAX - 1 && *byte > 1)
             return -EBADMSG;
         value |= (uint64_t)(*byte & 0x7fu) << (7 * i);
+        if (*byte == 0 && i > 0)
+            return -EBADMSG;
         if (*byte < 0x80) {
             *next = byte + 1;
             *ret = value;

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the golden vectors of records: records.tsv.
+"""Writes the golden vectors of records and messages: records.tsv, messages.tsv.
 
 A Protocol Buffers writer by hand, from the schema's text and proto/README.md; it shares nothing with the C code and no
 library. (`protoc --decode=wire.Record` reads its output alike.)
@@ -14,6 +14,7 @@ import struct
 import sys
 import uuid
 
+import make_vectors
 from make_vectors import LOG, OTHER_LOG, cell, field, leaf_hash, sha256, varint
 
 
@@ -133,6 +134,7 @@ def refused_records():
     yield "malformed", field(1, b"\x01")
     yield "malformed", b"\x08" + b"\xff" * 9 + b"\x02"
     yield "malformed", b"\x08" + b"\xff" * 10 + b"\x01"
+    yield "malformed", b"\x08\x80\x00" + record(CLOSED, b"", wall_ms=0)
     yield "stands twice", signed(1, WALL_MS) + record(CLOSED, b"")
     yield "stands twice", finding(good + good + here)
     yield "UTC offset", record(CLOSED, b"", offset_min=1440)
@@ -185,9 +187,185 @@ def refused_records():
     yield "closing", record(CLOSED, number(1, 5))
 
 
+# ---- Messages
+
+REQUEST_ID = bytes(range(0x10, 0x20))
+REQUEST_SHA = sha256(b"request")
+INCARNATION = uuid.UUID("1ca24a71-0000-4000-8000-000000000001").bytes
+CHECKPOINT = b"a checkpoint\n"
+RECEIPT = b"a receipt\n"
+SERVER_TIME_MS = WALL_MS + 77
+COMMAND_ID = bytes(range(0x20, 0x28))
+OTHER_COMMAND_ID = bytes(range(0x30, 0x38))
+DICTIONARIES = [0x0A0B0C0D, 0xFFFFFFFF]
+PUBLIC_KEY = make_vectors.public_key(make_vectors.DEVICE_SEED)
+TOKEN = bytes(range(0x40, 0x50))
+
+
+def packed(tag, items):
+    return text(tag, b"".join(varint(item) for item in items))
+
+
+CAPABILITIES = (packed(1, [1]) + text(2, struct.pack("<2I", *DICTIONARIES)) + packed(3, [1]) + number(4, 65536)
+                + number(5, 262144) + number(6, 67108864))
+
+
+def run(first, count):
+    return number(1, first) + number(2, count)
+
+
+ENROL_SIGNED = b"gridpatrol enrol v1\n" + TOKEN + make_vectors.DEVICE.bytes + PUBLIC_KEY
+
+MESSAGES = {
+    "exchange_request": {
+        "empty": text(1, REQUEST_ID) + text(2, LOG.bytes),
+        "full": (text(1, REQUEST_ID) + text(2, LOG.bytes) + number(3, 41)
+                 + each(4, [RECORDS["opened"], b"\xff not a record", RECORDS["closed"]])
+                 + text(5, CHECKPOINT) + number(6, 40) + number(7, 2**64 - 1)
+                 + field(8, number(1, 3) + number(2, 2) + number(3, 5 * 2**30) + text(4, "gridpatrol 0.1.0")
+                         + signed(5, WALL_MS))
+                 + each(9, [PHOTO, SECOND_PHOTO]) + text(10, b"a certificate")),
+    },
+    "exchange_answer": {
+        "empty": text(1, REQUEST_SHA) + text(2, INCARNATION),
+        "full": (text(1, REQUEST_SHA) + text(2, INCARNATION) + number(3, 0) + number(4, 44) + text(5, RECEIPT)
+                 + field(6, number(1, 42) + text(2, "unknown record kind")) + field(6, number(1, 43))
+                 + field(7, text(1, PHOTO)) + field(7, text(1, PREVIEW) + number(2, 64 * 2**20))
+                 + field(8, text(1, SECOND_PHOTO) + number(2, 1)) + field(8, text(1, PHOTO))
+                 + text(9, b"sealed token") + number(10, 900) + signed(11, SERVER_TIME_MS) + number(12, 7)
+                 + each(13, [b"change", b"x"])
+                 + field(14, text(1, COMMAND_ID) + number(2, 3)) + field(14, text(1, OTHER_COMMAND_ID))
+                 + number(15, 3600) + field(16, CAPABILITIES) + number(19, 1)),
+        "fork": (text(1, REQUEST_SHA) + text(2, INCARNATION) + number(3, 2) + number(4, 300) + text(5, RECEIPT)
+                 + signed(11, SERVER_TIME_MS) + text(17, leaf_hash(b"theirs")) + number(18, 299)),
+    },
+    "refusal": {
+        "full": (text(1, REQUEST_SHA) + number(2, 3) + text(3, "quota of 1 GiB used") + number(4, 21600)
+                 + signed(5, SERVER_TIME_MS)),
+    },
+    "audit_request": {
+        "empty": text(1, REQUEST_ID) + text(2, LOG.bytes),
+        "full": (text(1, REQUEST_ID) + text(2, LOG.bytes) + number(3, 2) + number(4, 65536) + text(5, RECEIPT)
+                 + text(6, PHOTO) + text(7, COMMAND_ID)),
+    },
+    "audit_answer": {
+        "empty": text(1, REQUEST_SHA) + text(2, INCARNATION),
+        "full": (text(1, REQUEST_SHA) + text(2, INCARNATION) + number(3, 1000000) + text(4, RECEIPT) + number(5, 65536)
+                 + number(6, 131072) + number(7, 65530) + text(8, sha256(b"root"))
+                 + each(9, [sha256(b"tile 256"), sha256(b"tile 257")])
+                 + each(10, [run(0, 1), run(65540, 2), run(65542, 1)]) + each(11, [run(70000, 1)])
+                 + each(12, [run(70001, 3)]) + each(13, [run(80000, 1000)])
+                 + number(14, 12) + number(15, 30000000)
+                 + each(16, [text(1, PHOTO), text(1, PREVIEW) + number(2, 1), text(1, SECOND_PHOTO) + number(2, 3)])
+                 + text(17, SECOND_PHOTO) + signed(18, SERVER_TIME_MS) + number(19, 4)),
+    },
+    "repair_request": {
+        "empty": text(1, REQUEST_ID) + text(2, LOG.bytes),
+        "full": (text(1, REQUEST_ID) + text(2, LOG.bytes) + number(3, 200)
+                 + field(4, number(1, 7) + each(2, [RECORDS["finding_without_position"], RECORDS["closed"]])
+                         + each(3, [sha256(b"left"), sha256(b"right")]))
+                 + field(4, number(1, 199) + each(2, [b"x"]))
+                 + packed(5, [0, 150, 199]) + each(6, [leaf_hash(b"0"), leaf_hash(b"150"), leaf_hash(b"199")])
+                 + each(7, [PHOTO])),
+        "lost_without_leaves": (text(1, REQUEST_ID) + text(2, LOG.bytes) + number(3, 2**40)
+                                + packed(5, [2**40 - 1])),
+    },
+    "repair_answer": {
+        "full": text(1, REQUEST_SHA) + number(2, 2) + number(3, 1) + number(4, 200) + signed(5, SERVER_TIME_MS),
+    },
+    "enrol_request": {
+        "full": (text(1, TOKEN) + text(2, make_vectors.DEVICE.bytes) + text(3, PUBLIC_KEY)
+                 + text(4, make_vectors.sign(make_vectors.DEVICE_SEED, ENROL_SIGNED)) + text(5, "gridpatrol 0.1.0")),
+    },
+    "enrol_answer": {
+        "full": (text(1, REQUEST_SHA) + text(2, b"a certificate") + text(3, "a key") + text(4, "a CA")
+                 + field(5, CAPABILITIES) + signed(6, SERVER_TIME_MS) + text(7, "grid 12 西") + text(8, "inspector-1")),
+    },
+}
+
+
+def refused_messages():
+    request = MESSAGES["exchange_request"]["empty"]
+    yield "exchange_request", "no request id", text(2, LOG.bytes)
+    yield "exchange_request", "no log", text(1, REQUEST_ID)
+    yield "exchange_request", "short request id", text(1, REQUEST_ID[1:]) + text(2, LOG.bytes)
+    yield "exchange_request", "long log id", text(1, REQUEST_ID) + text(2, LOG.bytes + b"x")
+    yield "exchange_request", "two logs", request + text(2, LOG.bytes)
+    yield "exchange_request", "records beyond the largest log", request + number(3, 2**40) + each(4, [b"x"])
+    yield "exchange_request", "receipt beyond the largest log", request + number(6, 2**40 + 1)
+    yield "exchange_request", "checkpoint too long", request + text(5, b"c" * 4097)
+    yield "exchange_request", "software not UTF-8", request + field(8, text(4, b"\xff"))
+    yield "exchange_request", "short blob hash", request + text(9, PHOTO[1:])
+    yield "exchange_request", "record of another wire type", request + number(4, 1)
+    answer = MESSAGES["exchange_answer"]["empty"]
+    yield "exchange_answer", "no request hash", text(2, INCARNATION)
+    yield "exchange_answer", "no incarnation", text(1, REQUEST_SHA)
+    yield "exchange_answer", "unknown outcome", answer + number(3, 4)
+    yield "exchange_answer", "fork without its leaf", answer + number(3, 2) + number(18, 1)
+    yield "exchange_answer", "leaf without a fork", answer + text(17, PHOTO)
+    yield "exchange_answer", "size beyond the largest log", answer + number(4, 2**40 + 1)
+    yield "exchange_answer", "wanted blob without hash", answer + field(7, number(2, 1))
+    yield "exchange_answer", "wanted blob over the limit", answer + field(7, text(1, PHOTO) + number(2, 2**26 + 1))
+    yield "exchange_answer", "stored blob neither true nor false", answer + field(8, text(1, PHOTO) + number(2, 2))
+    yield "exchange_answer", "reason not UTF-8", answer + field(6, text(2, b"\xff"))
+    yield "exchange_answer", "command without id", answer + field(14, number(2, 1))
+    yield "exchange_answer", "17 commands", answer + each(14, [text(1, COMMAND_ID)] * 17)
+    yield "exchange_answer", "129 wanted blobs", answer + each(7, [text(1, PHOTO)] * 129)
+    yield "exchange_answer", "broken list of dictionaries", answer + field(16, text(2, b"abc"))
+    yield "exchange_answer", "contact in 2^32 s", answer + number(15, 2**32)
+    yield "refusal", "no request hash", number(2, 1)
+    yield "refusal", "no reason", text(1, REQUEST_SHA)
+    yield "refusal", "reason 0", text(1, REQUEST_SHA) + number(2, 0, True)
+    yield "refusal", "unknown reason", text(1, REQUEST_SHA) + number(2, 11)
+    yield "refusal", "message too long", text(1, REQUEST_SHA) + number(2, 1) + text(3, "m" * 1025)
+    audit = MESSAGES["audit_request"]["empty"]
+    yield "audit_request", "unknown level", audit + number(3, 3)
+    yield "audit_request", "start beyond the largest log", audit + number(4, 2**40 + 1)
+    yield "audit_request", "short blob hash", audit + text(6, PHOTO[1:])
+    yield "audit_request", "long command id", audit + text(7, COMMAND_ID + b"x")
+    found = MESSAGES["audit_answer"]["empty"]
+    yield "audit_answer", "no incarnation", text(1, REQUEST_SHA)
+    yield "audit_answer", "empty run", found + field(10, number(1, 5))
+    yield "audit_answer", "runs that overlap", found + each(10, [run(5, 2), run(6, 1)])
+    yield "audit_answer", "runs that descend", found + each(13, [run(5, 1), run(3, 1)])
+    yield "audit_answer", "run beyond the largest log", found + each(11, [run(2**40, 1)])
+    yield "audit_answer", "run that overflows", found + each(12, [run(1, 2**64 - 1)])
+    yield "audit_answer", "unknown state of a blob", found + field(16, text(1, PHOTO) + number(2, 4))
+    yield "audit_answer", "short tile root", found + text(9, PHOTO[1:])
+    repair = MESSAGES["repair_request"]["empty"]
+    yield "repair_request", "run without records", repair + number(3, 9) + field(4, number(1, 1))
+    yield "repair_request", "run beyond the tree", repair + number(3, 9) + field(4, number(1, 8) + each(2, [b"x", b"y"]))
+    yield "repair_request", "lost beyond the tree", repair + number(3, 9) + packed(5, [9])
+    yield "repair_request", "fewer leaves than positions", repair + number(3, 9) + packed(5, [1, 2]) + text(6, PHOTO)
+    yield "repair_request", "leaves without positions", repair + number(3, 9) + text(6, PHOTO)
+    yield "repair_request", "positions not packed", repair + number(3, 9) + number(5, 1)
+    yield "repair_request", "position cut", repair + number(3, 9) + text(5, b"\x80")
+    yield "repair_request", "proof too long", repair + number(3, 9) + field(4, each(2, [b"x"]) + each(3, [PHOTO] * 83))
+    yield "repair_answer", "size beyond the largest log", text(1, REQUEST_SHA) + number(4, 2**40 + 1)
+    yield "repair_answer", "no request hash", number(4, 1)
+    enrol = MESSAGES["enrol_request"]["full"]
+    yield "enrol_request", "no token", enrol[18:]
+    yield "enrol_request", "device twice", enrol + text(2, make_vectors.DEVICE.bytes)
+    yield "enrol_answer", "no certificate", text(1, REQUEST_SHA) + text(3, "a key") + field(5, CAPABILITIES)
+    granted = text(1, REQUEST_SHA) + text(2, b"c") + text(3, "k") + field(5, CAPABILITIES)
+    yield "enrol_answer", "no capabilities", text(1, REQUEST_SHA) + text(2, b"c") + text(3, "k")
+    yield "enrol_answer", "list of versions cut", text(1, REQUEST_SHA) + text(2, b"c") + text(3, "k") + field(5, text(1, b"\x80"))
+    yield "enrol_answer", "name not UTF-8", granted + text(7, b"\xff")
+
+
+def messages_lines():
+    for what, messages in MESSAGES.items():
+        for name, data in messages.items():
+            yield "message", what, name, data
+    for what, messages in MESSAGES.items():
+        yield "newer", what, next(iter(messages.values())) + number(30, 5) + field(31, b"later") + field(31, b"again")
+    for what, name, data in refused_messages():
+        yield "refused", what, name, data
+
+
 def main():
     folder = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else pathlib.Path(__file__).resolve().parent
-    for name, lines in [("records", records_lines())]:
+    for name, lines in [("records", records_lines()), ("messages", messages_lines())]:
         with open(folder / (name + ".tsv"), "w", encoding="ascii", newline="\n") as out:
             for line in lines:
                 out.write("\t".join(cell(value) for value in line) + "\n")
