@@ -17,7 +17,7 @@
 
 size_t dictionary_names(const uint32_t **ret)
 {
-    const struct bytes *contents;
+    const struct bytes *const *contents;
 
     return dictionaries_known(ret, &contents);
 }
@@ -25,13 +25,13 @@ size_t dictionary_names(const uint32_t **ret)
 /* The dictionary's bytes, or NULL. */
 static const struct bytes *dictionary_find(uint32_t name)
 {
-    const struct bytes *contents;
+    const struct bytes *const *contents;
     const uint32_t *names;
     size_t count = dictionaries_known(&names, &contents);
 
     for (size_t i = 0; i < count; i++)
         if (names[i] == name)
-            return &contents[i];
+            return contents[i];
     return NULL;
 }
 

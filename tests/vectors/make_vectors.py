@@ -239,6 +239,18 @@ def envelopes_lines():
                envelope(kind, payload, seed, device))
 
 
+# ---- Compression (RFC 1950 with a preset dictionary)
+
+DICTIONARY_1 = pathlib.Path(__file__).resolve().parents[2] / "proto" / "dictionary" / "dictionary_1.bin"
+
+
+def compression_lines():
+    dictionary = DICTIONARY_1.read_bytes()
+    for plain in [b"", b"GB/T 47678.5", b"manhole cover problem, manhole cover problem", dictionary[::-1]]:
+        stream = zlib.compressobj(9, zdict=dictionary)
+        yield "stream", zlib.adler32(dictionary), plain, stream.compress(plain) + stream.flush()
+
+
 def cell(value):
     if isinstance(value, bytes):
         return value.hex() or "-"
@@ -248,7 +260,7 @@ def cell(value):
 def main():
     folder = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else pathlib.Path(__file__).resolve().parent
     for name, lines in [("merkle", merkle_lines()), ("ids", ids_lines()), ("notes", notes_lines()),
-                        ("envelopes", envelopes_lines())]:
+                        ("envelopes", envelopes_lines()), ("compression", compression_lines())]:
         with open(folder / (name + ".tsv"), "w", encoding="ascii", newline="\n") as out:
             for line in lines:
                 out.write("\t".join(cell(value) for value in line) + "\n")

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tests of proto/compression.h: what was deflated comes back, and nothing damaged, endless or unknown does.
  */
-#include "tests/unit/unit.h"
+#include "tests/unit/proto/vectors.h"
 
 #include "proto/compression.h"
+#include "proto/ids.h"
 #include "proto/limits.h"
 
 #include <errno.h>
+#include <glob.h>
 #include <zlib.h>
 
 /* Text that compresses, of any length. */
@@ -180,6 +182,89 @@ static void unknown_dictionary_is_refused_by_both(void **state)
     assert_int_equal(stream_out.len, 0);
 }
 
+/* What was ever shipped is kept for ever, byte for byte: others name it by its Adler-32. */
+static void dictionary_1_is_the_one_that_was_shipped(void **state)
+{
+    static const char expected[] = "346663e49c6e49560775044dca6996dc215e6ba267cea0d1453108cdb571922a";
+    _cleanup_buffer_ struct buffer content = {0};
+    _cleanup_fclose_ FILE *file = fopen("proto/dictionary/dictionary_1.bin", "r");
+    char hex[SHA256_TEXT_LEN + 1];
+    struct sha256 hash;
+
+    assert_non_null(file);
+    buffer_extend(&content, 8193);
+    content.len = fread(content.data, 1, 8193, file);
+    assert_in_range(content.len, 1, 8192);
+    hash = sha256_of(buffer_bytes(&content));
+    text_hex(hash.b, SHA256_BYTES, hex);
+    assert_string_equal(hex, expected);
+    assert_int_equal(adler32(1, content.data, (uInt)content.len), 0x00ff163b);
+}
+
+static void each_dictionary_file_is_known_by_its_adler(void **state)
+{
+    const uint32_t *names;
+    size_t count = dictionary_names(&names);
+    glob_t files;
+
+    assert_int_equal(glob("proto/dictionary/dictionary_*.bin", 0, NULL, &files), 0);
+    assert_int_equal(files.gl_pathc, count);
+    for (size_t i = 0; i < count; i++) {
+        _cleanup_fclose_ FILE *file = fopen(files.gl_pathv[i], "r");
+        uint8_t content[8193];
+        size_t len;
+
+        assert_non_null(file);
+        len = fread(content, 1, sizeof(content), file);
+        assert_true(dictionary_is_known((uint32_t)adler32(1, content, (uInt)len)));
+    }
+    globfree(&files);
+}
+
+static void streams_of_the_independent_implementation_are_inflated(void **state)
+{
+    struct vector_file vectors = vector_open("tests/vectors/compression.tsv");
+    size_t checked = 0;
+
+    while (vector_next(&vectors, "stream")) {
+        _cleanup_buffer_ struct buffer plain = {0}, own = {0}, again = {0};
+        uint32_t name = (uint32_t)vector_number(&vectors, 1);
+        struct bytes expected = vector_bytes(&vectors, 2), stream = vector_bytes(&vectors, 3);
+
+        assert_int_equal(inflate_bytes(stream, 10000, &plain), 0);
+        assert_true(bytes_equal(buffer_bytes(&plain), expected));
+        /* RFC 1950, section 2.2: FDICT is bit 5 of the second byte, and the name follows. */
+        assert_int_equal(compress_bytes(expected, 9, name, &own), 0);
+        assert_int_equal(own.data[1] & 0x20, 0x20);
+        assert_memory_equal(own.data + 2, stream.data + 2, 4);
+        assert_int_equal(inflate_bytes(buffer_bytes(&own), 10000, &again), 0);
+        assert_true(bytes_equal(buffer_bytes(&again), expected));
+        checked++;
+    }
+    vector_close(&vectors);
+    assert_int_equal(checked, 4);
+}
+
+static void one_finding_takes_fewer_bytes_with_the_dictionary(void **state)
+{
+    struct vector_file vectors = vector_open("tests/vectors/records.tsv");
+    const uint32_t *names;
+
+    dictionary_names(&names);
+    while (vector_next(&vectors, "record")) {
+        _cleanup_buffer_ struct buffer without = {0}, with = {0};
+        struct bytes record;
+
+        if (strcmp(vectors.fields[1], "finding") != 0)
+            continue;
+        record = vector_bytes(&vectors, 2);
+        assert_int_equal(compress_bytes(record, 9, DICTIONARY_NONE, &without), 0);
+        assert_int_equal(compress_bytes(record, 9, names[0], &with), 0);
+        assert_in_range(with.len, 1, without.len - 20);
+    }
+    vector_close(&vectors);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -192,6 +277,10 @@ int main(void)
         cmocka_unit_test(two_streams_in_a_row_are_refused),
         cmocka_unit_test(other_formats_are_refused),
         cmocka_unit_test(unknown_dictionary_is_refused_by_both),
+        cmocka_unit_test(dictionary_1_is_the_one_that_was_shipped),
+        cmocka_unit_test(each_dictionary_file_is_known_by_its_adler),
+        cmocka_unit_test(streams_of_the_independent_implementation_are_inflated),
+        cmocka_unit_test(one_finding_takes_fewer_bytes_with_the_dictionary),
     };
 
     return cmocka_run_group_tests_name("proto compression", tests, NULL, NULL);
