@@ -92,13 +92,13 @@ static int parse_server_url(const char *text, size_t len, char ret[URL_BYTES_MAX
     if (memchr(text, '\0', len))
         return fail(ret_reason, "the URL holds a NUL");
     memcpy(url, text, len);
-    while (len > 0 && url[len - 1] == '/')
-        len--;
     url[len] = '\0';
-
     at = scheme_len(url);
     if (at == 0)
         return fail(ret_reason, "the URL must start with https:// or http://");
+    while (len > at && url[len - 1] == '/')
+        len--;
+    url[len] = '\0';
     host = host_len(url + at);
     if (host == 0)
         return fail(ret_reason, "the URL has no host name, or one with a character that is not allowed");
