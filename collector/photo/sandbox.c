@@ -27,10 +27,10 @@ static int limit_resources(void)
         rlim_t value;
     } limits[] = {
         {RLIMIT_CPU, PHOTO_CPU_SECONDS_MAX},
-        {RLIMIT_NOFILE, STANDARD_FDS},
         {RLIMIT_FSIZE, 0},
         {RLIMIT_CORE, 0},
 #ifndef PHOTO_SANDBOX_LIGHT
+        {RLIMIT_NOFILE, STANDARD_FDS},
         {RLIMIT_AS, ADDRESS_SPACE_BYTES_MAX},
 #endif
     };
@@ -39,9 +39,11 @@ static int limit_resources(void)
         if (r < 0)
             return r;
     }
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+#ifndef PHOTO_SANDBOX_LIGHT
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
         return -errno;
-    return 0;
+#endif
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
 }
 
 #ifndef PHOTO_SANDBOX_LIGHT

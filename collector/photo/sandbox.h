@@ -3,8 +3,8 @@
  * What patrol-photo takes from itself before it touches a stranger's bytes: time, memory, files, privileges,
  * and nearly all system calls. Left are reading fd 0, writing fd 1, memory and the end.
  *
- * Built with PHOTO_SANDBOX_LIGHT (sanitizers, coverage), the address-space limit and the system call filter
- * are left out, because such builds need more than that for themselves.
+ * Built with PHOTO_SANDBOX_LIGHT (sanitizers, coverage), the limits on addresses and descriptors, the refusal
+ * to be traced and the system call filter are left out, because such builds need these for themselves.
  */
 #pragma once
 

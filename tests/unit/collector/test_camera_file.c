@@ -528,9 +528,9 @@ static void the_program_confines_itself_before_it_reads(void **state)
     } limits[] = {
 #ifndef PHOTO_SANDBOX_LIGHT
         {"Max address space", 512ul * 1024 * 1024},
+        {"Max open files", 3},
 #endif
         {"Max cpu time", 10},
-        {"Max open files", 3},
         {"Max file size", 0},
         {"Max core file size", 0},
     };
