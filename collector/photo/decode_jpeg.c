@@ -11,7 +11,7 @@
 
 /* Whole-picture coefficients of a progressive JPEG: fits, beside the file itself, into the helper's address
  * space. */
-#define COEFFICIENT_BYTES_MAX (UINT64_C(320) * 1024 * 1024)
+#define COEFFICIENT_BYTES_MAX (UINT64_C(192) * 1024 * 1024)
 
 /*
  * How many unexpected bytes may stand before a marker. Some cameras pad the end of the picture data; webcams
@@ -76,8 +76,8 @@ static void cmyk_to_rgb(const uint8_t *cmyk, struct raster *to)
 
 static int decompress(struct bytes jpeg, struct raster *to, bool cmyk, enum photo_verdict *ret_verdict)
 {
-    _cleanup_free_ uint8_t *inks = NULL;
-    if (cmyk && !(inks = calloc((size_t)to->width * to->height, 4)))
+    _cleanup_free_ uint8_t *inks = cmyk ? calloc((size_t)to->width * to->height, 4) : NULL;
+    if (cmyk && !inks)
         return -ENOMEM;
     _cleanup_(destroy_handle) tjhandle handle = tjInitDecompress();
     if (!handle)

@@ -70,19 +70,6 @@ static bool job_init(struct png_job *job)
     return job->info;
 }
 
-/* Transparent places are shown as on white paper. */
-static void put_row(
-    struct reducer *reducer, const uint8_t *rgba, uint32_t y, uint32_t x_first, uint32_t x_step)
-{
-    for (uint32_t x = x_first; x < reducer->width; x += x_step, rgba += RGBA_BYTES) {
-        uint8_t rgb[RASTER_BYTES_PER_PIXEL];
-        unsigned alpha = rgba[3];
-        for (size_t c = 0; c < RASTER_BYTES_PER_PIXEL; c++)
-            rgb[c] = (uint8_t)((rgba[c] * alpha + 255 * (255 - alpha) + 127) / 255);
-        reducer_put(reducer, x, y, rgb);
-    }
-}
-
 /* Seven pictures in one, each with every so many columns of every so many rows; passes without a pixel are
  * not in the file. */
 static void read_interlaced(struct png_job *job)
@@ -95,7 +82,7 @@ static void read_interlaced(struct png_job *job)
             continue;
         for (uint32_t y = PNG_PASS_START_ROW(pass); y < job->height; y += y_step) {
             png_read_row(job->png, job->row, NULL);
-            put_row(&job->reducer, job->row, y, x_first, x_step);
+            reducer_put_row(&job->reducer, y, x_first, x_step, job->row);
         }
     }
 }
@@ -129,7 +116,7 @@ static bool read_png(struct png_job *job)
     } else {
         for (uint32_t y = 0; y < job->height; y++) {
             png_read_row(job->png, job->row, NULL);
-            put_row(&job->reducer, job->row, y, 0, 1);
+            reducer_put_row(&job->reducer, y, 0, 1, job->row);
         }
     }
     png_read_end(job->png, NULL);

@@ -9,6 +9,9 @@
 #include <errno.h>
 #include <turbojpeg.h>
 
+/* Below this quality a smaller picture shows more than a larger one. */
+#define QUALITY_MIN 45
+
 static const uint8_t jpeg_signature[3] = {0xff, 0xd8, 0xff};
 static const uint8_t png_signature[8] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
 
@@ -62,14 +65,24 @@ static int compress(
     return 0;
 }
 
-/* Tries a size with falling quality. *ret_len is 0 when even the worst quality is too large. */
+/*
+ * Leaves the best quality that fits in `buffer`, or sets *ret_len to 0 when even the worst is too large. The
+ * worst is tried first, because it tells soonest that a size is hopeless.
+ */
 static int compress_to_fit(
     tjhandle handle, const struct raster *raster, uint8_t *buffer, size_t size, size_t *ret_len)
 {
-    static const int qualities[] = {75, 65, 55, 45};
-    for (size_t i = 0; i < ARRAY_LEN(qualities); i++) {
-        size_t len;
-        int r = compress(handle, raster, qualities[i], buffer, size, &len);
+    static const int better_qualities[] = {75, 65, 55};
+    size_t len;
+    int r = compress(handle, raster, QUALITY_MIN, buffer, size, &len);
+    if (r < 0)
+        return r;
+    if (len > PREVIEW_BYTES_MAX) {
+        *ret_len = 0;
+        return 0;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(better_qualities); i++) {
+        r = compress(handle, raster, better_qualities[i], buffer, size, &len);
         if (r < 0)
             return r;
         if (len <= PREVIEW_BYTES_MAX) {
@@ -77,8 +90,7 @@ static int compress_to_fit(
             return 0;
         }
     }
-    *ret_len = 0;
-    return 0;
+    return compress(handle, raster, QUALITY_MIN, buffer, size, ret_len);
 }
 
 /* Below this quality a smaller picture shows more than a larger one; the last side always fits, whatever is

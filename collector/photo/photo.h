@@ -29,7 +29,7 @@ struct photo {
 
 /*
  * Returns 0 when there is a verdict, good or bad (a refusal is data), and -ENOMEM when there is none. Uses at
- * most about 30 MB beside the bytes, and for a progressive JPEG up to 320 MiB, the room its coefficients
+ * most about 30 MB beside the bytes, and for a progressive JPEG up to 192 MiB, the room its coefficients
  * need.
  */
 int photo_inspect(struct bytes bytes, struct photo *ret);

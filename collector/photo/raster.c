@@ -5,6 +5,7 @@
 
 #include "base/cleanup.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -69,6 +70,7 @@ static void shrink_line(const uint8_t *from, size_t from_stride, uint32_t from_l
 
 int raster_shrink(const struct raster *from, uint32_t width, uint32_t height, struct raster *ret)
 {
+    assert(width > 0 && width <= from->width && height > 0 && height <= from->height);
     _cleanup_(raster_done) struct raster narrow = {0};
     int r = raster_init(&narrow, width, from->height);
     if (r < 0)
@@ -155,17 +157,38 @@ void reducer_done(struct reducer *reducer)
     *reducer = (struct reducer){0};
 }
 
-void reducer_put(struct reducer *reducer, uint32_t x, uint32_t y, const uint8_t rgb[3])
+/* As seen on white paper. */
+static void blend(const uint8_t rgba[4], uint8_t ret_rgb[RASTER_BYTES_PER_PIXEL])
 {
-    uint32_t column = x / reducer->factor;
-    uint32_t row = y / reducer->factor;
-    size_t at = ((size_t)row * reducer->small.width + column) * RASTER_BYTES_PER_PIXEL;
-    if (reducer->factor == 1) {
-        memcpy(reducer->small.rgb + at, rgb, RASTER_BYTES_PER_PIXEL);
-        return;
-    }
+    unsigned alpha = rgba[3];
     for (size_t c = 0; c < RASTER_BYTES_PER_PIXEL; c++)
-        reducer->sums[at + c] += rgb[c];
+        ret_rgb[c] = (uint8_t)((rgba[c] * alpha + 255 * (255 - alpha) + 127) / 255);
+}
+
+void reducer_put_row(
+    struct reducer *reducer, uint32_t y, uint32_t x_first, uint32_t x_step, const uint8_t *rgba)
+{
+    size_t row = (size_t)(y / reducer->factor) * reducer->small.width;
+    uint32_t column = x_first / reducer->factor;
+    uint32_t beyond =
+        x_first % reducer->factor; /* pixels of that column's square that are left of this one */
+    for (uint32_t x = x_first; x < reducer->width; x += x_step, rgba += 4) {
+        uint8_t blended[RASTER_BYTES_PER_PIXEL];
+        const uint8_t *rgb = rgba;
+        if (rgba[3] != 255) {
+            blend(rgba, blended);
+            rgb = blended;
+        }
+        size_t at = (row + column) * RASTER_BYTES_PER_PIXEL;
+        if (reducer->factor == 1) {
+            memcpy(reducer->small.rgb + at, rgb, RASTER_BYTES_PER_PIXEL);
+        } else {
+            for (size_t c = 0; c < RASTER_BYTES_PER_PIXEL; c++)
+                reducer->sums[at + c] += rgb[c];
+        }
+        for (beyond += x_step; beyond >= reducer->factor; beyond -= reducer->factor)
+            column++;
+    }
 }
 
 /* The last square of a row or column may be cut off by the picture's edge. */

@@ -45,6 +45,11 @@ struct reducer {
 /* Chooses the largest factor that leaves the longest side at least side_min, or 1. Returns 0 or -ENOMEM. */
 int reducer_init(struct reducer *ret, uint32_t width, uint32_t height, uint32_t side_min);
 void reducer_done(struct reducer *reducer);
-void reducer_put(struct reducer *reducer, uint32_t x, uint32_t y, const uint8_t rgb[3]);
+/*
+ * Takes every x_step-th pixel of row y from x_first on: as many RGBA pixels as that makes. Transparent ones
+ * count as on white paper.
+ */
+void reducer_put_row(
+    struct reducer *reducer, uint32_t y, uint32_t x_first, uint32_t x_step, const uint8_t *rgba);
 /* Gives the small picture away. */
 void reducer_take(struct reducer *reducer, struct raster *ret);

@@ -30,7 +30,7 @@ static const char *verdict_reason(enum photo_verdict verdict)
     case PHOTO_UNSUPPORTED:
         return "photo is a JPEG of a kind that is not supported: save it as an ordinary JPEG";
     case PHOTO_TOO_MANY_PIXELS:
-        return "photo has too many pixels (the limit is 120 megapixels): make it smaller";
+        return "photo has too many pixels (120 megapixels at most, progressive JPEGs less): make it smaller";
     }
     return "photo could not be decoded: take it again";
 }

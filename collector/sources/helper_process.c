@@ -151,7 +151,7 @@ int helper_process_run(
     if (output < 0 || input < 0)
         return output < 0 ? output : input;
 
-    pid_t pid;
+    pid_t pid = -1;
     int r = start(path, input, output, &pid);
     if (r < 0)
         return r;
