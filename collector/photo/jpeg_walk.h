@@ -20,7 +20,8 @@ struct jpeg_walk {
 };
 
 /*
- * `file` begins with an SOI marker. Returns PHOTO_GOOD when the markers up to EOI hang together (which says
- * nothing yet about what is between them), else the reason; *ret is set only for PHOTO_GOOD.
+ * `file` begins with an SOI marker, or with the first byte of one. Returns PHOTO_GOOD when the markers up to
+ * EOI hang together (which says nothing yet about what is between them), else the reason; *ret is set only
+ * for PHOTO_GOOD.
  */
 enum photo_verdict jpeg_walk(struct bytes file, struct jpeg_walk *ret);

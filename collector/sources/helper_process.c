@@ -20,14 +20,6 @@ static int64_t now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* Out of the way of 0, 1 and 2, so that setting these up in the child never overwrites what is still to be
- * copied. */
-static int duplicate_high(int fd)
-{
-    int copy = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-    return copy < 0 ? -errno : copy;
-}
-
 struct spawn_plan {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -46,6 +38,11 @@ static int plan_fill(struct spawn_plan *plan, int input_fd, int output_fd)
     sigset_t all;
     sigemptyset(&none);
     sigfillset(&all);
+    /*
+     * With standard descriptors closed in the caller, these may be numbers below 3 themselves. Input first is
+     * always right: the second end of a pipe is never 0. A descriptor that is copied onto itself loses
+     * O_CLOEXEC by that.
+     */
     int error = posix_spawn_file_actions_adddup2(&plan->actions, input_fd, STDIN_FILENO);
     if (error == 0)
         error = posix_spawn_file_actions_adddup2(&plan->actions, output_fd, STDOUT_FILENO);
@@ -145,18 +142,13 @@ int helper_process_run(
     if (pipe2(ends, O_CLOEXEC) < 0)
         return -errno;
     _cleanup_close_ int from_helper = ends[0];
-    _cleanup_close_ int pipe_end = ends[1];
-    _cleanup_close_ int output = duplicate_high(pipe_end);
-    _cleanup_close_ int input = duplicate_high(input_fd);
-    if (output < 0 || input < 0)
-        return output < 0 ? output : input;
+    _cleanup_close_ int output = ends[1];
 
     pid_t pid = -1;
-    int r = start(path, input, output, &pid);
+    int r = start(path, input_fd, output, &pid);
     if (r < 0)
         return r;
     close(take_fd(&output));
-    close(take_fd(&pipe_end));
 
     size_t len = 0;
     r = read_to_end(from_helper, end_ms, answer, size, &len);

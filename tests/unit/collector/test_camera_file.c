@@ -163,20 +163,32 @@ static void a_photo_can_be_read_while_standard_descriptors_are_closed(void **sta
 {
     const struct place *place = *state;
     write_photo(path_of(place, "a.jpg"));
-    int kept_in = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 10);
-    int kept_out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 10);
-    struct camera_photo photo = {0};
-    const char *reason = NULL;
+    const struct camera_helper helper = {place->helper, PHOTO_DEADLINE_MS};
 
-    close(STDIN_FILENO);
-    close(STDOUT_FILENO);
-    int r = read_path(path_of(place, "a.jpg"), place->helper, PHOTO_DEADLINE_MS, &photo, &reason);
-    dup2(kept_in, STDIN_FILENO);
-    dup2(kept_out, STDOUT_FILENO);
-    close(kept_in);
-    close(kept_out);
-    assert_int_equal(r, 0);
-    camera_photo_done(&photo);
+    /* Each bit of `closed` is one of 0, 1 and 2; the photo is opened before they are closed, or after. */
+    for (int closed = 0; closed < 16; closed++) {
+        int kept[3];
+        int fd = -1;
+        struct camera_photo photo = {0};
+        const char *reason = NULL;
+        if (closed & 8)
+            camera_file_open(path_of(place, "a.jpg"), &fd, &reason);
+        for (int i = 0; i < 3; i++) {
+            kept[i] = fcntl(i, F_DUPFD_CLOEXEC, 10);
+            if (closed & 1 << i)
+                close(i);
+        }
+        if (fd < 0)
+            camera_file_open(path_of(place, "a.jpg"), &fd, &reason);
+        int r = camera_file_read(fd, &helper, &photo, &reason);
+        close(fd);
+        for (int i = 0; i < 3; i++) {
+            dup2(kept[i], i);
+            close(kept[i]);
+        }
+        camera_photo_done(&photo);
+        assert_int_equal(r, 0);
+    }
 }
 
 static void files_that_are_no_photos_are_refused_with_the_reason(void **state)
@@ -347,6 +359,20 @@ static void whatever_is_not_a_complete_answer_means_could_not_be_decoded(void **
         if (r != -EBADMSG || strcmp(reason, "photo could not be decoded: take it again") != 0)
             fail_msg("%s: %d, %s", scripts[i], r, reason ? reason : "no reason");
     }
+}
+
+static void a_helper_that_writes_without_end_is_stopped_at_once(void **state)
+{
+    const struct place *place = *state;
+    uint8_t answer[100];
+    size_t len = 0;
+    static const char script[] = "#!/bin/sh\nexec yes\n";
+    write_file(path_of(place, "helper"), script, sizeof(script) - 1, 0700);
+    write_photo(path_of(place, "a.jpg"));
+    _cleanup_close_ int fd = open(path_of(place, "a.jpg"), O_RDONLY | O_CLOEXEC);
+
+    assert_int_equal(
+        helper_process_run(path_of(place, "helper"), fd, 30000, answer, sizeof(answer), &len), -EBADMSG);
 }
 
 static int64_t now_ms(void)
@@ -578,6 +604,7 @@ int main(void)
         in_place(a_well_behaved_script_is_believed),
         in_place(every_refusal_of_the_helper_has_a_reason_with_a_fix),
         in_place(whatever_is_not_a_complete_answer_means_could_not_be_decoded),
+        in_place(a_helper_that_writes_without_end_is_stopped_at_once),
         in_place(a_helper_that_does_not_end_is_killed_at_the_deadline),
         in_place(the_helper_inherits_nothing),
         in_place(the_helper_takes_signals_as_usual_whatever_the_caller_ignores),

@@ -158,6 +158,17 @@ static void a_transparent_place_is_shown_white(void **state)
     assert_quarter(&preview, TOP_LEFT, (struct colour){255, 255, 255});
 }
 
+static void the_edges_of_a_png_are_as_bright_as_its_middle(void **state)
+{
+    _cleanup_buffer_ struct buffer file = {0};
+    make_blank_png(2001, 1301, &file);
+    _cleanup_(photo_done) struct photo photo = inspect_good(&file);
+
+    _cleanup_pixels_ struct pixels preview = preview_of(&photo);
+    for (size_t i = 0; i < (size_t)preview.width * preview.height * 3; i++)
+        assert_in_range(preview.rgb[i], 250, 255);
+}
+
 /* Previews */
 
 static void noise_of_any_shape_fits_into_a_preview(void **state)
@@ -573,6 +584,23 @@ static void a_jpeg_of_too_many_pixels_is_refused_without_decoding(void **state)
     assert_verdict(buffer_bytes(&file), PHOTO_DAMAGED);
 }
 
+static void a_jpeg_with_two_frames_is_damaged(void **state)
+{
+    _cleanup_pixels_ struct pixels pixels = pixels_upright(16, 16);
+    _cleanup_buffer_ struct buffer file = {0};
+    make_jpeg(&pixels, JPEG_PLAIN, &file);
+    size_t at = 2;
+    while (file.data[at] != 0xff || file.data[at + 1] != 0xc0)
+        at++;
+    char frame[2 + 17];
+    memcpy(frame, file.data + at, sizeof(frame));
+    set_jpeg_sides(&file, 0xc0, 65535, 65535);
+    _cleanup_buffer_ struct buffer doubled = {0};
+    insert(&file, at, frame, sizeof(frame), &doubled);
+
+    assert_verdict(buffer_bytes(&doubled), PHOTO_DAMAGED);
+}
+
 static void a_progressive_jpeg_that_needs_too_much_memory_is_refused(void **state)
 {
     _cleanup_pixels_ struct pixels pixels = pixels_upright(16, 16);
@@ -753,6 +781,7 @@ int main(void)
         cmocka_unit_test(pngs_of_every_colour_type_are_good_and_show_what_is_in_them),
         cmocka_unit_test(an_interlaced_png_of_any_size_gives_the_same_preview_as_a_plain_one),
         cmocka_unit_test(a_transparent_place_is_shown_white),
+        cmocka_unit_test(the_edges_of_a_png_are_as_bright_as_its_middle),
         cmocka_unit_test(noise_of_any_shape_fits_into_a_preview),
         cmocka_unit_test(a_small_photo_is_not_made_larger),
         cmocka_unit_test(the_same_photo_gives_the_same_preview),
@@ -777,6 +806,7 @@ int main(void)
         cmocka_unit_test(a_second_picture_behind_the_first_changes_nothing),
         cmocka_unit_test(sides_beyond_the_limit_are_refused_without_decoding),
         cmocka_unit_test(a_jpeg_of_too_many_pixels_is_refused_without_decoding),
+        cmocka_unit_test(a_jpeg_with_two_frames_is_damaged),
         cmocka_unit_test(a_progressive_jpeg_that_needs_too_much_memory_is_refused),
         cmocka_unit_test(a_jpeg_of_a_rare_kind_is_unsupported),
         cmocka_unit_test(changed_bytes_anywhere_give_a_verdict_and_nothing_worse),
