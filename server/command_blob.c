@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `patrol-server blob` and `check`: the bytes that are stored, given out or gone over, hashed on the way.
+ */
+#include "base/files.h"
+#include "server/commands.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sodium.h>
+#include <sys/stat.h>
+
+#define COPY_BYTES (256u * 1024u)
+
+static int write_all(int fd, const uint8_t *data, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = write(fd, data, len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        data += n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
+/* Copies until the end; the hash of what was copied. */
+static int copy_hashed(int from, int to, struct sha256 *ret)
+{
+    _cleanup_free_ uint8_t *piece = malloc(COPY_BYTES);
+    crypto_hash_sha256_state state;
+
+    if (!piece)
+        return -ENOMEM;
+    crypto_hash_sha256_init(&state);
+    for (;;) {
+        ssize_t n = read(from, piece, COPY_BYTES);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        if (n == 0)
+            break;
+        crypto_hash_sha256_update(&state, piece, (unsigned long long)n);
+        int r = write_all(to, piece, (size_t)n);
+        if (r < 0)
+            return r;
+    }
+    crypto_hash_sha256_final(&state, ret->b);
+    return 0;
+}
+
+/* Writes beside the target and renames, so that a file of this name is whole and right. -EUCLEAN: other
+ * bytes. */
+static int copy_to_file(int from, const char *path, const struct sha256 *wanted)
+{
+    _cleanup_free_ char *temporary = NULL;
+    struct sha256 found;
+
+    if (asprintf(&temporary, "%s.new", path) < 0) {
+        temporary = NULL;
+        return -ENOMEM;
+    }
+    _cleanup_close_ int to = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
+    if (to < 0)
+        return -errno;
+    int r = copy_hashed(from, to, &found);
+    if (r >= 0 && !sha256_equal(&found, wanted))
+        r = -EUCLEAN;
+    if (r >= 0 && fsync(to) < 0)
+        r = -errno;
+    if (r >= 0 && rename(temporary, path) < 0)
+        r = -errno;
+    if (r < 0)
+        unlink(temporary);
+    return r;
+}
+
+int command_blob(const struct command_run *run)
+{
+    _cleanup_(service_free_cleanup) struct service *service = NULL;
+    _cleanup_free_ char *path = NULL;
+    struct sha256 wanted, found;
+    const char *output = run->options.output;
+
+    if (run->argument_count != 1 || !output)
+        return command_fail(EXIT_STATUS_USAGE, "blob: write %s blob HASH -o FILE", SERVER_PROGRAM);
+    const char *hash = run->arguments[0];
+    if (text_parse_hex(hash, strlen(hash), wanted.b, SHA256_BYTES) < 0)
+        return command_fail(EXIT_STATUS_REFUSED, "hash: %.80s: give the 64 hex digits of a SHA-256", hash);
+    int status = command_open(run, (struct bytes){0}, true, &service);
+    if (status != EXIT_STATUS_DONE)
+        return status;
+    int r = service_blob_path(service, &wanted, &path);
+    if (r == -ENOENT)
+        return command_fail(EXIT_STATUS_FAILED, "%s: not stored here", hash);
+    if (r < 0)
+        return command_fail(EXIT_STATUS_FAILED, "%s: %s", hash, strerror(-r));
+    _cleanup_close_ int from = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (from < 0)
+        return command_fail(EXIT_STATUS_FAILED, "%s: %s", path, strerror(errno));
+    if (strcmp(output, "-") == 0) {
+        r = copy_hashed(from, STDOUT_FILENO, &found);
+        if (r >= 0 && !sha256_equal(&found, &wanted))
+            r = -EUCLEAN;
+    } else {
+        r = copy_to_file(from, output, &wanted);
+    }
+    if (r == -EUCLEAN)
+        return command_fail(EXIT_STATUS_FAILED,
+            "%s: damaged: its bytes have another hash; patrol-server resync --all --level media mends it",
+            path);
+    if (r < 0)
+        return command_fail(command_status_of(r), "%s: %s", output, strerror(-r));
+    return EXIT_STATUS_DONE;
+}
+
+static void print_fault(void *user, const char *line)
+{
+    printf("%s\n", line);
+}
+
+int command_check(const struct command_run *run)
+{
+    _cleanup_(service_free_cleanup) struct service *service = NULL;
+    struct service_check_report report = {0};
+
+    int status = command_open(run, (struct bytes){0}, !run->options.rebuild, &service);
+    if (status != EXIT_STATUS_DONE)
+        return status;
+    int r = service_check(service, run->options.media, run->options.rebuild, print_fault, NULL, &report);
+    if (r < 0 && r != -EUCLEAN)
+        return command_fail(command_status_of(r), "the check was not finished: %s", strerror(-r));
+    printf("%" PRIu64 " logs, %" PRIu64 " records, %" PRIu64 " bad", report.logs, report.records,
+        report.records_bad);
+    if (run->options.media)
+        printf("; %" PRIu64 " blobs, %" PRIu64 " bad", report.blobs, report.blobs_bad);
+    if (run->options.rebuild)
+        printf("; %" PRIu64 " findings rebuilt", report.findings_rebuilt);
+    printf("\n");
+    if (fflush(stdout) != 0)
+        return command_fail(EXIT_STATUS_FAILED, "standard output: %s", strerror(errno));
+    return r < 0 ? EXIT_STATUS_FAILED : EXIT_STATUS_DONE;
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What several commands of patrol-server do alike: messages, exit statuses, opening the service, naming a
+ * device.
+ */
+#include "server/commands.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+
+int command_fail(int status, const char *format, ...)
+{
+    va_list arguments;
+
+    fprintf(stderr, "%s: ", SERVER_PROGRAM);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputc('\n', stderr);
+    return status;
+}
+
+int command_status_of(int error)
+{
+    if (error == 0)
+        return EXIT_STATUS_DONE;
+    if (error == -ENOSPC || error == -EDQUOT)
+        return EXIT_STATUS_NO_SPACE;
+    if (error == -EINVAL)
+        return EXIT_STATUS_REFUSED;
+    return EXIT_STATUS_FAILED;
+}
+
+int command_open(const struct command_run *run, struct bytes ca_pem, bool read_only, struct service **ret)
+{
+    _cleanup_free_ char *error = NULL;
+    const struct service_options options = {
+        .world = world_posix(),
+        .directory = run->directory,
+        .authority = run->config.authority,
+        .tenant = run->config.tenant,
+        .ca_pem = ca_pem,
+        .read_only = read_only,
+    };
+
+    int r = service_open(&options, ret, &error);
+    if (r == -ENOENT && read_only)
+        return command_fail(EXIT_STATUS_FAILED,
+            "%s: no server's data there; give --data DIR, or start patrol-server serve first",
+            run->directory);
+    if (r < 0)
+        return command_fail(command_status_of(r), "%s: %s", run->directory, error ? error : strerror(-r));
+    return EXIT_STATUS_DONE;
+}
+
+struct device_search {
+    char prefix[UUID_TEXT_LEN + 1];
+    size_t len;
+    struct uuid found;
+    uint64_t count;
+};
+
+static int compare_device(void *user, const struct service_device *device)
+{
+    struct device_search *search = user;
+    char text[UUID_TEXT_LEN + 1];
+
+    text_uuid(device->id.b, text);
+    if (strncmp(text, search->prefix, search->len) == 0) {
+        search->found = device->id;
+        search->count++;
+    }
+    return 0;
+}
+
+int command_find_device(struct service *service, const char *text, struct uuid *ret)
+{
+    struct device_search search = {.len = strlen(text)};
+
+    if (search.len == 0 || search.len > UUID_TEXT_LEN ||
+        strspn(text, "0123456789abcdefABCDEF-") != search.len)
+        return command_fail(
+            EXIT_STATUS_REFUSED, "device: not an id: %.40s; patrol-server devices lists them", text);
+    for (size_t i = 0; i < search.len; i++)
+        search.prefix[i] = (char)(text[i] >= 'A' && text[i] <= 'F' ? text[i] - 'A' + 'a' : text[i]);
+    int r = service_each_device(service, compare_device, &search);
+    if (r < 0)
+        return command_fail(command_status_of(r), "the devices could not be read: %s", strerror(-r));
+    if (search.count == 0)
+        return command_fail(
+            EXIT_STATUS_REFUSED, "device: none begins with %s; patrol-server devices lists them", text);
+    if (search.count > 1)
+        return command_fail(EXIT_STATUS_REFUSED, "device: %" PRIu64 " begin with %s; give more of the id",
+            search.count, text);
+    *ret = search.found;
+    return EXIT_STATUS_DONE;
+}

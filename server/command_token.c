@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `patrol-server token` and `key`: what a handheld, or whoever verifies evidence, is given to trust this
+ * server by.
+ */
+#include "base/files.h"
+#include "server/commands.h"
+
+#include <errno.h>
+
+#define TOKEN_VALID_MS_MAX (UINT64_C(366) * 24 * 3600 * 1000)
+
+/* "90 min" and the like, by the same rules as in configuration files. */
+static int parse_duration(const char *text, uint64_t *ret_ms)
+{
+    struct {
+        uint64_t ms;
+    } target = {0};
+    const struct config_row row = {
+        "token", "valid", CONFIG_DURATION, 0, 1000, TOKEN_VALID_MS_MAX, NULL, NULL};
+    _cleanup_free_ char *line = NULL;
+    _cleanup_free_ char *error = NULL;
+
+    if (strpbrk(text, "\r\n#;"))
+        return -EINVAL;
+    if (asprintf(&line, "[token]\nvalid = %s\n", text) < 0)
+        return -ENOMEM;
+    int r = config_parse(&row, 1, "valid", bytes_of_text(line), &target, &error);
+    if (r < 0)
+        return r;
+    *ret_ms = target.ms;
+    return 0;
+}
+
+static int token_url_of(const struct command_run *run, struct service *service, struct token_url *ret)
+{
+    _cleanup_(serve_file_done) struct serve_file file = {0};
+    _cleanup_free_ char *error = NULL;
+    const char *reason;
+
+    int r = serve_file_read(run->directory, &file, &error);
+    if (r == -ENOENT)
+        return command_fail(EXIT_STATUS_FAILED,
+            "%s/serve.conf: not there, so this server's URL is not known; start patrol-server serve first",
+            run->directory);
+    if (r < 0)
+        return command_fail(EXIT_STATUS_FAILED, "%s", error ? error : strerror(-r));
+    if (server_url_parse(file.url, ret->server_url, &reason) < 0)
+        return command_fail(EXIT_STATUS_FAILED, "%s/serve.conf: url: %s", run->directory, reason);
+    ret->receipt_key_sha256 =
+        sha256_of(bytes_of(service_receipt_key(service)->public_key, SIGN_PUBLIC_BYTES));
+    ret->has_ca = file.ca_sha256 != NULL;
+    if (ret->has_ca &&
+        text_parse_hex(file.ca_sha256, strlen(file.ca_sha256), ret->ca_sha256.b, SHA256_BYTES) < 0)
+        return command_fail(EXIT_STATUS_FAILED,
+            "%s/serve.conf: ca_sha256: not 64 hex digits; start patrol-server serve again", run->directory);
+    return EXIT_STATUS_DONE;
+}
+
+int command_token(const struct command_run *run)
+{
+    _cleanup_(service_free_cleanup) struct service *service = NULL;
+    _cleanup_buffer_ struct buffer text = {0};
+    struct token_url url = {0};
+    uint64_t valid_ms = run->config.token_valid_ms;
+    const char *name = run->options.name ? run->options.name : "";
+    const char *inspector = run->options.inspector ? run->options.inspector : "";
+
+    if (run->options.valid && parse_duration(run->options.valid, &valid_ms) < 0)
+        return command_fail(EXIT_STATUS_REFUSED,
+            "valid: %.40s: no duration from 1 s to 366 d; write for example 30min, 24h or 7d",
+            run->options.valid);
+    if (strlen(name) > INSPECTOR_BYTES_MAX || !text_is_utf8(bytes_of_text(name)))
+        return command_fail(EXIT_STATUS_REFUSED, "name: not UTF-8, or over %u bytes; give a shorter one",
+            INSPECTOR_BYTES_MAX);
+    if (strlen(inspector) > INSPECTOR_BYTES_MAX || !text_is_utf8(bytes_of_text(inspector)))
+        return command_fail(EXIT_STATUS_REFUSED, "inspector: not UTF-8, or over %u bytes; give a shorter one",
+            INSPECTOR_BYTES_MAX);
+
+    int status = command_open(run, (struct bytes){0}, false, &service);
+    if (status == EXIT_STATUS_DONE)
+        status = token_url_of(run, service, &url);
+    if (status != EXIT_STATUS_DONE)
+        return status;
+    int r = service_token_make(service, name, inspector, valid_ms / 1000, url.token);
+    if (r < 0)
+        return command_fail(command_status_of(r), "no token could be made: %s", strerror(-r));
+    if (token_url_format(&url, &text) < 0 || !buffer_text(&text))
+        return command_fail(EXIT_STATUS_FAILED, "no token could be made: out of memory");
+    if (printf("%s\n", buffer_text(&text)) < 0 || fflush(stdout) != 0)
+        return command_fail(EXIT_STATUS_FAILED, "standard output: %s", strerror(errno));
+    return EXIT_STATUS_DONE;
+}
+
+int command_key(const struct command_run *run)
+{
+    _cleanup_(service_free_cleanup) struct service *service = NULL;
+    char text[VERIFIER_KEY_TEXT_MAX + 1];
+
+    if (!run->options.output)
+        return command_fail(EXIT_STATUS_USAGE, "key: say where to: -o FILE, or -o - for standard output");
+    int status = command_open(run, (struct bytes){0}, true, &service);
+    if (status != EXIT_STATUS_DONE)
+        return status;
+    verify_key_format(service_receipt_key(service), true, text);
+    strcat(text, "\n");
+    int r = 0;
+    if (strcmp(run->options.output, "-") == 0)
+        r = fputs(text, stdout) < 0 || fflush(stdout) != 0 ? -errno : 0;
+    else
+        r = files_replace(world_posix(), run->options.output, bytes_of_text(text), false);
+    if (r < 0)
+        return command_fail(command_status_of(r), "%s: %s", run->options.output, strerror(-r));
+    return EXIT_STATUS_DONE;
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The signed requests: enrolment, exchange, audit, repair. The body is taken whole, prepared and answered on
+ * an HTTP thread; what changes storage goes through the writer between the two.
+ */
+#include "server/http/routes.h"
+
+#include <errno.h>
+
+/* A device that is not known has nothing to say but who it is: a request with its certificate and no records.
+ */
+#define UNKNOWN_DEVICE_BYTES_MAX (2u * ENROLMENT_BYTES_MAX)
+
+static void exchange_begin(struct request *request)
+{
+    const char *text = request_header(request, "patrol-device");
+    struct uuid device;
+
+    if (!text)
+        return;
+    if (text_parse_uuid(text, device.b) < 0) {
+        request_answer_text(request, 400, "bad_header", "patrol-device: not a UUID");
+        return;
+    }
+    if (!service_knows_device(request->shell->service, &device) &&
+        request->body_bytes_max > UNKNOWN_DEVICE_BYTES_MAX)
+        request->body_bytes_max = UNKNOWN_DEVICE_BYTES_MAX;
+}
+
+static int exchange_data(struct request *request, const void *data, size_t len)
+{
+    buffer_put(&request->body, data, len);
+    return buffer_finish(&request->body);
+}
+
+static void exchange_answer(struct request *request)
+{
+    struct service_reply reply = {0};
+
+    service_answer(request->shell->service, request->job, &reply);
+    request->device = reply.device;
+    request->records = reply.records;
+    request_answer(request, reply.status, reply.outcome ? reply.outcome : "answered");
+    if (reply.retry_after_s > 0)
+        request_answer_header(request, "Retry-After", "%u", reply.retry_after_s);
+    if (reply.body.len > 0) {
+        request->answer.content_type = "application/octet-stream";
+        request->answer.body = reply.body;
+        reply.body = (struct buffer){0};
+    }
+    service_reply_done(&reply);
+}
+
+static void exchange_end(struct request *request)
+{
+    int r = service_prepare(request->shell->service, (enum service_route)request->route->kind,
+        buffer_bytes(&request->body), &request->job);
+    if (r < 0) {
+        request_answer_text(request, 503, "no_memory", "out of memory: try again");
+        return;
+    }
+    if (!service_job_needs_commit(request->job)) {
+        exchange_answer(request);
+        return;
+    }
+    request->item.job = request->job;
+    request_submit(request);
+}
+
+static void exchange_done(struct request *request, bool complete)
+{
+    service_job_free(request->job);
+    request->job = NULL;
+}
+
+const struct route_handler exchange_handler = {
+    .begin = exchange_begin,
+    .data = exchange_data,
+    .end = exchange_end,
+    .resumed = exchange_answer,
+    .done = exchange_done,
+};

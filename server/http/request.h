@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One HTTP request on its way through the shell: what the listener gives to a route's handler, and the answer
+ * that the handler leaves in it. Used by the listener and the routes; known to nobody else.
+ *
+ *   listener          begin: the headers are known, the body has not been read; it may be refused here
+ *                     data: a piece of the body, in order, as it comes
+ *                     end: the body is whole; the handler answers, or hands an item to the writer, which
+ * holds the connection resumed: the writer has let it go; the handler answers done: the request is over, also
+ * when the client went away in the middle
+ */
+#pragma once
+
+#include "base/bytes.h"
+#include "server/http/connections.h"
+#include "server/http/metrics.h"
+#include "server/http/router.h"
+#include "server/http/writer.h"
+
+#include <microhttpd.h>
+
+#define ANSWER_HEADERS_MAX 10u
+#define ANSWER_HEADER_BYTES_MAX 160u
+
+/* A refused body of up to this size is read and dropped, so that the client reads the answer and the
+ * connection stays good; behind a longer one the connection is closed. */
+#define DISCARD_BYTES_MAX (2u * 1024u * 1024u)
+
+struct http_shell;
+
+struct answer_header {
+    const char *name;
+    char value[ANSWER_HEADER_BYTES_MAX];
+};
+
+struct answer {
+    unsigned status; /* 0: none yet */
+    struct buffer body;
+    const char *content_type; /* NULL: no body */
+    struct answer_header headers[ANSWER_HEADERS_MAX];
+    size_t header_count;
+};
+
+struct request {
+    struct http_shell *shell;
+    struct MHD_Connection *connection;
+    struct connection_watch *watch;
+    const struct route *route; /* NULL: no such path */
+    size_t route_index;
+    const char *method, *path, *tail; /* borrowed from libmicrohttpd for the request's life */
+
+    bool has_length;
+    uint64_t length;         /* of the body, as announced */
+    uint64_t body_bytes_max; /* the route's, unless begin lowers it */
+    uint64_t received;       /* of the body, refused bytes included */
+    struct buffer body;      /* filled by routes that want it whole */
+    bool ended, held;
+    struct answer answer;
+
+    /* For the log line. */
+    uint64_t started_us;
+    const char *outcome; /* static */
+    struct uuid device;
+    uint64_t records;
+
+    /* The routes' own. */
+    struct writer_item item;
+    struct service_job *job;
+    struct blob_request *blob;
+};
+
+struct route_handler {
+    void (*begin)(struct request *request);
+    int (*data)(struct request *request, const void *data, size_t len); /* -errno: the connection is closed */
+    void (*end)(struct request *request);
+    void (*resumed)(struct request *request);
+    void (*done)(struct request *request, bool complete);
+};
+
+/* What all requests share. */
+struct http_shell {
+    struct service *service;
+    struct writer *writer;
+    struct metrics *metrics;
+    bool metrics_to_all; /* else to loopback only */
+    bool metrics_off;
+};
+
+/* A header of the request, borrowed, or NULL. */
+const char *request_header(const struct request *request, const char *name);
+bool request_is_from_loopback(const struct request *request);
+/* Leaves an answer of plain text: one line, for people. `outcome` is static. An answer once given stays. */
+void request_answer_text(struct request *request, unsigned status, const char *outcome, const char *text);
+/* An answer with a header only; a body may be put into `answer.body`. */
+void request_answer(struct request *request, unsigned status, const char *outcome);
+void request_answer_header(struct request *request, const char *name, const char *format, ...) _printf_(3, 4);
+void request_gauges(
+    const struct request *request, uint64_t *ret_connections, uint64_t *ret_requests_in_flight);
+/* Hands `request->item` to the writer and holds the connection; leaves a 503 when the writer cannot take it.
+ */
+void request_submit(struct request *request);
