@@ -262,7 +262,6 @@ static void urge(struct engine *engine)
     contact_urge(engine);
     text_urge(engine);
     media_urge(engine);
-    engine->sync_announced = false;
 }
 
 static void dispatch(struct engine *engine, const struct engine_event *event)
@@ -287,6 +286,7 @@ static void dispatch(struct engine *engine, const struct engine_event *event)
     case ENGINE_SYNC_NOW:
         urge(engine);
         engine->text.check_serial++;
+        engine->sync_announced = false;
         break;
     case ENGINE_RESYNC:
         if (event->resync.cause == RESYNC_BY_USER)
@@ -351,12 +351,12 @@ static void announce(struct engine *engine)
         engine->sync_announced = false;
         return;
     }
+    if (engine->resync.phase == RESYNC_IDLE)
+        engine->contact.urged = false;
     if (engine->sync_announced)
         return;
     engine->sync_announced = true;
     engine->sync_done_wanted = true;
-    if (engine->resync.phase == RESYNC_IDLE)
-        engine->contact.urged = false;
 }
 
 /* The earliest instant after now at which something may change by itself. There always is one: the poll. */

@@ -17,6 +17,7 @@ struct engine_config story_config(void)
     struct engine_config config = engine_config_default();
 
     config.idle_contact_ms = 0;
+    config.slow_poll_ms = UINT64_C(10) * 24 * 3600000; /* so that it covers up no timer that was forgotten */
     return config;
 }
 

@@ -494,10 +494,12 @@ static void an_idle_handheld_asks_for_commands_now_and_then(void **state)
 
 static void an_idle_engine_wakes_only_to_poll(void **state)
 {
+    struct engine_config config = story_config();
     struct story story;
     size_t wakes = 0;
 
-    story_begin(&story);
+    config.slow_poll_ms = 60000;
+    story_begin_with(&story, &config);
     story_log(&story, 0, 10, 10);
     story_tell(&story);
     while (story.now_ms < 10 * HOUR_MS) {
