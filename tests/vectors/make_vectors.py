@@ -6,6 +6,7 @@ It shares nothing with the C code but the text of the specifications (RFC 9162, 
 tlog-checkpoint and tlog-cosignature, DSSE). Trees are computed by the recursive definitions, not by a frontier.
 
 Usage: make_vectors.py [DIRECTORY]     (default: its own folder). The output never changes from run to run.
+       make_vectors.py --check         compares instead, but for what depends on the version of zlib
 Each line of a .tsv file is: what, then its fields; bytes are in hex, an empty field is "-".
 """
 
@@ -257,14 +258,29 @@ def cell(value):
     return str(value)
 
 
+FILES = {"merkle": merkle_lines, "ids": ids_lines, "notes": notes_lines, "envelopes": envelopes_lines,
+         "compression": compression_lines}
+# Another zlib may write other streams, which mean the same.
+WITHOUT_STREAMS = ["merkle", "ids", "notes"]
+
+
+def content(name):
+    return "".join("\t".join(cell(value) for value in line) + "\n" for line in FILES[name]())
+
+
 def main():
-    folder = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else pathlib.Path(__file__).resolve().parent
-    for name, lines in [("merkle", merkle_lines()), ("ids", ids_lines()), ("notes", notes_lines()),
-                        ("envelopes", envelopes_lines()), ("compression", compression_lines())]:
-        with open(folder / (name + ".tsv"), "w", encoding="ascii", newline="\n") as out:
-            for line in lines:
-                out.write("\t".join(cell(value) for value in line) + "\n")
+    folder = pathlib.Path(__file__).resolve().parent
+    if sys.argv[1:] == ["--check"]:
+        altered = [name for name in WITHOUT_STREAMS if (folder / (name + ".tsv")).read_text() != content(name)]
+        for name in altered:
+            print(f"tests/vectors/{name}.tsv is not what make_vectors.py writes")
+        return 1 if altered else 0
+    if sys.argv[1:]:
+        folder = pathlib.Path(sys.argv[1])
+    for name in FILES:
+        (folder / (name + ".tsv")).write_text(content(name), encoding="ascii", newline="\n")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
