@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `patrol status`: what has reached the centre, what has not, and why. Counts come from receipts and signed
+ * lists only.
+ */
+#include "base/rfc3339.h"
+#include "collector/commands.h"
+#include "collector/control_client.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#define STATUS_WAIT_MS 2000u
+
+/* The daemon's status object, or NULL when none runs. */
+static json_t *ask_daemon(const struct program *program)
+{
+    struct control_client client = {.fd = -1};
+    json_t *reply = NULL, *parameters = NULL;
+    if (control_connect(program, 0, &client) < 0)
+        return NULL;
+    uint64_t deadline = program->world->verbs->boot_ms(program->world->context) + STATUS_WAIT_MS;
+    if (control_call(&client, CONTROL_METHOD_STATUS, NULL, false) >= 0 &&
+        control_reply(&client, program->world, deadline, &reply) >= 0)
+        parameters = json_incref(json_object_get(reply, "parameters"));
+    json_decref(reply);
+    control_client_done(&client);
+    return parameters;
+}
+
+static void instant_text(const struct program *program, int64_t unix_ms, char ret[RFC3339_LEN + 1])
+{
+    const struct world *world = program->world;
+    rfc3339_format(unix_ms / 1000 * 1000, world->verbs->utc_offset_min(world->context, unix_ms), ret);
+}
+
+static json_t *instant_or_null(const struct program *program, int64_t unix_ms)
+{
+    if (unix_ms == 0)
+        return json_null();
+    char text[RFC3339_LEN + 1];
+    instant_text(program, unix_ms, text);
+    return json_string(text);
+}
+
+static int64_t next_attempt_ms(const struct program *program, const json_t *daemon)
+{
+    json_int_t in_ms = json_integer_value(json_object_get(daemon, "next_attempt_in_ms"));
+    return in_ms > 0 ? program->world->verbs->wall_ms(program->world->context) + in_ms : 0;
+}
+
+static json_t *copy(const json_t *object, const char *name)
+{
+    json_t *value = json_object_get(object, name);
+    return value ? json_incref(value) : json_null();
+}
+
+static int print_json(struct program *program, const struct store_status *status, const json_t *daemon)
+{
+    char device[UUID_TEXT_LEN + 1], log[UUID_TEXT_LEN + 1];
+    text_uuid(program->enrolment.device.b, device);
+    text_uuid(status->log.b, log);
+    json_t *object = json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:b, s:s?, s:s?, s:s?, s:I, s:I, s:b, s:o, s:o, s:o, s:o, s:o}",
+        "records_queued", (json_int_t)status->records_queued, "photos_pending",
+        (json_int_t)status->photos_pending, "bytes_pending", (json_int_t)status->bytes_pending,
+        "records_sent", (json_int_t)status->records_sent, "records_quarantined",
+        (json_int_t)status->records_quarantined, "oldest_queued_at",
+        instant_or_null(program, status->oldest_queued_at_ms), "last_receipt_at",
+        instant_or_null(program, status->receipt_time_ms), "enrolled", (int)program->enrolled, "device",
+        program->enrolled ? device : NULL, "server_url",
+        program->enrolled ? program->enrolment.server_url : NULL, "log", status->has_log ? log : NULL,
+        "log_size", (json_int_t)status->log_size, "free_bytes", (json_int_t)status->free_bytes, "daemon",
+        daemon != NULL, "link", copy(daemon, "link"), "wait", copy(daemon, "wait"), "reason",
+        copy(daemon, "reason"), "next_attempt_at",
+        daemon ? instant_or_null(program, next_attempt_ms(program, daemon)) : json_null(), "last_failure",
+        copy(daemon, "last_failure"));
+    int r = object ? json_dumpf(object, stdout, JSON_COMPACT) : -1;
+    json_decref(object);
+    return r < 0 || putchar('\n') == EOF || fflush(stdout) != 0 ? -EIO : 0;
+}
+
+static void print_bytes(char *ret, size_t capacity, uint64_t bytes)
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    double value = (double)bytes;
+    size_t unit = 0;
+    for (; value >= 1024 && unit + 1 < ARRAY_LEN(units); unit++)
+        value /= 1024;
+    snprintf(ret, capacity, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
+}
+
+static void print_centre(
+    const struct program *program, const struct store_status *status, const json_t *daemon)
+{
+    char text[RFC3339_LEN + 1];
+    if (!program->enrolled)
+        puts("centre        not enrolled; everything is kept here. Run: patrol enroll TOKEN-URL");
+    else
+        printf("centre        %s\n", program->enrolment.server_url);
+    if (status->receipt_time_ms > 0) {
+        instant_text(program, status->receipt_time_ms, text);
+        printf("last receipt  %s\n", text);
+    }
+    if (!daemon) {
+        puts("daemon        not running; start it with: systemctl start patrol-syncd");
+        return;
+    }
+    const char *reason = json_string_value(json_object_get(daemon, "reason"));
+    const char *wait = json_string_value(json_object_get(daemon, "wait"));
+    printf("daemon        %s\n", reason ? reason : wait ? wait : "running");
+    int64_t next = next_attempt_ms(program, daemon);
+    if (next > 0) {
+        instant_text(program, next, text);
+        printf("next attempt  %s\n", text);
+    }
+}
+
+static void print_plain(
+    const struct program *program, const struct store_status *status, const json_t *daemon)
+{
+    char bytes[32], free_space[32], text[RFC3339_LEN + 1];
+    print_bytes(bytes, sizeof(bytes), status->bytes_pending);
+    print_bytes(free_space, sizeof(free_space), status->free_bytes);
+    printf("at the centre %" PRIu64 " records\n", status->records_sent);
+    printf("still here    %" PRIu64 " records, %" PRIu64 " photos and previews (%s)\n",
+        status->records_queued, status->photos_pending, bytes);
+    if (status->oldest_queued_at_ms > 0) {
+        instant_text(program, status->oldest_queued_at_ms, text);
+        printf("oldest        %s\n", text);
+    }
+    if (status->records_quarantined > 0)
+        printf("quarantined   %" PRIu64 " records; see: patrol list --state quarantined\n",
+            status->records_quarantined);
+    if (status->blobs_lost > 0)
+        printf("lost          %" PRIu64 " photos whose files are gone or damaged\n", status->blobs_lost);
+    print_centre(program, status, daemon);
+    printf("free space    %s\n", free_space);
+}
+
+enum exit_status command_status(struct program *program, const char *const *arguments, size_t count)
+{
+    (void)arguments;
+    (void)count;
+    struct store_status status = {0};
+    _cleanup_store_ struct store *store = NULL;
+    struct store_opened opened;
+    int r = store_open(program->world, program->directory, STORE_READER, &store, &opened);
+    if (r >= 0)
+        r = store_status(store, &status);
+    if (r < 0 && r != -ENOENT)
+        return complain_store(program, r, "read the status");
+    program_read_enrolment(program);
+    json_t *daemon = ask_daemon(program);
+    r = 0;
+    if (program->options.json)
+        r = print_json(program, &status, daemon);
+    else
+        print_plain(program, &status, daemon);
+    json_decref(daemon);
+    return r < 0 ? EXIT_STATUS_FAILED : EXIT_STATUS_DONE;
+}

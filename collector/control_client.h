@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The client's side of the daemon's control socket (store/control_protocol.h).
+ */
+#pragma once
+
+#include "collector/program.h"
+#include "store/control_protocol.h"
+
+#include <jansson.h>
+
+struct control_client {
+    int fd;
+    struct buffer in;
+};
+
+/* Connects, waiting up to `wait_ms` for a daemon that is just starting. 0; -ENOENT, -ECONNREFUSED no daemon;
+ * -EACCES. */
+int control_connect(const struct program *program, uint64_t wait_ms, struct control_client *ret);
+void control_client_done(struct control_client *client);
+/* Takes the reference to `parameters` (may be NULL). */
+int control_call(struct control_client *client, const char *method, json_t *parameters, bool more);
+/* The next reply. 0 with a new reference; -ETIMEDOUT at `deadline_boot_ms`; -ECONNRESET the daemon ended;
+ * -EBADMSG. */
+int control_reply(
+    struct control_client *client, const struct world *world, uint64_t deadline_boot_ms, json_t **ret);

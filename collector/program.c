@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "collector/program.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+
+const struct config_row patrol_config_rows[] = {
+    {"patrol", "data", CONFIG_TEXT, offsetof(struct patrol_settings, data), 0, 0, NULL,
+        "The handheld's data directory; --data and GRIDPATROL_DATA come before it."},
+    {"patrol", "inspector", CONFIG_TEXT, offsetof(struct patrol_settings, inspector), 0, INSPECTOR_BYTES_MAX,
+        NULL, "Who records when --inspector is not given."},
+    {"patrol", "photo-helper", CONFIG_TEXT, offsetof(struct patrol_settings, photo_helper), 0, 0, NULL,
+        "Path of patrol-photo, when it is not where it was installed."},
+    {"patrol", "daemon", CONFIG_TEXT, offsetof(struct patrol_settings, daemon), 0, 0, NULL,
+        "Path of patrol-syncd, when it is neither beside patrol nor in PATH."},
+};
+const size_t patrol_config_row_count = ARRAY_LEN(patrol_config_rows);
+
+enum exit_status complain(enum exit_status status, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("patrol: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+    return status;
+}
+
+enum exit_status complain_store(const struct program *program, int r, const char *doing)
+{
+    switch (r) {
+    case -ENOSPC:
+        return complain(EXIT_STATUS_NO_SPACE,
+            "cannot %s: the disk of %s is full; free some space, nothing was half-written", doing,
+            program->directory);
+    case -EBUSY:
+        return complain(EXIT_STATUS_FAILED,
+            "cannot %s: another program held the database for too long; try again", doing);
+    case -EUCLEAN:
+        return complain(EXIT_STATUS_FAILED,
+            "cannot %s: the database in %s is damaged; run the command again to recover it", doing,
+            program->directory);
+    case -EPROTONOSUPPORT:
+        return complain(EXIT_STATUS_FAILED,
+            "cannot %s: the database in %s was made by a newer gridpatrol; install that version", doing,
+            program->directory);
+    case -EACCES:
+    case -EPERM:
+    case -EROFS:
+        return complain(EXIT_STATUS_FAILED,
+            "cannot %s: no right to write in %s; run as a member of group patrol, or give another --data",
+            doing, program->directory);
+    case -ENOENT:
+        return complain(
+            EXIT_STATUS_FAILED, "cannot %s: nothing was recorded in %s yet", doing, program->directory);
+    default:
+        return complain(EXIT_STATUS_FAILED, "cannot %s: %s (in %s)", doing, strerror(-r), program->directory);
+    }
+}
+
+int program_open_store(
+    struct program *program, enum store_role role, struct store **ret, enum exit_status *ret_status)
+{
+    struct store_opened opened = {0};
+    int r = store_open(program->world, program->directory, role, ret, &opened);
+    if (r < 0) {
+        *ret_status = complain_store(program, r, "open the store");
+        return r;
+    }
+    if (opened.recovered)
+        fprintf(stderr,
+            "patrol: the database was damaged or gone; recording goes on in a new log, %llu records were saved from the old one%s%s\n",
+            (unsigned long long)opened.records_salvaged,
+            opened.set_aside[0] ? "; the damaged files are in " : "", opened.set_aside);
+    return 0;
+}
+
+void program_read_enrolment(struct program *program)
+{
+    if (program->enrolled)
+        return;
+    _cleanup_free_ char *error = NULL;
+    int r = enrolment_read(program->world, program->directory, &program->enrolment, &error);
+    program->enrolled = r >= 0;
+    if (r < 0 && r != -ENOENT)
+        fprintf(stderr,
+            "patrol: the enrolment cannot be read (%s); recording goes on, run patrol enroll again\n",
+            error ? error : strerror(-r));
+}
+
+const char *program_inspector(struct program *program)
+{
+    if (program->options.inspector)
+        return program->options.inspector;
+    if (program->settings.inspector && program->settings.inspector[0])
+        return program->settings.inspector;
+    program_read_enrolment(program);
+    if (program->enrolled && program->enrolment.inspector && program->enrolment.inspector[0])
+        return program->enrolment.inspector;
+    const char *login = getenv("USER");
+    return login && login[0] && strlen(login) <= INSPECTOR_BYTES_MAX ? login : "unknown";
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What all commands of `patrol` share: the data directory, settings, the store (opened when a command needs
+ * it), and how failures are worded. Knows nothing of what a command does.
+ */
+#pragma once
+
+#include "base/command_line.h"
+#include "base/config.h"
+#include "base/exit_status.h"
+#include "collector/core/finding_form.h"
+#include "store/enrolment_file.h"
+#include "store/store.h"
+
+#define PATROL_CONFIG_PATH "/etc/gridpatrol/patrol.conf"
+#define HANDHELD_DATA_DEFAULT "/var/lib/gridpatrol"
+#define HANDHELD_DATA_ENVIRONMENT "GRIDPATROL_DATA"
+#define SOFTWARE_NAME "gridpatrol " GRIDPATROL_VERSION
+
+/* Every option of every command: one table, so that options may stand before or after the command. Which of
+ * them a command takes is in the command's row (collector/commands.c). */
+struct patrol_options {
+    bool help, version, json, all;
+    const char *data, *config;
+    const char *category, *component, *severity, *note, *lat, *lon, *accuracy, *fix_time, *no_fix,
+        *observed_at, *inspector;
+    struct option_list photos;
+    const char *from, *reason, *state, *wait, *level, *evidence, *output, *server_key, *kind;
+};
+
+struct patrol_settings {
+    char *data, *inspector, *photo_helper, *daemon;
+};
+extern const struct config_row patrol_config_rows[];
+extern const size_t patrol_config_row_count;
+
+struct program {
+    const struct world *world;
+    struct patrol_options options;
+    struct patrol_settings settings;
+    const char *directory; /* DATA */
+    const struct directory *categories;
+    bool enrolled;
+    struct enrolment enrolment;
+};
+
+/* One line "patrol: ..." on stderr; returns the status. */
+enum exit_status complain(enum exit_status status, const char *format, ...) _printf_(2, 3);
+/* The line and status for what the store's functions return; `doing` continues "cannot ...". */
+enum exit_status complain_store(const struct program *program, int r, const char *doing);
+
+/* Opens the store and says in plain words when it had to recover. On failure the message is out and
+ * `*ret_status` set. */
+int program_open_store(
+    struct program *program, enum store_role role, struct store **ret, enum exit_status *ret_status);
+/* Enrolment, read once if it is there. */
+void program_read_enrolment(struct program *program);
+/* Who records: option, settings, enrolment, the login name, "unknown". Borrowed. */
+const char *program_inspector(struct program *program);
