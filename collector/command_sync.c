@@ -142,7 +142,7 @@ enum exit_status command_sync(struct program *program, const char *const *argume
 {
     (void)arguments;
     (void)count;
-    uint64_t wait_ms;
+    uint64_t wait_ms = 0;
     enum exit_status status = parse_wait(program, 0, &wait_ms);
     if (status != EXIT_STATUS_DONE)
         return status;
@@ -218,7 +218,7 @@ enum exit_status command_resync(struct program *program, const char *const *argu
     if (audit_level_from_name(level, &checked) < 0)
         return complain(
             EXIT_STATUS_USAGE, "--level: unknown \"%.40s\"; use presence, records or media", level);
-    uint64_t wait_ms;
+    uint64_t wait_ms = 0;
     enum exit_status status = parse_wait(program, RESYNC_WAIT_MS_DEFAULT, &wait_ms);
     if (status != EXIT_STATUS_DONE)
         return status;
