@@ -87,7 +87,7 @@ int compress_bytes(struct bytes plain, int level, uint32_t dictionary_name, stru
 static int inflate_step(z_stream *stream, size_t step, size_t len_max, struct buffer *ret)
 {
     size_t room = len_max - ret->len < step ? len_max - ret->len : step;
-    uint8_t beyond;
+    uint8_t beyond = 0;
     bool full = room == 0;
     int r;
 

@@ -18,4 +18,4 @@ bool dictionary_is_known(uint32_t name);
 int compress_bytes(struct bytes plain, int level, uint32_t dictionary, struct buffer *ret);
 /* Inflates a whole stream of at most `len_max` bytes and appends it. -EBADMSG damaged or trailing bytes,
  * -EFBIG over the limit, -ENOENT unknown dictionary, -ENOMEM. */
-int inflate_bytes(struct bytes stream, size_t len_max, struct buffer *ret);
+int inflate_bytes(struct bytes bytes, size_t len_max, struct buffer *ret);

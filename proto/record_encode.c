@@ -85,7 +85,7 @@ static void fill_parent(const struct parent *from, Wire__Parent *ret)
     ret->id = wire_of_uuid(&from->id);
 }
 
-static int pack_opened(const struct opened *from, Wire__Record *record, struct buffer *ret)
+static int pack_opened(const struct opened *from, Wire__Record record, struct buffer *ret)
 {
     Wire__Opened opened = WIRE__OPENED__INIT;
 
@@ -96,34 +96,34 @@ static int pack_opened(const struct opened *from, Wire__Record *record, struct b
     if (from->has_predecessor_root)
         opened.predecessor_root = wire_of_sha256(&from->predecessor_root);
     opened.software = wire_of(from->software);
-    record->opened = &opened;
-    return wire_pack(&record->base, NULL, RECORD_BYTES_MAX, ret);
+    record.opened = &opened;
+    return wire_pack(&record.base, NULL, RECORD_BYTES_MAX, ret);
 }
 
-static int pack_finding(const struct finding *from, Wire__Record *record, struct buffer *ret)
+static int pack_finding(const struct finding *from, Wire__Record record, struct buffer *ret)
 {
     struct finding_parts parts;
 
-    fill_finding(from, record->wall_ms, &parts);
-    record->finding = &parts.finding;
-    return wire_pack(&record->base, NULL, RECORD_BYTES_MAX, ret);
+    fill_finding(from, record.wall_ms, &parts);
+    record.finding = &parts.finding;
+    return wire_pack(&record.base, NULL, RECORD_BYTES_MAX, ret);
 }
 
-static int pack_amendment(const struct amendment *from, Wire__Record *record, struct buffer *ret)
+static int pack_amendment(const struct amendment *from, Wire__Record record, struct buffer *ret)
 {
     Wire__Amendment amendment = WIRE__AMENDMENT__INIT;
     struct finding_parts parts;
     Wire__Parent parent;
 
     fill_parent(&from->parent, &parent);
-    fill_finding(&from->finding, record->wall_ms, &parts);
+    fill_finding(&from->finding, record.wall_ms, &parts);
     amendment.parent = &parent;
     amendment.finding = &parts.finding;
-    record->amendment = &amendment;
-    return wire_pack(&record->base, NULL, RECORD_BYTES_MAX, ret);
+    record.amendment = &amendment;
+    return wire_pack(&record.base, NULL, RECORD_BYTES_MAX, ret);
 }
 
-static int pack_withdrawal(const struct withdrawal *from, Wire__Record *record, struct buffer *ret)
+static int pack_withdrawal(const struct withdrawal *from, Wire__Record record, struct buffer *ret)
 {
     Wire__Withdrawal withdrawal = WIRE__WITHDRAWAL__INIT;
     Wire__Parent parent;
@@ -131,11 +131,11 @@ static int pack_withdrawal(const struct withdrawal *from, Wire__Record *record, 
     fill_parent(&from->parent, &parent);
     withdrawal.parent = &parent;
     withdrawal.reason = wire_of(from->reason);
-    record->withdrawal = &withdrawal;
-    return wire_pack(&record->base, NULL, RECORD_BYTES_MAX, ret);
+    record.withdrawal = &withdrawal;
+    return wire_pack(&record.base, NULL, RECORD_BYTES_MAX, ret);
 }
 
-static int pack_device_event(const struct device_event *from, Wire__Record *record, struct buffer *ret)
+static int pack_device_event(const struct device_event *from, Wire__Record record, struct buffer *ret)
 {
     Wire__DeviceEvent event = WIRE__DEVICE_EVENT__INIT;
     ProtobufCBinaryData lost_blobs[DEVICE_EVENT_LOST_BLOBS_MAX];
@@ -148,28 +148,28 @@ static int pack_device_event(const struct device_event *from, Wire__Record *reco
         lost_blobs[i] = wire_of_sha256(&from->lost_blobs[i]);
     event.n_lost_blobs = from->lost_blob_count;
     event.lost_blobs = lost_blobs;
-    record->device_event = &event;
-    return wire_pack(&record->base, NULL, RECORD_BYTES_MAX, ret);
+    record.device_event = &event;
+    return wire_pack(&record.base, NULL, RECORD_BYTES_MAX, ret);
 }
 
-static int pack_rehomed(const struct rehomed *from, Wire__Record *record, struct buffer *ret)
+static int pack_rehomed(const struct rehomed *from, Wire__Record record, struct buffer *ret)
 {
     Wire__Rehomed rehomed = WIRE__REHOMED__INIT;
 
     rehomed.log = wire_of_uuid(&from->log);
     rehomed.seq = from->seq;
     rehomed.record = wire_of(from->record);
-    record->rehomed = &rehomed;
-    return wire_pack(&record->base, NULL, RECORD_BYTES_MAX, ret);
+    record.rehomed = &rehomed;
+    return wire_pack(&record.base, NULL, RECORD_BYTES_MAX, ret);
 }
 
-static int pack_closed(const struct closed *from, Wire__Record *record, struct buffer *ret)
+static int pack_closed(const struct closed *from, Wire__Record record, struct buffer *ret)
 {
     Wire__Closed closed = WIRE__CLOSED__INIT;
 
     closed.reason = (Wire__OpenReason)from->reason;
-    record->closed = &closed;
-    return wire_pack(&record->base, NULL, RECORD_BYTES_MAX, ret);
+    record.closed = &closed;
+    return wire_pack(&record.base, NULL, RECORD_BYTES_MAX, ret);
 }
 
 int record_encode(const struct record *record, struct buffer *ret)
@@ -184,19 +184,19 @@ int record_encode(const struct record *record, struct buffer *ret)
     wire.body_case = (Wire__Record__BodyCase)record->kind;
     switch (record->kind) {
     case RECORD_OPENED:
-        return pack_opened(&record->opened, &wire, ret);
+        return pack_opened(&record->opened, wire, ret);
     case RECORD_FINDING:
-        return pack_finding(&record->finding, &wire, ret);
+        return pack_finding(&record->finding, wire, ret);
     case RECORD_AMENDMENT:
-        return pack_amendment(&record->amendment, &wire, ret);
+        return pack_amendment(&record->amendment, wire, ret);
     case RECORD_WITHDRAWAL:
-        return pack_withdrawal(&record->withdrawal, &wire, ret);
+        return pack_withdrawal(&record->withdrawal, wire, ret);
     case RECORD_DEVICE_EVENT:
-        return pack_device_event(&record->device_event, &wire, ret);
+        return pack_device_event(&record->device_event, wire, ret);
     case RECORD_REHOMED:
-        return pack_rehomed(&record->rehomed, &wire, ret);
+        return pack_rehomed(&record->rehomed, wire, ret);
     case RECORD_CLOSED:
-        return pack_closed(&record->closed, &wire, ret);
+        return pack_closed(&record->closed, wire, ret);
     }
     return -EINVAL;
 }

@@ -20,7 +20,11 @@ static inline ProtobufCBinaryData wire_of(struct bytes bytes)
 /* A nil id is written as an empty field, which takes no bytes. */
 static inline ProtobufCBinaryData wire_of_uuid(const struct uuid *uuid)
 {
-    return uuid_is_nil(uuid) ? (ProtobufCBinaryData){0} : wire_of(uuid_bytes(uuid));
+    struct bytes bytes = {0};
+
+    if (!uuid_is_nil(uuid))
+        bytes = uuid_bytes(uuid);
+    return wire_of(bytes);
 }
 
 static inline ProtobufCBinaryData wire_of_sha256(const struct sha256 *hash)

@@ -205,7 +205,8 @@ static int promise_read(
         struct blob_partial partial = *ret;
         uint8_t slot[SLOT_BYTES];
         uint64_t slot_counter;
-        ssize_t got = world->verbs->read(world->context, handle, slot, sizeof(slot), i * SLOT_STRIDE);
+        ssize_t got =
+            world->verbs->read(world->context, handle, slot, sizeof(slot), (uint64_t)i * SLOT_STRIDE);
 
         if (got < 0)
             return (int)got;

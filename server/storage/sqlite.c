@@ -60,6 +60,7 @@ sqlite3_stmt *sqlite_statement(struct sqlite *sqlite, enum sqlite_sql which, int
         sqlite->db, sqlite_sql_texts[which], -1, SQLITE_PREPARE_PERSISTENT, statement, NULL);
     if (code != SQLITE_OK)
         *ret_error = sqlite_errno(code);
+    /* cppcheck-suppress identicalInnerCondition ; it was filled in above */
     return *statement;
 }
 

@@ -6,7 +6,7 @@ struct tls_time tls_time_for(const struct tls_floor_input *input)
     int64_t floor_ms = input->build_ms;
     if (input->server_time_ms > 0) {
         int64_t seen = input->server_time_ms;
-        bool same_boot = memcmp(input->server_boot_id, input->boot_id, BOOT_ID_BYTES) == 0;
+        bool same_boot = memcmp(input->server_boot_id, input->boot_id, UUID_BYTES) == 0;
         if (same_boot && input->boot_ms > input->server_boot_ms) {
             uint64_t elapsed = input->boot_ms - input->server_boot_ms;
             if (elapsed < (uint64_t)(INT64_MAX - seen))

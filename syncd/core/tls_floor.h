@@ -11,7 +11,7 @@
  */
 #pragma once
 
-#include "base/world.h"
+#include "proto/ids.h"
 
 #define TLS_FLOOR_TRUST_MS (INT64_C(400) * 24 * 3600 * 1000)
 
@@ -19,8 +19,8 @@ struct tls_floor_input {
     int64_t build_ms;        /* Unix ms */
     int64_t server_time_ms;  /* of the last signed answer, 0: none */
     uint64_t server_boot_ms; /* boot clock when it came */
-    uint8_t server_boot_id[BOOT_ID_BYTES];
-    uint8_t boot_id[BOOT_ID_BYTES]; /* now */
+    uint8_t server_boot_id[UUID_BYTES];
+    uint8_t boot_id[UUID_BYTES]; /* now */
     uint64_t boot_ms;
     int64_t wall_ms;
 };

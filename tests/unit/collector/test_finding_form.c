@@ -73,7 +73,7 @@ static void an_unknown_category_is_refused_with_the_nearest_ones(void **state)
 
 static void a_matter_given_as_component_is_pointed_out(void **state)
 {
-    (void) state;
+    (void)state;
     struct finding_form form = whole_form();
     form.component = "06010"; /* a matter's code only */
     assert_null(directory_find(directory_built_in(), CATEGORY_COMPONENT, "06010"));
