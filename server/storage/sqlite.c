@@ -52,15 +52,13 @@ int sqlite_errno(int code)
 sqlite3_stmt *sqlite_statement(struct sqlite *sqlite, enum sqlite_sql which, int *ret_error)
 {
     sqlite3_stmt **statement = &sqlite->statements[which];
-    int code;
 
-    if (*statement)
-        return *statement;
-    code = sqlite3_prepare_v3(
-        sqlite->db, sqlite_sql_texts[which], -1, SQLITE_PREPARE_PERSISTENT, statement, NULL);
-    if (code != SQLITE_OK)
-        *ret_error = sqlite_errno(code);
-    /* cppcheck-suppress identicalInnerCondition ; it was filled in above */
+    if (!*statement) {
+        int code = sqlite3_prepare_v3(
+            sqlite->db, sqlite_sql_texts[which], -1, SQLITE_PREPARE_PERSISTENT, statement, NULL);
+        if (code != SQLITE_OK)
+            *ret_error = sqlite_errno(code);
+    }
     return *statement;
 }
 
