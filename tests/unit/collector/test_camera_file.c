@@ -295,7 +295,8 @@ static void a_file_that_changes_after_it_was_read_is_noticed(void **state)
 /* Helpers that misbehave */
 
 /* What comes of a helper that is this shell script. No child may be left behind. */
-static int read_with_script(const struct place *place, const char *script, const char **ret_reason)
+static int read_with_script_until(
+    const struct place *place, const char *script, uint32_t deadline_ms, const char **ret_reason)
 {
     char text[1024];
     int len = snprintf(text, sizeof(text), "#!/bin/sh\n%s\n", script);
@@ -304,10 +305,16 @@ static int read_with_script(const struct place *place, const char *script, const
     write_photo(path_of(place, "a.jpg"));
     _cleanup_(camera_photo_done) struct camera_photo photo = {0};
 
-    int r = read_path(path_of(place, "a.jpg"), helper, SHORT_DEADLINE_MS, &photo, ret_reason);
+    int r = read_path(path_of(place, "a.jpg"), helper, deadline_ms, &photo, ret_reason);
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
     assert_int_equal(errno, ECHILD);
     return r;
+}
+
+/* With a deadline that no machine is too busy for. */
+static int read_with_script(const struct place *place, const char *script, const char **ret_reason)
+{
+    return read_with_script_until(place, script, 60000, ret_reason);
 }
 
 /* A frame of a JPEG is four bytes; more is not looked at. */
@@ -394,7 +401,7 @@ static void a_helper_that_does_not_end_is_killed_at_the_deadline(void **state)
     for (size_t i = 0; i < ARRAY_LEN(scripts); i++) {
         const char *reason = NULL;
         int64_t start_ms = now_ms();
-        assert_int_equal(read_with_script(*state, scripts[i], &reason), -EBADMSG);
+        assert_int_equal(read_with_script_until(*state, scripts[i], SHORT_DEADLINE_MS, &reason), -EBADMSG);
         assert_string_equal(reason, "photo could not be decoded: take it again");
         assert_in_range(now_ms() - start_ms, SHORT_DEADLINE_MS - 1, 20000);
     }
@@ -466,16 +473,16 @@ static void a_large_png_is_read_in_little_memory(void **state)
     const struct place *place = *state;
     const char *path = path_of(place, "large.png");
     _cleanup_buffer_ struct buffer file = {0};
-    make_blank_png(9000, 6000, &file);
+    make_blank_png(5000, 4000, &file);
     write_file(path, file.data, file.len, 0600);
     _cleanup_(camera_photo_done) struct camera_photo photo = {0};
     const char *reason = NULL;
 
     assert_int_equal(read_path(path, place->helper, PHOTO_DEADLINE_MS, &photo, &reason), 0);
-    assert_int_equal(photo.facts.width, 9000);
+    assert_int_equal(photo.facts.width, 5000);
     struct rusage usage = run_alone(place, path);
 #ifndef PHOTO_SANDBOX_LIGHT
-    /* Its pixels would be 162 MB. */
+    /* Its pixels would be 60 MB. */
     assert_in_range(usage.ru_maxrss, 1, 32 * 1024);
 #else
     (void)usage;
