@@ -126,6 +126,48 @@ int blobs_add(struct store *store, const struct store_photo *photos, size_t coun
     return 0;
 }
 
+static int restore_blob(struct store *store, const struct sha256 *sha256, uint64_t size, enum blob_role role,
+    bool urgent, int64_t key, bool is_sent)
+{
+    static const char sql[] =
+        "INSERT INTO blobs(sha256, size, role, state, urgent, record) VALUES(?1, ?2, ?3, ?4, ?5, ?6)"
+        " ON CONFLICT(sha256) DO UPDATE SET record = excluded.record"
+        " WHERE NOT EXISTS (SELECT 1 FROM records WHERE key = blobs.record)";
+    _cleanup_statement_ sqlite3_stmt *statement = NULL;
+    char name[PHOTO_NAME_LEN + 1];
+    uint64_t found;
+
+    photo_name(sha256, name);
+    bool is_there = store_file_size(store, name, &found) >= 0;
+    int r = database_prepare(store, sql, &statement);
+    if (r < 0)
+        return r;
+    bind_bytes(statement, 1, sha256_bytes(sha256));
+    bind_u64(statement, 2, size);
+    sqlite3_bind_int64(statement, 3, role);
+    sqlite3_bind_int64(statement, 4, is_sent && !is_there ? BLOB_FREED : BLOB_PENDING);
+    sqlite3_bind_int64(statement, 5, urgent);
+    sqlite3_bind_int64(statement, 6, key);
+    return database_step(store, statement);
+}
+
+int blobs_restore(struct store *store, const struct finding *finding, int64_t key, bool is_sent)
+{
+    bool urgent = finding->severity == SEVERITY_URGENT;
+
+    for (size_t i = 0; i < finding->photo_count; i++) {
+        const struct photo *photo = &finding->photos[i];
+
+        int r = restore_blob(store, &photo->sha256, photo->size, BLOB_PHOTO, urgent, key, is_sent);
+        if (r >= 0 && photo->preview_size > 0)
+            r = restore_blob(
+                store, &photo->preview_sha256, photo->preview_size, BLOB_PREVIEW, urgent, key, is_sent);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
 static int move_blob(struct store *store, const struct sha256 *sha256, int64_t old_key, int64_t key)
 {
     static const char sql[] = "UPDATE blobs SET record = ?3 WHERE sha256 = ?1 AND record = ?2";

@@ -99,28 +99,6 @@ static int check_root(
     return 0;
 }
 
-/* What recovery carried over with holes has no root any more: only the rows that are there are checked. */
-static int check_log(struct checking *checking, const struct log_row *log, bool holed)
-{
-    struct merkle_frontier frontier;
-
-    merkle_frontier_init(&frontier);
-    for (uint64_t first = 0; first < log->size; first += TILE_LEAVES) {
-        uint64_t end = first + TILE_LEAVES < log->size ? first + TILE_LEAVES : log->size;
-        unsigned faults = checking->faults;
-
-        int r = check_window(checking, log, holed, first, end, &frontier);
-        if (r >= 0 && !holed && checking->faults == faults && frontier.size == end)
-            r = check_root(checking, log, &frontier);
-        if (r < 0)
-            return r;
-    }
-    if (log->receipt_size > log->size)
-        report(checking, "log %lld: its receipt is about %llu records, but it has %llu only",
-            (long long)log->number, (unsigned long long)log->receipt_size, (unsigned long long)log->size);
-    return 0;
-}
-
 static int check_receipt(struct checking *checking, const struct log_row *log)
 {
     _cleanup_buffer_ struct buffer note = {0};
@@ -128,7 +106,7 @@ static int check_receipt(struct checking *checking, const struct log_row *log)
     struct sha256 root;
     uint64_t size;
 
-    if (log->receipt_size == 0 || log->receipt_size > log->size)
+    if (log->receipt_size == 0 || log->receipt_size > log->end)
         return 0;
     int r = store_receipt(checking->store, &log->id, &size, &note);
     if (r < 0)
@@ -141,6 +119,45 @@ static int check_receipt(struct checking *checking, const struct log_row *log)
     if (r < 0 || checkpoint.size != log->receipt_size || !sha256_equal(&root, &checkpoint.root))
         report(checking, "log %lld: the records do not fit the receipt", (long long)log->number);
     return 0;
+}
+
+/* Records first .. end - 1, a tile at a time; `first` is the start of a tile unless `holed`. */
+static int check_records(
+    struct checking *checking, const struct log_row *log, bool holed, uint64_t first, uint64_t end)
+{
+    struct merkle_frontier frontier;
+
+    merkle_frontier_init(&frontier);
+    while (first < end) {
+        uint64_t next = end - first > TILE_LEAVES ? first + TILE_LEAVES : end;
+        unsigned faults = checking->faults;
+
+        int r = check_window(checking, log, holed, first, next, &frontier);
+        if (r >= 0 && !holed && checking->faults == faults)
+            r = check_root(checking, log, &frontier);
+        if (r < 0)
+            return r;
+        first = next;
+    }
+    return 0;
+}
+
+/* What recovery found may have holes, and then has no root any more. Behind the point from which a log's
+ * records were carried over holes do not matter: only the rows that are there are checked. */
+static int check_log(struct checking *checking, const struct log_row *log)
+{
+    struct sha256 root;
+    bool holed = log->has_rehomed && log_root_at(checking->store, log->number, log->end, &root) == -EUCLEAN;
+
+    int r = check_records(checking, log, holed, 0, log->end);
+    if (r >= 0)
+        r = check_records(checking, log, true, log->end, log->size);
+    if (r < 0)
+        return r;
+    if (log->receipt_size > log->size && !log->has_rehomed)
+        report(checking, "log %lld: its receipt is about %llu records, but it has %llu only",
+            (long long)log->number, (unsigned long long)log->receipt_size, (unsigned long long)log->size);
+    return holed ? 0 : check_receipt(checking, log);
 }
 
 /* ---- photos ---- */
@@ -223,29 +240,48 @@ static int check_blobs(struct checking *checking)
     return r;
 }
 
-int store_check(struct store *store, void (*fault)(void *user, const char *line), void *user)
+/* All but the photos. */
+static int check_content(struct checking *checking)
 {
+    struct store *store = checking->store;
     _cleanup_free_ struct log_row *logs = NULL;
-    struct checking checking = {.store = store, .fault = fault, .user = user};
     size_t count;
 
-    int r = check_database(&checking);
-    if (r == -EUCLEAN)
-        report(&checking, "database: it cannot be read to its end");
+    int r = check_database(checking);
     if (r >= 0)
         r = logs_read(store, &logs, &count);
-    for (size_t i = 0; r >= 0 && i < count; i++) {
-        struct sha256 root;
-        bool holed =
-            logs[i].has_rehomed && log_root_at(store, logs[i].number, logs[i].end, &root) == -EUCLEAN;
-
-        r = check_log(&checking, &logs[i], holed);
-        if (r >= 0 && !holed)
-            r = check_receipt(&checking, &logs[i]);
+    for (size_t i = 0; r >= 0 && i < count; i++)
+        r = check_log(checking, &logs[i]);
+    if (r == -EUCLEAN) {
+        report(checking, "database: it cannot be read to its end");
+        return 0;
     }
+    return r;
+}
+
+int database_is_sound(struct store *store, bool *ret)
+{
+    struct checking checking = {.store = store};
+
+    int r = check_content(&checking);
+    if (r < 0)
+        return r;
+    *ret = checking.faults == 0;
+    return 0;
+}
+
+int store_check(struct store *store, void (*fault)(void *user, const char *line), void *user)
+{
+    struct checking checking = {.store = store, .fault = fault, .user = user};
+
+    int r = check_content(&checking);
+    if (r >= 0 && checking.faults > 0)
+        database_mark_damage(store);
     if (r >= 0)
         r = check_blobs(&checking);
-    if (r < 0)
+    if (r == -EUCLEAN)
+        report(&checking, "database: it cannot be read to its end");
+    else if (r < 0)
         return r;
     return checking.faults > 0 ? -EUCLEAN : 0;
 }

@@ -128,6 +128,9 @@ int database_checkpoint(struct store *store);
 
 /* Makes or migrates the tables. The lock is held. */
 int schema_make(struct store *store);
+/* The same in two steps: page size and WAL; then, in a write transaction, the tables. */
+int schema_prepare(struct store *store);
+int schema_migrate(struct store *store);
 /* 0 usable as it is, 1 older: to be migrated, 2 nothing there yet, -EPROTONOSUPPORT, -EUCLEAN. */
 int schema_look(struct store *store);
 
@@ -253,6 +256,9 @@ int quarantine_reason(struct store *store, int64_t key, struct buffer *ret);
 
 /* In a write transaction: the blobs that the record at `key` names. -ENOENT when a file is not in place. */
 int blobs_add(struct store *store, const struct store_photo *photos, size_t count, int64_t key);
+/* In a write transaction of a recovery: rows for the blobs that a record names, where there are none. Files
+ * are not asked for: of a record that was sent a missing file is taken as freed. */
+int blobs_restore(struct store *store, const struct finding *finding, int64_t key, bool is_sent);
 /* In a write transaction: moves the blobs first named by a record to the record that carries it now. */
 int blobs_move(struct store *store, const struct finding *finding, int64_t old_key, int64_t key);
 /* In a write transaction. */
@@ -269,11 +275,15 @@ int ballast_make(struct store *store);
 int ballast_release(struct store *store);
 bool ballast_is_whole(struct store *store);
 
-/* ---- recover.c ---- */
+/* ---- recover.c, check.c ---- */
 
 /* With the lock held and no connection open: sets the damaged files aside, makes a new database, carries over
  * what can be read. Leaves a connection open. Also goes on with a recovery that was broken off. */
 int recover(struct store *store, struct store_opened *opened);
+/* True when the WAL has lost something that was committed; no connection may be open. */
+int wal_is_broken(struct store *store, bool *ret);
+/* SQLite's own check, and every record against its leaf, tile and receipt. */
+int database_is_sound(struct store *store, bool *ret);
 
 /* ---- small things ---- */
 
@@ -281,5 +291,8 @@ int recover(struct store *store, struct store_opened *opened);
 char *store_path(const struct store *store, const char *name);
 /* The store's directory and the photo directories in it. */
 int store_make_directories(struct store *store);
+/* The files of the database, made before SQLite sees them: its own default mode would shut the group out, and
+ * the WAL takes its mode from the database. */
+int store_make_database_file(struct store *store);
 /* Size of a file under it, or -ENOENT. */
 int store_file_size(const struct store *store, const char *name, uint64_t *ret);

@@ -81,28 +81,24 @@ static int look(struct store *store, enum appearance *ret)
     return 0;
 }
 
-/* Made before SQLite sees it: SQLite's own default mode would shut the group out, and the WAL takes its mode
- * from the database. */
-static int make_empty_file(struct store *store, const char *name)
+int store_make_database_file(struct store *store)
 {
     const struct world *world = store->world;
-    _cleanup_free_ char *path = store_path(store, name);
+    _cleanup_free_ char *path = store_path(store, DATABASE_NAME);
 
     if (!path)
         return -ENOMEM;
     int file = world->verbs->open(world->context, path, WORLD_WRITE, false);
     if (file < 0)
         return file;
-    return world->verbs->close(world->context, file);
+    int r = world->verbs->close(world->context, file);
+    return r < 0 ? r : world->verbs->sync_directory(world->context, store->directory);
 }
 
 /* With the lock held. */
 static int create(struct store *store, struct store_opened *opened)
 {
-    int r = make_empty_file(store, DATABASE_NAME);
-    if (r < 0)
-        return r;
-    r = store->world->verbs->sync_directory(store->world->context, store->directory);
+    int r = store_make_database_file(store);
     if (r < 0)
         return r;
     r = database_open(store);
@@ -120,6 +116,23 @@ static int create(struct store *store, struct store_opened *opened)
     return r == -ENOSPC ? 0 : r;
 }
 
+/* With the lock held. The daemon looks at the WAL before SQLite does: what stands behind a damaged frame
+ * SQLite drops without a word. */
+static int open_sound(struct store *store)
+{
+    bool broken = false;
+    int r = 0;
+
+    if (store->role == STORE_DAEMON)
+        r = wal_is_broken(store, &broken);
+    if (r < 0 || broken)
+        return r < 0 ? r : -EUCLEAN;
+    r = database_open(store);
+    if (r >= 0)
+        r = schema_look(store);
+    return r == 1 || r == 2 ? schema_make(store) : r;
+}
+
 /* With the lock held: nobody else is creating or recovering now. */
 static int open_slowly(struct store *store, struct store_opened *opened)
 {
@@ -128,21 +141,12 @@ static int open_slowly(struct store *store, struct store_opened *opened)
     int r = look(store, &appearance);
     if (r < 0)
         return r;
-    if (appearance == APPEARS_NEW) {
+    if (appearance == APPEARS_NEW)
         r = create(store, opened);
-        if (r != -EUCLEAN)
-            return r;
-        appearance = APPEARS_DAMAGED;
-    }
-    if (appearance == APPEARS_SOUND) {
-        r = database_open(store);
-        if (r >= 0)
-            r = schema_look(store);
-        if (r == 1 || r == 2)
-            r = schema_make(store);
-        if (r != -EUCLEAN)
-            return r;
-    }
+    else
+        r = appearance == APPEARS_SOUND ? open_sound(store) : -EUCLEAN;
+    if (r != -EUCLEAN)
+        return r;
     database_close(store);
     return recover(store, opened);
 }
@@ -170,7 +174,7 @@ static int open_store(struct store *store, struct store_opened *opened)
     int r = look(store, &appearance);
     if (r < 0)
         return r;
-    if (appearance == APPEARS_SOUND) {
+    if (appearance == APPEARS_SOUND && store->role != STORE_DAEMON) {
         r = database_open(store);
         if (r >= 0)
             r = schema_look(store);

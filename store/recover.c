@@ -1,10 +1,314 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Recovery of a damaged database: to come.
+ * Owns recovery: what happens when the database was found damaged or missing. Called when the store is
+ * opened, with the lock held. Nothing is deleted: the damaged files are moved aside, and stay there for
+ * people.
+ *
+ *   1. queue.recovering says "moving <directory>"     the files go into DATA/damaged-<UTC time>/
+ *   2. queue.recovering says "building <directory>"   one transaction makes the new database, all of it or
+ * nothing
+ *   3. queue.recovering goes
+ *
+ * Whoever is killed in between is followed by the next open, which goes on from the step it finds.
  */
-#include "store/internal.h"
+#include "store/salvage.h"
+
+#include "base/rfc3339.h"
+
+#define MARK_BYTES_MAX 256u
+#define SET_ASIDE_TRIES_MAX 100u
+
+enum recovery_step { RECOVERY_NONE, RECOVERY_MOVING, RECOVERY_BUILDING };
+
+struct recovery {
+    enum recovery_step step;
+    char directory[64]; /* name under DATA */
+};
+
+static const char *step_word(enum recovery_step step)
+{
+    switch (step) {
+    case RECOVERY_MOVING:
+        return "moving ";
+    case RECOVERY_BUILDING:
+        return "building ";
+    case RECOVERY_NONE:
+        break;
+    }
+    return "";
+}
+
+/* ---- the mark ---- */
+
+static bool parse_mark(const char *text, enum recovery_step step, struct recovery *ret)
+{
+    const char *word = step_word(step);
+    size_t len;
+
+    if (strncmp(text, word, strlen(word)) != 0)
+        return false;
+    text += strlen(word);
+    len = strcspn(text, "\n");
+    if (len == 0 || len >= sizeof(ret->directory) || strncmp(text, "damaged-", 8) != 0 ||
+        memchr(text, '/', len))
+        return false;
+    ret->step = step;
+    memcpy(ret->directory, text, len);
+    ret->directory[len] = '\0';
+    return true;
+}
+
+/* A mark that cannot be read is as good as none: the files are where they are, and are set aside (again). */
+static int read_mark(struct store *store, struct recovery *ret)
+{
+    _cleanup_free_ char *path = store_path(store, RECOVERY_MARK_NAME);
+    _cleanup_buffer_ struct buffer content = {0};
+
+    *ret = (struct recovery){0};
+    if (!path)
+        return -ENOMEM;
+    int r = files_read(store->world, path, MARK_BYTES_MAX, &content);
+    if (r < 0)
+        return r == -ENOENT || r == -EFBIG ? 0 : r;
+    const char *text = buffer_text(&content);
+    if (!text)
+        return -ENOMEM;
+    if (!parse_mark(text, RECOVERY_MOVING, ret))
+        (void)parse_mark(text, RECOVERY_BUILDING, ret);
+    return 0;
+}
+
+static int write_mark(struct store *store, struct recovery *recovery, enum recovery_step step)
+{
+    _cleanup_free_ char *path = store_path(store, RECOVERY_MARK_NAME);
+    char text[sizeof(recovery->directory) + 16];
+
+    if (!path)
+        return -ENOMEM;
+    snprintf(text, sizeof(text), "%s%s\n", step_word(step), recovery->directory);
+    int r = files_replace(store->world, path, bytes_of_text(text), false);
+    if (r == -ENOSPC && ballast_release(store) > 0)
+        r = files_replace(store->world, path, bytes_of_text(text), false);
+    if (r >= 0)
+        recovery->step = step;
+    return r;
+}
+
+static int remove_name(struct store *store, const char *name)
+{
+    _cleanup_free_ char *path = store_path(store, name);
+
+    if (!path)
+        return -ENOMEM;
+    int r = store->world->verbs->unlink(store->world->context, path);
+    return r == -ENOENT ? 0 : r;
+}
+
+/* ---- 1. setting aside ---- */
+
+/* "damaged-20261123T163353Z", with a number behind it when there is one of that name. */
+static int make_directory(struct store *store, struct recovery *recovery)
+{
+    const struct world *world = store->world;
+    char instant[RFC3339_LEN + 1], stamp[RFC3339_LEN + 1];
+    size_t len = 0;
+
+    rfc3339_format(world->verbs->wall_ms(world->context), 0, instant);
+    for (const char *c = instant; *c != '\0' && *c != '.' && *c != 'Z'; c++)
+        if (*c != '-' && *c != ':')
+            stamp[len++] = *c;
+    stamp[len] = '\0';
+    for (unsigned i = 1; i <= SET_ASIDE_TRIES_MAX; i++) {
+        int n = i == 1 ? snprintf(recovery->directory, sizeof(recovery->directory), "damaged-%.24sZ", stamp)
+                       : snprintf(
+                             recovery->directory, sizeof(recovery->directory), "damaged-%.24sZ-%u", stamp, i);
+        _cleanup_free_ char *path = n > 0 ? store_path(store, recovery->directory) : NULL;
+        if (!path)
+            return -ENOMEM;
+        int r = world->verbs->make_directory(world->context, path);
+        if (r != -EEXIST)
+            return r < 0 ? r : world->verbs->sync_directory(world->context, store->directory);
+    }
+    return -EEXIST;
+}
+
+static int move_file(struct store *store, const char *directory, const char *name)
+{
+    const struct world *world = store->world;
+    _cleanup_free_ char *from = store_path(store, name);
+    _cleanup_free_ char *to = files_join(directory, name);
+
+    if (!from || !to)
+        return -ENOMEM;
+    int r = world->verbs->rename(world->context, from, to);
+    return r == -ENOENT ? 0 : r;
+}
+
+static int set_aside(struct store *store, struct recovery *recovery)
+{
+    static const char *const names[] = {DATABASE_NAME, WAL_NAME, SHM_NAME, DAMAGE_MARK_NAME};
+    const struct world *world = store->world;
+    _cleanup_free_ char *directory = store_path(store, recovery->directory);
+    int r = 0;
+
+    if (!directory)
+        return -ENOMEM;
+    for (size_t i = 0; r >= 0 && i < ARRAY_LEN(names); i++)
+        r = move_file(store, directory, names[i]);
+    if (r >= 0)
+        r = world->verbs->sync_directory(world->context, directory);
+    if (r >= 0)
+        r = world->verbs->sync_directory(world->context, store->directory);
+    return r < 0 ? r : write_mark(store, recovery, RECOVERY_BUILDING);
+}
+
+/* ---- 2. building ---- */
+
+static int open_image(struct store *store, const char *directory_name, struct damaged_image **ret)
+{
+    _cleanup_free_ char *directory = store_path(store, directory_name);
+    _cleanup_free_ char *database = directory ? files_join(directory, DATABASE_NAME) : NULL;
+    _cleanup_free_ char *wal = directory ? files_join(directory, WAL_NAME) : NULL;
+
+    if (!database || !wal)
+        return -ENOMEM;
+    return damaged_image_open(store->world, database, wal, ret);
+}
+
+struct building {
+    struct damaged_image *image;
+    uint64_t salvaged;
+};
+
+static int build(struct store *store, void *user)
+{
+    struct building *building = user;
+
+    int r = schema_migrate(store);
+    return r < 0 ? r : salvage(store, building->image, &building->salvaged);
+}
+
+/* A connection to a database that this recovery, begun earlier, has finished already: 1. */
+static int open_finished(struct store *store)
+{
+    uint64_t size;
+
+    int r = store_file_size(store, DATABASE_NAME, &size);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    r = database_open(store);
+    if (r >= 0)
+        r = schema_look(store);
+    if (r == 0)
+        return 1;
+    database_close(store);
+    return r < 0 && r != -EUCLEAN ? r : 0;
+}
+
+static int build_database(struct store *store, const struct recovery *recovery, uint64_t *ret_salvaged)
+{
+    static const char *const names[] = {DATABASE_NAME, WAL_NAME, SHM_NAME, DAMAGE_MARK_NAME};
+    _cleanup_damaged_image_ struct damaged_image *image = NULL;
+    struct building building = {0};
+
+    int r = open_finished(store);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    /* What is there is our own, unfinished, and made anew out of what was set aside. */
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        r = remove_name(store, names[i]);
+        if (r < 0)
+            return r;
+    }
+    r = open_image(store, recovery->directory, &image);
+    if (r >= 0)
+        r = store_make_database_file(store);
+    if (r >= 0)
+        r = database_open(store);
+    if (r >= 0)
+        r = schema_prepare(store);
+    if (r < 0)
+        return r;
+    building.image = image;
+    r = store_transact_locked(store, build, &building);
+    if (r < 0)
+        return r;
+    *ret_salvaged = building.salvaged;
+    return 0;
+}
+
+/* ---- all of it ---- */
+
+int wal_is_broken(struct store *store, bool *ret)
+{
+    _cleanup_damaged_image_ struct damaged_image *image = NULL;
+    _cleanup_free_ char *wal = store_path(store, WAL_NAME);
+
+    assert(!store->database);
+    if (!wal)
+        return -ENOMEM;
+    int r = damaged_image_open(store->world, NULL, wal, &image);
+    if (r < 0)
+        return r;
+    *ret = damaged_image_wal_is_broken(image);
+    return 0;
+}
+
+/* Some program met damage. If all of it is sound all the same (a file system that had a bad moment), it is
+ * used as it is: 1, with a connection. */
+static int open_if_sound(struct store *store)
+{
+    uint64_t database_size = 0, wal_size = 0;
+    bool broken = true, sound = false;
+
+    if (store_file_size(store, DATABASE_NAME, &database_size) < 0 ||
+        store_file_size(store, WAL_NAME, &wal_size) < 0 || database_size == 0 || wal_size == 0)
+        return 0;
+    int r = wal_is_broken(store, &broken);
+    if (r < 0 || broken)
+        return r;
+    r = database_open(store);
+    if (r >= 0)
+        r = schema_look(store);
+    if (r == 0)
+        r = database_is_sound(store, &sound);
+    if (r >= 0 && sound) {
+        r = remove_name(store, DAMAGE_MARK_NAME);
+        store->damage_marked = false;
+        return r < 0 ? r : 1;
+    }
+    database_close(store);
+    return r < 0 && r != -EUCLEAN ? r : 0;
+}
 
 int recover(struct store *store, struct store_opened *opened)
 {
-    return -EUCLEAN;
+    struct recovery recovery;
+
+    int r = read_mark(store, &recovery);
+    if (r < 0)
+        return r;
+    if (recovery.step == RECOVERY_NONE) {
+        r = open_if_sound(store);
+        if (r != 0)
+            return r < 0 ? r : 0;
+        r = make_directory(store, &recovery);
+        if (r >= 0)
+            r = write_mark(store, &recovery, RECOVERY_MOVING);
+    }
+    if (r >= 0 && recovery.step == RECOVERY_MOVING)
+        r = set_aside(store, &recovery);
+    if (r >= 0)
+        r = build_database(store, &recovery, &opened->records_salvaged);
+    if (r >= 0)
+        r = remove_name(store, RECOVERY_MARK_NAME);
+    if (r >= 0)
+        r = store->world->verbs->sync_directory(store->world->context, store->directory);
+    if (r < 0)
+        return r;
+    store->damage_marked = false;
+    opened->recovered = true;
+    snprintf(opened->set_aside, sizeof(opened->set_aside), "%s", recovery.directory);
+    r = ballast_make(store);
+    return r == -ENOSPC ? 0 : r;
 }

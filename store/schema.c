@@ -66,7 +66,7 @@ int schema_look(struct store *store)
     return (version & 0xffff) < SCHEMA_VERSION ? 1 : 0;
 }
 
-static int migrate(struct store *store, void *user)
+int schema_migrate(struct store *store)
 {
     int64_t version;
 
@@ -87,12 +87,21 @@ static int migrate(struct store *store, void *user)
     return database_run(store, sql);
 }
 
-int schema_make(struct store *store)
+int schema_prepare(struct store *store)
 {
     static_assert(PAGE_BYTES == 4096, "the pragma below says the same");
 
-    int r = database_run(store, "PRAGMA page_size=4096; PRAGMA journal_mode=WAL");
-    if (r < 0)
-        return r;
-    return store_transact_locked(store, migrate, NULL);
+    return database_run(store, "PRAGMA page_size=4096; PRAGMA journal_mode=WAL");
+}
+
+static int migrate(struct store *store, void *user)
+{
+    return schema_migrate(store);
+}
+
+int schema_make(struct store *store)
+{
+    int r = schema_prepare(store);
+
+    return r < 0 ? r : store_transact_locked(store, migrate, NULL);
 }

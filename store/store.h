@@ -247,7 +247,7 @@ int store_checkpoint_wal(struct store *store, bool force);
  * ballast again when there is room. */
 int store_sweep(struct store *store, uint64_t older_than_ms, uint64_t *ret_removed);
 /* Full check: SQLite's own, every leaf against its bytes, every tile, sizes, photo files. 0 well, -EUCLEAN
- * with one line a fault. */
+ * with one line a fault; if the database has any, the next open recovers it. */
 int store_check(struct store *store, void (*fault)(void *user, const char *line), void *user);
 /* Frees photos by age or pressure, and says how many: only such as the server has said to be backed up, or
  * stored and older than `age_ms`. */

@@ -169,3 +169,71 @@ static inline void remove_file(const char *directory, const char *name)
     assert_int_equal(unlink(path), 0);
     free(path);
 }
+
+/* Puts a photo of `len` bytes, all `fill`, into the photo directory. */
+static inline struct store_photo put_photo(struct store *store, uint8_t fill, size_t len, bool urgent)
+{
+    struct store_photo photo = {.urgent = urgent, .photo = {.size = len}};
+    uint8_t *bytes = malloc(len);
+
+    memset(bytes, fill, len);
+    assert_int_equal(store_photo_put_bytes(store, bytes_of(bytes, len), &photo.photo.sha256), 0);
+    free(bytes);
+    return photo;
+}
+
+/* The same with a preview of half the length. */
+static inline struct store_photo put_photo_and_preview(
+    struct store *store, uint8_t fill, size_t len, bool urgent)
+{
+    struct store_photo photo = put_photo(store, fill, len, urgent);
+    struct store_photo preview = put_photo(store, (uint8_t)(fill + 128), len / 2, urgent);
+
+    photo.photo.preview_sha256 = preview.photo.sha256;
+    photo.photo.preview_size = (uint32_t)(len / 2);
+    return photo;
+}
+
+static inline int append_with_photos(struct store *store, const char *note, const struct store_photo *photos,
+    size_t count, struct store_appended *ret)
+{
+    struct buffer buffer = {0};
+    struct photo named[FINDING_PHOTOS_MAX];
+    struct store_appended appended;
+    struct record record = {.kind = RECORD_FINDING, .wall_ms = 1000, .finding = finding_with_note(note)};
+    struct store_entry entry = {.kind = RECORD_FINDING, .photos = photos, .photo_count = count};
+
+    for (size_t i = 0; i < count; i++)
+        named[i] = photos[i].photo;
+    record.finding.photos = named;
+    record.finding.photo_count = count;
+    assert_int_equal(record_encode(&record, &buffer), 0);
+    entry.record = buffer_bytes(&buffer);
+    int r = store_append(store, &author, &entry, 1, &appended);
+    if (r >= 0 && ret)
+        *ret = appended;
+    buffer_done(&buffer);
+    return r;
+}
+
+static inline int append_about(struct store *store, enum record_kind kind, const char *text,
+    const struct store_appended *parent, struct store_appended *ret)
+{
+    struct buffer buffer = {0};
+    struct store_appended appended;
+    struct parent named = {.log = parent->at.log, .seq = parent->at.seq, .id = parent->id};
+    struct record record = {.kind = kind, .wall_ms = 1000};
+    struct store_entry entry = {.kind = kind, .has_parent = true, .parent = parent->at};
+
+    if (kind == RECORD_AMENDMENT)
+        record.amendment = (struct amendment){.parent = named, .finding = finding_with_note(text)};
+    else
+        record.withdrawal = (struct withdrawal){.parent = named, .reason = bytes_of_text(text)};
+    assert_int_equal(record_encode(&record, &buffer), 0);
+    entry.record = buffer_bytes(&buffer);
+    int r = store_append(store, &author, &entry, 1, &appended);
+    if (r >= 0 && ret)
+        *ret = appended;
+    buffer_done(&buffer);
+    return r;
+}

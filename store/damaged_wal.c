@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads the frames of a WAL that may be damaged: which pages were committed, and whether something committed
+ * stands behind a damaged frame. https://www.sqlite.org/fileformat2.html#the_write_ahead_log
+ *
+ * Each frame keeps the running checksum up to itself. A frame is whole when its own follows from the one
+ * before it, as that one is written; so damage in one frame does not hide whether those behind it are whole.
+ *
+ * A power cut may tear the last transaction, and leaves at most one commit behind the tear, as each
+ * transaction is on the disk before the next one is begun. More than that is damage: of a frame that ends a
+ * transaction one commit behind it is enough, of any other it takes two.
+ */
+#include "store/damaged_wal.h"
+
+#include "store/internal.h"
+
+#define WAL_HEADER_BYTES 32u
+#define FRAME_HEADER_BYTES 24u
+#define WAL_MAGIC 0x377f0682u /* the lowest bit: checksums over big-endian words */
+
+struct checksum {
+    uint32_t a, b;
+};
+
+struct frame {
+    uint32_t page;
+    uint32_t size_after; /* not 0: the last frame of a transaction */
+    uint32_t salt[2];
+    struct checksum checksum;
+};
+
+struct wal_reader {
+    const struct world *world;
+    int file;
+    bool big_endian;
+    uint32_t salt[2];
+};
+
+static uint32_t word_at(const uint8_t *data, bool big_endian)
+{
+    if (big_endian)
+        return (uint32_t)data[0] << 24 | (uint32_t)data[1] << 16 | (uint32_t)data[2] << 8 | data[3];
+    return (uint32_t)data[3] << 24 | (uint32_t)data[2] << 16 | (uint32_t)data[1] << 8 | data[0];
+}
+
+static struct checksum checksum_over(struct checksum before, const uint8_t *data, size_t len, bool big_endian)
+{
+    for (size_t i = 0; i + 8 <= len; i += 8) {
+        before.a += word_at(data + i, big_endian) + before.b;
+        before.b += word_at(data + i + 4, big_endian) + before.a;
+    }
+    return before;
+}
+
+static bool checksum_equal(struct checksum a, struct checksum b)
+{
+    return a.a == b.a && a.b == b.b;
+}
+
+uint64_t damaged_wal_frame_offset(uint64_t frame)
+{
+    return WAL_HEADER_BYTES + frame * (FRAME_HEADER_BYTES + PAGE_BYTES) + FRAME_HEADER_BYTES;
+}
+
+/* 1 a sound header of ours, 0 not. */
+static int read_header(struct wal_reader *reader, struct checksum *ret_checksum)
+{
+    uint8_t header[WAL_HEADER_BYTES];
+
+    ssize_t n = reader->world->verbs->read(reader->world->context, reader->file, header, sizeof(header), 0);
+    if (n < 0)
+        return n == -EIO ? 0 : (int)n;
+    uint32_t magic = word_at(header, true);
+    if ((size_t)n < sizeof(header) || (magic & ~1u) != WAL_MAGIC || word_at(header + 8, true) != PAGE_BYTES)
+        return 0;
+    reader->big_endian = magic & 1;
+    reader->salt[0] = word_at(header + 16, true);
+    reader->salt[1] = word_at(header + 20, true);
+    struct checksum own = {word_at(header + 24, true), word_at(header + 28, true)};
+    *ret_checksum = checksum_over((struct checksum){0}, header, 24, reader->big_endian);
+    return checksum_equal(*ret_checksum, own);
+}
+
+/* 1 read, 0 the file ends before. `ret_is_whole`: it follows from the frame before it. */
+static int read_frame(
+    struct wal_reader *reader, uint64_t number, struct checksum before, struct frame *ret, bool *ret_is_whole)
+{
+    uint8_t data[FRAME_HEADER_BYTES + PAGE_BYTES];
+    uint64_t offset = damaged_wal_frame_offset(number) - FRAME_HEADER_BYTES;
+
+    ssize_t n = reader->world->verbs->read(reader->world->context, reader->file, data, sizeof(data), offset);
+    if (n == -EIO) { /* a bad sector is a damaged frame */
+        memset(data, 0, sizeof(data));
+        n = sizeof(data);
+    }
+    if (n < 0)
+        return (int)n;
+    if ((size_t)n < sizeof(data))
+        return 0;
+    *ret = (struct frame){
+        .page = word_at(data, true),
+        .size_after = word_at(data + 4, true),
+        .salt = {word_at(data + 8, true), word_at(data + 12, true)},
+        .checksum = {word_at(data + 16, true), word_at(data + 20, true)},
+    };
+    struct checksum own = checksum_over(before, data, 8, reader->big_endian);
+    own = checksum_over(own, data + FRAME_HEADER_BYTES, PAGE_BYTES, reader->big_endian);
+    *ret_is_whole = checksum_equal(own, ret->checksum) && ret->salt[0] == reader->salt[0] &&
+                    ret->salt[1] == reader->salt[1] && ret->page > 0;
+    return 1;
+}
+
+/* What is behind the first frame that is not whole. */
+struct behind {
+    bool at_commit; /* that frame ended a transaction */
+    unsigned commits;
+    bool broken;
+};
+
+static void look_behind(struct behind *behind, const struct frame *frame, bool is_whole)
+{
+    if (!is_whole)
+        behind->commits = 0;
+    else if (frame->size_after != 0)
+        behind->commits++;
+    /* The damaged frame is the first link of the run only as long as that run was not interrupted. */
+    if (!is_whole)
+        behind->at_commit = false;
+    if (behind->commits >= (behind->at_commit ? 1u : 2u))
+        behind->broken = true;
+}
+
+static int add_page(struct buffer *pages, uint32_t page, uint64_t frame)
+{
+    struct wal_page row = {.page = page, .frame = (uint32_t)frame};
+
+    buffer_put(pages, &row, sizeof(row));
+    return buffer_finish(pages);
+}
+
+static int compare_pages(const void *a_pointer, const void *b_pointer)
+{
+    const struct wal_page *a = a_pointer, *b = b_pointer;
+
+    if (a->page != b->page)
+        return a->page < b->page ? -1 : 1;
+    return a->frame < b->frame ? -1 : a->frame > b->frame;
+}
+
+/* `is_sound`: the header was, so that frames can be said to be committed. */
+static int read_frames(struct wal_reader *reader, bool is_sound, struct checksum checksum,
+    struct damaged_wal *wal, struct buffer *committed, struct buffer *all)
+{
+    struct behind behind = {0};
+    bool in_chain = is_sound;
+    size_t committed_len = 0;
+    struct frame frame;
+    bool is_whole;
+    int r;
+
+    while ((r = read_frame(reader, wal->frame_count, checksum, &frame, &is_whole)) > 0) {
+        if (wal->frame_count == DAMAGED_WAL_FRAMES_MAX)
+            break;
+        r = add_page(all, frame.page, wal->frame_count);
+        if (r < 0)
+            return r;
+        if (in_chain && is_whole) {
+            r = add_page(committed, frame.page, wal->frame_count);
+            if (r < 0)
+                return r;
+            if (frame.size_after != 0)
+                committed_len = committed->len;
+        } else if (in_chain) {
+            in_chain = false;
+            behind.at_commit =
+                frame.size_after != 0 && frame.salt[0] == reader->salt[0] && frame.salt[1] == reader->salt[1];
+        } else {
+            look_behind(&behind, &frame, is_whole);
+        }
+        checksum = frame.checksum;
+        wal->frame_count++;
+    }
+    committed->len = committed_len;
+    wal->is_broken = is_sound ? behind.broken : wal->frame_count > 0;
+    return r < 0 ? r : 0;
+}
+
+static struct wal_pages give_pages(struct buffer *buffer)
+{
+    struct wal_pages pages = {
+        .rows = (struct wal_page *)(void *)buffer->data,
+        .count = buffer->len / sizeof(struct wal_page),
+    };
+
+    *buffer = (struct buffer){0};
+    if (pages.count > 0)
+        qsort(pages.rows, pages.count, sizeof(pages.rows[0]), compare_pages);
+    return pages;
+}
+
+int damaged_wal_read(const struct world *world, int file, struct damaged_wal *ret)
+{
+    struct wal_reader reader = {.world = world, .file = file};
+    _cleanup_buffer_ struct buffer committed = {0}, all = {0};
+    struct damaged_wal wal = {0};
+    struct checksum checksum = {0};
+
+    int is_sound = read_header(&reader, &checksum);
+    if (is_sound < 0)
+        return is_sound;
+    int r = read_frames(&reader, is_sound > 0, checksum, &wal, &committed, &all);
+    if (r < 0)
+        return r;
+    wal.committed = give_pages(&committed);
+    wal.all = give_pages(&all);
+    *ret = wal;
+    return 0;
+}
+
+void damaged_wal_done(struct damaged_wal *wal)
+{
+    free(wal->committed.rows);
+    free(wal->all.rows);
+    *wal = (struct damaged_wal){0};
+}
+
+bool wal_pages_find(const struct wal_pages *pages, uint32_t page, uint64_t *ret_frame)
+{
+    size_t first = 0, end = pages->count;
+
+    /* The last row of the page. */
+    while (first < end) {
+        size_t middle = first + (end - first) / 2;
+
+        if (pages->rows[middle].page <= page)
+            first = middle + 1;
+        else
+            end = middle;
+    }
+    if (first == 0 || pages->rows[first - 1].page != page)
+        return false;
+    *ret_frame = pages->rows[first - 1].frame;
+    return true;
+}

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Owns the second half of salvage: what has become of each log, and the new log that goes on. Called by
+ * recovery.
+ *
+ *   a log that was closed and is whole          stays as it is, and is sent to its end if it was not
+ *   any other: what has a receipt               stays listed as sent, as far as it can be read
+ *              what has none                    is re-homed into the new log
+ *
+ * The new log opens with reason `recovered`; nothing is ever appended to an old one, as nobody can say what
+ * had been appended to it last.
+ */
+#include "store/salvage_rows.h"
+
+#define DECODE_BUDGET (DECODE_BUDGET_FACTOR * RECORD_BYTES_MAX)
+
+static const struct store_author own_author = {
+    .software = {(const uint8_t *)"gridpatrol " GRIDPATROL_VERSION,
+        sizeof("gridpatrol " GRIDPATROL_VERSION) - 1},
+};
+
+/* ---- which logs there are ---- */
+
+/* Every log that a record was found of. */
+static int note_numbers(struct salvaging *salvaging)
+{
+    static const char sql[] = "SELECT key FROM records WHERE key >= ?1 ORDER BY key LIMIT 1";
+    int64_t from = 0, key;
+    int r;
+
+    while ((r = database_read_number(salvaging->store, sql, &from, 1, &key)) > 0) {
+        if (!salvaged_log_of(salvaging, key_log_number(key)))
+            return -ENOMEM;
+        from = record_key(key_log_number(key) + 1, 0);
+    }
+    return r;
+}
+
+static int note_id(void *user, int64_t number, const struct uuid *id)
+{
+    struct salvaging *salvaging = user;
+    struct salvaged_log *logs = (struct salvaged_log *)(void *)salvaging->logs.data;
+
+    for (size_t i = 0; i < salvaging->log_count; i++)
+        if (logs[i].number == number && !logs[i].has_id) {
+            logs[i].has_id = true;
+            logs[i].id = *id;
+        }
+    return 0;
+}
+
+static int compare_logs(const void *a_pointer, const void *b_pointer)
+{
+    const struct salvaged_log *a = a_pointer, *b = b_pointer;
+
+    return a->number < b->number ? -1 : a->number > b->number;
+}
+
+/* ---- one log ---- */
+
+static int size_found(struct store *store, int64_t number, uint64_t *ret)
+{
+    static const char sql[] = "SELECT key FROM records WHERE key BETWEEN ?1 AND ?2 ORDER BY key DESC LIMIT 1";
+    int64_t key;
+
+    int r = database_read_number(
+        store, sql, (int64_t[]){record_key(number, 0), record_key(number, SEQ_MAX)}, 2, &key);
+    if (r < 0)
+        return r;
+    *ret = r > 0 ? key_seq(key) + 1 : 0;
+    return 0;
+}
+
+/* A receipt that speaks of other records than those found is none of ours. Where records are missing below it
+ * nobody can tell, and it is believed. */
+static int check_receipt(struct store *store, struct salvaged_log *log, uint64_t size)
+{
+    struct checkpoint checkpoint;
+    struct sha256 root;
+
+    if (log->receipt_size == 0 || log->receipt_size > size)
+        return 0;
+    int r = log_root_at(store, log->number, log->receipt_size, &root);
+    if (r < 0)
+        return r == -EUCLEAN ? 0 : r;
+    if (checkpoint_parse(bytes_of(log->note, log->note_len), &checkpoint) >= 0 &&
+        (checkpoint.size != log->receipt_size || !sha256_equal(&checkpoint.root, &root))) {
+        log->receipt_size = 0;
+        log->note_len = 0;
+    }
+    return 0;
+}
+
+static int insert_log(struct store *store, const struct salvaged_log *log, uint64_t size, bool has_rehomed,
+    uint64_t rehomed_from)
+{
+    static const char sql[] = "INSERT INTO logs(number, id, kind, final_size, rehomed_from, receipt_size,"
+                              " receipt_time_s, receipt_note) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    _cleanup_statement_ sqlite3_stmt *statement = NULL;
+
+    int r = database_prepare(store, sql, &statement);
+    if (r < 0)
+        return r;
+    sqlite3_bind_int64(statement, 1, log->number);
+    bind_bytes(statement, 2, uuid_bytes(&log->id));
+    sqlite3_bind_int64(statement, 3, log->kind);
+    bind_u64(statement, 4, size);
+    if (has_rehomed)
+        bind_u64(statement, 5, rehomed_from);
+    bind_u64(statement, 6, log->receipt_size);
+    sqlite3_bind_int64(statement, 7, log->receipt_time_s);
+    bind_bytes(statement, 8, bytes_of(log->note, log->note_len));
+    return database_step(store, statement);
+}
+
+/* Makes a log's tiles and row. `log->has_rehomed` says afterwards that the rest from `rehomed_from` on is not
+ * to be sent from here; `log->is_left` that it was so before. */
+static int settle_log(struct store *store, struct salvaged_log *log)
+{
+    struct sha256 root;
+    uint64_t size;
+
+    int r = size_found(store, log->number, &size);
+    for (uint64_t tile = 0; r >= 0 && tile < size / TILE_LEAVES; tile++)
+        r = tile_complete(store, log->number, tile);
+    if (r >= 0)
+        r = check_receipt(store, log, size);
+    if (r < 0)
+        return r;
+    bool was_rehomed = log->is_left && log->has_rehomed;
+    bool is_whole = log->is_left && !log->has_rehomed && size == log->final_size &&
+                    log_root_at(store, log->number, size, &root) >= 0;
+    uint64_t from = was_rehomed ? log->rehomed_from : log->receipt_size;
+    log->final_size = size;
+    log->rehomed_from = from < size ? from : size;
+    log->has_rehomed = !is_whole;
+    log->is_left = was_rehomed || is_whole;
+    return insert_log(store, log, size, log->has_rehomed, log->rehomed_from);
+}
+
+/* ---- the new log ---- */
+
+/* Rows of a log whose id nobody knows any more: they go on as new records, as their old ids cannot be had. */
+static int adopt_orphans(struct store *store, int64_t number, struct log_row *to, uint64_t *ret_count)
+{
+    static const char sql[] =
+        "SELECT kind, leaf, bytes FROM records WHERE key BETWEEN ?1 AND ?2 ORDER BY key";
+    _cleanup_statement_ sqlite3_stmt *statement = NULL;
+
+    int r = database_prepare(store, sql, &statement);
+    if (r < 0)
+        return r;
+    sqlite3_bind_int64(statement, 1, record_key(number, 0));
+    sqlite3_bind_int64(statement, 2, record_key(number, SEQ_MAX));
+    while ((r = database_step(store, statement)) > 0) {
+        int64_t kind = sqlite3_column_int64(statement, 0);
+        struct sha256 leaf;
+
+        if (!kind_is_of_people(kind) || sha256_from_bytes(column_bytes(statement, 1), &leaf) < 0)
+            continue;
+        r = append_row(store, to, kind, column_bytes(statement, 2), &leaf);
+        if (r < 0)
+            return r;
+        (*ret_count)++;
+    }
+    return r;
+}
+
+static int go_on(struct salvaging *salvaging, const struct uuid *predecessor, uint64_t *ret_salvaged)
+{
+    struct salvaged_log *logs = (struct salvaged_log *)(void *)salvaging->logs.data;
+    struct store *store = salvaging->store;
+    struct log_row to;
+
+    int r = log_open(store, &own_author, OPEN_RECOVERED, predecessor, &to);
+    for (size_t i = 0; r >= 0 && i < salvaging->log_count; i++) {
+        struct log_row from;
+
+        if (!logs[i].has_id) {
+            r = adopt_orphans(store, logs[i].number, &to, ret_salvaged);
+            continue;
+        }
+        if (logs[i].is_left)
+            continue;
+        r = log_find_number(store, logs[i].number, &from);
+        if (r >= 0)
+            r = log_rehome(store, &own_author, &from, logs[i].rehomed_from, &to, ret_salvaged);
+    }
+    return r;
+}
+
+/* ---- what other tables say about records ---- */
+
+static int restore_about(struct store *store, const struct log_row *log, const struct record_row *row)
+{
+    _cleanup_arena_ struct arena arena;
+    struct recorded recorded = recorded_of(log, row);
+    int64_t key = record_key(log->number, row->seq);
+    struct record record;
+
+    arena_init(&arena, DECODE_BUDGET);
+    if (record_decode(recorded.bytes, &arena, &record, NULL) < 0)
+        return 0;
+    const struct finding *finding = record_finding(&record);
+    int r = finding ? blobs_restore(store, finding, key, row->seq < log->receipt_size) : 0;
+    return r < 0 ? r : rows_about_record(store, &recorded.at, recorded.bytes, -1, key);
+}
+
+static int restore_log(struct store *store, const struct log_row *log)
+{
+    static const char sql[] = "SELECT key, kind, leaf, bytes FROM records WHERE key BETWEEN ?1 AND ?2"
+                              " AND kind IN " PEOPLE_KINDS " ORDER BY key";
+    _cleanup_statement_ sqlite3_stmt *statement = NULL;
+
+    if (log->end == 0)
+        return 0;
+    int r = database_prepare(store, sql, &statement);
+    if (r < 0)
+        return r;
+    sqlite3_bind_int64(statement, 1, record_key(log->number, 0));
+    sqlite3_bind_int64(statement, 2, record_key(log->number, log->end - 1));
+    while ((r = database_step(store, statement)) > 0) {
+        struct record_row row = {.seq = key_seq(sqlite3_column_int64(statement, 0)),
+            .stored_kind = sqlite3_column_int64(statement, 1),
+            .bytes = column_bytes(statement, 3)};
+
+        if (sha256_from_bytes(column_bytes(statement, 2), &row.leaf) < 0)
+            continue;
+        r = restore_about(store, log, &row);
+        if (r < 0)
+            return r;
+    }
+    return r;
+}
+
+static int restore_other_tables(struct store *store)
+{
+    _cleanup_free_ struct log_row *logs = NULL;
+    size_t count;
+
+    int r = logs_read(store, &logs, &count);
+    for (size_t i = 0; r >= 0 && i < count; i++)
+        r = restore_log(store, &logs[i]);
+    if (r < 0)
+        return r;
+    /* A photo whose record is gone is kept, and told of. What is in quarantine has a receipt. */
+    return database_run(store,
+        "DELETE FROM records WHERE key >> 40 NOT IN (SELECT number FROM logs);"
+        "UPDATE blobs SET state = 4 WHERE state = 0 AND record NOT IN (SELECT key FROM records);"
+        "DELETE FROM quarantined WHERE key NOT IN (SELECT key FROM records)"
+        " OR (key & 1099511627775) >= (SELECT receipt_size FROM logs WHERE number = quarantined.key >> 40)");
+}
+
+/* ---- all of it ---- */
+
+static int salvage_into(struct salvaging *salvaging, struct damaged_image *image, uint64_t *ret_salvaged)
+{
+    struct logs_file_last last;
+    const struct uuid *predecessor = NULL;
+
+    int r = salvage_rows(salvaging, image);
+    if (r >= 0)
+        r = note_numbers(salvaging);
+    if (r >= 0)
+        r = logs_file_each(salvaging->store, note_id, salvaging);
+    if (r >= 0)
+        r = logs_file_read(salvaging->store, &last);
+    if (r < 0)
+        return r;
+    struct salvaged_log *logs = (struct salvaged_log *)(void *)salvaging->logs.data;
+    if (salvaging->log_count > 0)
+        qsort(logs, salvaging->log_count, sizeof(*logs), compare_logs);
+    for (size_t i = 0; r >= 0 && i < salvaging->log_count; i++) {
+        if (!logs[i].has_id)
+            continue;
+        r = settle_log(salvaging->store, &logs[i]);
+        predecessor = &logs[i].id;
+    }
+    /* The last line may be of a recovery that did not come to its end. */
+    if (!predecessor && last.lines > 0)
+        predecessor = &last.id;
+    if (r < 0 || (last.lines == 0 && salvaging->log_count == 0))
+        return r; /* nothing was ever recorded here */
+    r = go_on(salvaging, predecessor, ret_salvaged);
+    return r < 0 ? r : restore_other_tables(salvaging->store);
+}
+
+int salvage(struct store *store, struct damaged_image *image, uint64_t *ret_salvaged)
+{
+    struct salvaging salvaging = {.store = store};
+    uint64_t salvaged = 0;
+
+    int r = salvage_into(&salvaging, image, &salvaged);
+    buffer_done(&salvaging.logs);
+    if (r < 0)
+        return r;
+    *ret_salvaged = salvaged;
+    return 0;
+}
