@@ -1,0 +1,62 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the seed corpora of the harnesses for proto/'s messages, out of the golden vectors in tests/vectors.
+
+Usage: make_corpus.py     Existing files of the same name are written again; inputs that a fuzzer found stay.
+"""
+
+import pathlib
+import re
+
+HERE = pathlib.Path(__file__).resolve().parent
+HARNESSES = {
+    "exchange_request": "exchange_request",
+    "exchange_answer": "exchange_answer",
+    "refusal": "exchange_answer",
+    "audit_request": "audit",
+    "audit_answer": "audit",
+    "repair_request": "audit",
+    "repair_answer": "audit",
+    "enrol_request": "enrol",
+    "enrol_answer": "enrol",
+}
+SEED_BYTES_MAX = 4096  # larger ones slow a fuzzer down and show it nothing new
+
+
+def lines(name):
+    text = (HERE.parent / "vectors" / (name + ".tsv")).read_text(encoding="ascii")
+    return [line.split("\t") for line in text.splitlines()]
+
+
+def data_of(cell):
+    return b"" if cell == "-" else bytes.fromhex(cell)
+
+
+def seeds():
+    for number, row in enumerate(lines("records")):
+        yield "record", "%s_%s_%d" % (row[0], row[1], number), data_of(row[2])
+    for row in lines("messages"):
+        name = row[1] if row[0] == "newer" else "%s_%s" % (row[1], row[2])
+        yield HARNESSES[row[1]], "%s_%s" % (row[0], name), data_of(row[-1])
+    for number, row in enumerate(lines("enrolment")):
+        if row[0] in ("token_url", "upload_token"):
+            yield "token_url", "%s_%d" % (row[0], number), data_of(row[5])
+        elif row[0] == "certificate":
+            yield "enrol", "certificate", data_of(row[2])
+        elif row[0] == "evidence":
+            yield "evidence", "genuine", data_of(row[1])
+            yield "evidence", "cut", data_of(row[1])[:-40]
+    yield "token_url", "server_url", b"https://[2001:db8::1]:8443/grid/west/"
+
+
+def main():
+    for harness, name, data in seeds():
+        if len(data) > SEED_BYTES_MAX:
+            continue
+        folder = HERE / "corpus" / harness
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / re.sub(r"[^A-Za-z0-9]+", "_", name)).write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()
