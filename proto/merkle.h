@@ -42,12 +42,31 @@ int merkle_frontier_decode(uint64_t size, struct bytes bytes, struct merkle_fron
 
 /* Reads leaf hashes from position `first` on, or the roots of whole tiles from tile number `first` on (tile t
  * covers leaves 256 t .. 256 t + 255), out of wherever they are kept. Both fill `count` hashes, at most 64 at
- * once; -errno ends the computation. A proof reads fewer than 512 leaves, and the other tiles' roots. */
+ * once; -errno ends the computation. A proof reads fewer than 768 leaves, and without a cache each other
+ * tile's root. */
 struct merkle_source {
     int (*leaves)(void *context, uint64_t first, size_t count, struct sha256 *ret);
     int (*tiles)(void *context, uint64_t first, size_t count, struct sha256 *ret);
     void *context;
+    const struct merkle_cache *cache; /* may be NULL */
 };
+
+/* The roots of the tiles and of all subtrees above them, in memory: for making many proofs in one tree, each
+ * of which then reads leaves only and costs O(log n). 64 bytes a tile. */
+struct merkle_cache {
+    struct sha256 *roots; /* the tiles, then their pairs, then pairs of these ... */
+    uint64_t tile_count;
+};
+
+/* Reads the tiles of the first `size` leaves, each once, but at most `tiles_max`: what lies behind them is
+ * still read from the source. -ENOMEM, or what the source gives. */
+int merkle_cache_init(
+    struct merkle_cache *cache, const struct merkle_source *source, uint64_t size, uint64_t tiles_max);
+void merkle_cache_done(struct merkle_cache *cache);
+/* The root of the subtree of `1 << level` tiles that is number `index` of them, or NULL when it is not held.
+ */
+const struct sha256 *merkle_cache_root(const struct merkle_cache *cache, unsigned level, uint64_t index);
+#define _cleanup_merkle_cache_ _cleanup_(merkle_cache_done)
 
 /* The root of the first `size` leaves. */
 int merkle_root_at(const struct merkle_source *source, uint64_t size, struct sha256 *ret);

@@ -11,6 +11,23 @@
 #include <errno.h>
 
 #define READ_AT_ONCE 64u /* hashes: 2 KiB of stack */
+#define TILE_LEVEL ((unsigned)__builtin_ctz(TILE_LEAVES))
+
+/* The highest perfect subtree that starts at tile `next`, ends at `last` or before, and is in the cache; NULL
+ * when none is. */
+static const struct sha256 *find_cached(
+    const struct merkle_cache *cache, uint64_t next, uint64_t last, unsigned *ret_level)
+{
+    unsigned fits = 63u - (unsigned)__builtin_clzll(last - next);
+    unsigned starts = next == 0 ? fits : (unsigned)__builtin_ctzll(next);
+    const struct sha256 *root = NULL;
+
+    for (unsigned level = (fits < starts ? fits : starts) + 1; level > 0 && !root; level--) {
+        root = merkle_cache_root(cache, level - 1, next >> (level - 1));
+        *ret_level = level - 1;
+    }
+    return root;
+}
 
 /* The whole tiles in start .. end - 1, appended to `frontier`; `start` is on a tile's boundary. */
 static int append_tiles(
@@ -22,8 +39,18 @@ static int append_tiles(
 
     while (next < last) {
         size_t count = last - next < READ_AT_ONCE ? (size_t)(last - next) : READ_AT_ONCE;
-        int r = source->tiles(source->context, next, count, hashes);
+        unsigned level;
+        const struct sha256 *cached = find_cached(source->cache, next, last, &level);
+        int r;
 
+        if (cached) {
+            r = merkle_append_subtree(frontier, TILE_LEVEL + level, cached);
+            if (r < 0)
+                return r;
+            next += UINT64_C(1) << level;
+            continue;
+        }
+        r = source->tiles(source->context, next, count, hashes);
         if (r < 0)
             return r;
         for (size_t i = 0; i < count; i++) {

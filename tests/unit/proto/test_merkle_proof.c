@@ -341,7 +341,7 @@ static void proofs_in_the_largest_log_are_checked_up_to_its_root(void **state)
     assert_int_equal(merkle_check_range(&leaf, half - 1, 1, LOG_SIZE_MAX, proof, 40, &root), -EBADMSG);
 }
 
-static void proof_reads_fewer_than_512_leaves_and_each_other_tile_once(void **state)
+static void proof_reads_the_leaves_of_three_tiles_at_most_and_no_tile_twice(void **state)
 {
     struct test_log log = log_new(VECTOR_LOG_SIZE);
     struct merkle_source source = source_of(&log);
@@ -356,9 +356,75 @@ static void proof_reads_fewer_than_512_leaves_and_each_other_tile_once(void **st
         assert_in_range(log.tiles_read, 0, VECTOR_LOG_SIZE / TILE_LEAVES);
         log.leaves_read = log.tiles_read = 0;
         assert_int_equal(merkle_prove_range(&source, seq, 1, VECTOR_LOG_SIZE, proof, &count), 0);
-        assert_in_range(log.leaves_read, 0, 511);
+        assert_in_range(log.leaves_read, 0, 767);
         assert_in_range(log.tiles_read, 0, VECTOR_LOG_SIZE / TILE_LEAVES);
     }
+    log_free(&log);
+}
+
+/* Whole or in part, the cache changes what is read and not what is proven. */
+static void proofs_with_a_cache_are_the_same_and_read_no_cached_tile(void **state)
+{
+    static const uint64_t tiles_max[] = {0, 1, 2, 3, 100, 128, 200, 272, 273, 1000};
+    struct test_log log = log_new(VECTOR_LOG_SIZE);
+
+    for (size_t i = 0; i < ARRAY_LEN(tiles_max); i++) {
+        struct merkle_source without = source_of(&log), with = source_of(&log);
+        _cleanup_merkle_cache_ struct merkle_cache cache = {0};
+        uint64_t tile_count = VECTOR_LOG_SIZE / TILE_LEAVES;
+        uint64_t cached = tiles_max[i] < tile_count ? tiles_max[i] : tile_count;
+
+        log.tiles_read = 0;
+        assert_int_equal(merkle_cache_init(&cache, &without, VECTOR_LOG_SIZE, tiles_max[i]), 0);
+        assert_true(log.tiles_read == cached);
+        with.cache = &cache;
+        for (uint64_t first = 0; first < VECTOR_LOG_SIZE; first += 4999) {
+            uint64_t count = first % 700 + 1;
+            struct sha256 expected[MERKLE_PROOF_MAX], proof[MERKLE_PROOF_MAX];
+            size_t expected_count, proof_count;
+
+            if (count > VECTOR_LOG_SIZE - first)
+                count = VECTOR_LOG_SIZE - first;
+            assert_int_equal(
+                merkle_prove_range(&without, first, count, VECTOR_LOG_SIZE, expected, &expected_count), 0);
+            log.leaves_read = log.tiles_read = 0;
+            assert_int_equal(
+                merkle_prove_range(&with, first, count, VECTOR_LOG_SIZE, proof, &proof_count), 0);
+            assert_in_range(log.leaves_read, 0, 767);
+            assert_in_range(log.tiles_read, 0, tile_count - cached);
+            assert_int_equal(proof_count, expected_count);
+            assert_memory_equal(proof, expected, proof_count * sizeof(*proof));
+
+            assert_int_equal(
+                merkle_prove_inclusion(&without, first, VECTOR_LOG_SIZE, expected, &expected_count), 0);
+            assert_int_equal(merkle_prove_inclusion(&with, first, VECTOR_LOG_SIZE, proof, &proof_count), 0);
+            assert_int_equal(proof_count, expected_count);
+            assert_memory_equal(proof, expected, proof_count * sizeof(*proof));
+        }
+        /* A smaller tree than the cached one has the same tiles. */
+        for (uint64_t size = 1; size <= VECTOR_LOG_SIZE; size = size * 3 + 1) {
+            struct sha256 expected, root;
+
+            assert_int_equal(merkle_root_at(&without, size, &expected), 0);
+            assert_int_equal(merkle_root_at(&with, size, &root), 0);
+            assert_true(sha256_equal(&root, &expected));
+        }
+    }
+    log_free(&log);
+}
+
+static void cache_holds_nothing_after_an_error_of_the_source(void **state)
+{
+    struct test_log log = log_new(2000);
+    struct merkle_source source = source_of(&log);
+    struct merkle_cache cache = {0};
+
+    log.fail_after = 3;
+    assert_int_equal(merkle_cache_init(&cache, &source, 2000, 100), -EIO);
+    assert_null(cache.roots);
+    assert_int_equal(merkle_cache_init(&cache, &source, LOG_SIZE_MAX + 1, 100), -EINVAL);
+    assert_null(merkle_cache_root(NULL, 0, 0));
+    assert_null(merkle_cache_root(&cache, 0, 0));
     log_free(&log);
 }
 
@@ -397,7 +463,9 @@ int main(void)
         cmocka_unit_test(altered_leaf_anywhere_in_a_range_is_refused),
         cmocka_unit_test(ranges_that_overflow_are_refused_before_anything_is_read),
         cmocka_unit_test(proofs_in_the_largest_log_are_checked_up_to_its_root),
-        cmocka_unit_test(proof_reads_fewer_than_512_leaves_and_each_other_tile_once),
+        cmocka_unit_test(proof_reads_the_leaves_of_three_tiles_at_most_and_no_tile_twice),
+        cmocka_unit_test(proofs_with_a_cache_are_the_same_and_read_no_cached_tile),
+        cmocka_unit_test(cache_holds_nothing_after_an_error_of_the_source),
         cmocka_unit_test(error_of_the_source_ends_the_computation),
     };
 
