@@ -75,7 +75,7 @@ int service_commit(struct service *service, struct service_job *const *jobs, siz
 void service_answer(struct service *service, struct service_job *job, struct service_reply *ret);
 void service_job_free(struct service_job *job);
 
-/* ---- uploads: tus 1.0.0 without HTTP (server/uploads.c) ---- */
+/* ---- uploads: tus 1.0.0 without HTTP (server/service_uploads.c) ---- */
 
 struct service_upload {
     struct uuid device;
@@ -150,6 +150,9 @@ struct service_finding_filter {
     uint64_t since; /* arrival numbers above this */
 };
 int service_each_finding(struct service *service, const struct service_finding_filter *filter,
+    int (*each)(void *user, const struct service_finding *finding), void *user);
+/* The same for the one with this public id. -ENOENT. */
+int service_finding_by_id(struct service *service, const struct uuid *id,
     int (*each)(void *user, const struct service_finding *finding), void *user);
 /* Path of a stored blob, allocated. -ENOENT. */
 int service_blob_path(struct service *service, const struct sha256 *sha256, char **ret);

@@ -101,14 +101,6 @@ static int write_finding(sqlite3_stmt *statement, const struct stored_finding *r
     return sqlite_run(statement);
 }
 
-int sqlite_findings_append(struct storage *storage, const struct stored_finding *row)
-{
-    int r = 0;
-    sqlite3_stmt *statement = sqlite_statement(sqlite_of(storage), SQL_FINDING_APPEND, &r);
-
-    return statement ? write_finding(statement, row) : r;
-}
-
 int sqlite_finding_put(struct storage *storage, const struct stored_finding *row)
 {
     int r = 0;
@@ -216,6 +208,26 @@ int sqlite_findings_each(struct storage *storage, const struct stored_findings_f
             return r;
         }
     }
+    return r;
+}
+
+int sqlite_finding(struct storage *storage, uint64_t key,
+    int (*each)(void *user, const struct stored_finding *finding), void *user)
+{
+    struct photo photos[FINDING_PHOTOS_MAX];
+    struct stored_finding finding;
+    int r = 0;
+    sqlite3_stmt *statement = sqlite_statement(sqlite_of(storage), SQL_FINDING, &r);
+
+    if (!statement)
+        return r;
+    sqlite_bind_number(statement, 1, key);
+    r = sqlite_step(statement);
+    if (r <= 0)
+        return r < 0 ? r : -ENOENT;
+    read_finding(statement, photos, &finding);
+    r = each(user, &finding);
+    sqlite3_reset(statement);
     return r;
 }
 

@@ -33,18 +33,17 @@ enum sqlite_sql {
     SQL_LOG_ADVANCE,
     SQL_LOG_FLAGS,
     SQL_LOGS,
-    SQL_RECORD_APPEND,
     SQL_RECORD_PUT,
     SQL_RECORD_AT,
     SQL_RECORDS,
     SQL_RECORDS_BYTES,
     SQL_TILE_PUT,
     SQL_TILES,
-    SQL_FINDING_APPEND,
     SQL_FINDING_PUT,
     SQL_FINDING_AT,
     SQL_FINDING_STATE,
     SQL_FINDINGS,
+    SQL_FINDING,
     SQL_VERSION_PUT,
     SQL_VERSIONS,
     SQL_QUARANTINE,
@@ -154,7 +153,6 @@ int sqlite_log_advance(struct storage *storage, const struct stored_log *log, st
 int sqlite_log_set_flags(struct storage *storage, const struct stored_log *log);
 int sqlite_logs_each(
     struct storage *storage, int (*each)(void *user, const struct stored_log *log), void *user);
-int sqlite_records_append(struct storage *storage, const struct stored_record *rows, size_t count);
 int sqlite_record_put(struct storage *storage, const struct stored_record *row);
 int sqlite_record_at(
     struct storage *storage, uint64_t key, struct buffer *ret_bytes, struct stored_record *ret);
@@ -166,11 +164,12 @@ int sqlite_tiles(
     struct storage *storage, uint64_t log, uint64_t first, size_t count, struct sha256 *ret, bool *ret_known);
 
 /* sqlite_findings.c */
-int sqlite_findings_append(struct storage *storage, const struct stored_finding *row);
 int sqlite_finding_put(struct storage *storage, const struct stored_finding *row);
 int sqlite_finding_at(struct storage *storage, uint64_t key, struct stored_finding *ret);
 int sqlite_finding_set_state(struct storage *storage, uint64_t key, enum finding_state state);
 int sqlite_findings_each(struct storage *storage, const struct stored_findings_filter *filter,
+    int (*each)(void *user, const struct stored_finding *finding), void *user);
+int sqlite_finding(struct storage *storage, uint64_t key,
     int (*each)(void *user, const struct stored_finding *finding), void *user);
 int sqlite_version_put(struct storage *storage, uint64_t root, uint64_t key);
 int sqlite_versions(

@@ -158,18 +158,6 @@ static int write_record(sqlite3_stmt *statement, const struct stored_record *row
     return sqlite_run(statement);
 }
 
-int sqlite_records_append(struct storage *storage, const struct stored_record *rows, size_t count)
-{
-    int r = 0;
-    sqlite3_stmt *statement = sqlite_statement(sqlite_of(storage), SQL_RECORD_APPEND, &r);
-
-    if (!statement)
-        return r;
-    for (size_t i = 0; r == 0 && i < count; i++)
-        r = write_record(statement, &rows[i]);
-    return r;
-}
-
 int sqlite_record_put(struct storage *storage, const struct stored_record *row)
 {
     int r = 0;

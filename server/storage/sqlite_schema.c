@@ -82,6 +82,13 @@ const char sqlite_derived_clear_text[] =
 #define FINDING_VALUES                                                                                       \
     "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,"     \
     " ?21, ?22, ?23)"
+#define FINDINGS_SELECT                                                                                      \
+    "SELECT f.key, f.arrival, f.root, f.state, f.kind, f.first_id, f.parent_id, f.recorded_ms,"              \
+    " f.utc_offset_min, f.inspector, f.scheme, f.version, f.code, f.component, f.severity, f.note,"          \
+    " f.lat_e7, f.lon_e7, f.accuracy_dm, f.fix_ms, f.no_fix, f.observed_ms, f.photos,"                       \
+    " d.id, l.id, r.received_ms, r.leaf, q.reason"                                                           \
+    " FROM findings f JOIN logs l ON l.number = f.key >> 40 JOIN devices d ON d.number = l.device"           \
+    " LEFT JOIN records r ON r.key = f.key LEFT JOIN quarantined q ON q.key = f.key"
 
 const char *const sqlite_sql_texts[SQL_COUNT] = {
     [SQL_STATE] = "SELECT incarnation, commits, next_arrival, indexed_arrival FROM state",
@@ -130,8 +137,6 @@ const char *const sqlite_sql_texts[SQL_COUNT] = {
     [SQL_LOG_FLAGS] = "UPDATE logs SET kind = ?2, closed = ?3, rehomed = ?4 WHERE number = ?1",
     [SQL_LOGS] = "SELECT " LOG_COLUMNS " FROM logs ORDER BY number",
 
-    [SQL_RECORD_APPEND] = "INSERT INTO records(key, arrival, received_ms, state, leaf, bytes)"
-                          " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     [SQL_RECORD_PUT] = "INSERT OR REPLACE INTO records(key, arrival, received_ms, state, leaf, bytes)"
                        " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     [SQL_RECORD_AT] = "SELECT key, arrival, received_ms, state, leaf, bytes FROM records WHERE key = ?1",
@@ -142,18 +147,11 @@ const char *const sqlite_sql_texts[SQL_COUNT] = {
     [SQL_TILE_PUT] = "INSERT OR REPLACE INTO tiles(key, root) VALUES (?1, ?2)",
     [SQL_TILES] = "SELECT key, root FROM tiles WHERE key >= ?1 AND key < ?2 ORDER BY key",
 
-    [SQL_FINDING_APPEND] = "INSERT INTO findings(" FINDING_COLUMNS ") " FINDING_VALUES,
     [SQL_FINDING_PUT] = "INSERT OR REPLACE INTO findings(" FINDING_COLUMNS ") " FINDING_VALUES,
     [SQL_FINDING_AT] = "SELECT arrival, root, state, kind FROM findings WHERE key = ?1",
     [SQL_FINDING_STATE] = "UPDATE findings SET state = ?2 WHERE key = ?1",
-    [SQL_FINDINGS] =
-        "SELECT f.key, f.arrival, f.root, f.state, f.kind, f.first_id, f.parent_id, f.recorded_ms,"
-        " f.utc_offset_min, f.inspector, f.scheme, f.version, f.code, f.component, f.severity, f.note,"
-        " f.lat_e7, f.lon_e7, f.accuracy_dm, f.fix_ms, f.no_fix, f.observed_ms, f.photos,"
-        " d.id, l.id, r.received_ms, r.leaf, q.reason"
-        " FROM findings f JOIN logs l ON l.number = f.key >> 40 JOIN devices d ON d.number = l.device"
-        " LEFT JOIN records r ON r.key = f.key LEFT JOIN quarantined q ON q.key = f.key"
-        " WHERE f.arrival > ?1 AND (?2 IS NULL OR d.id = ?2) ORDER BY f.arrival",
+    [SQL_FINDINGS] = FINDINGS_SELECT " WHERE f.arrival > ?1 AND (?2 IS NULL OR d.id = ?2) ORDER BY f.arrival",
+    [SQL_FINDING] = FINDINGS_SELECT " WHERE f.key = ?1",
     [SQL_VERSION_PUT] = "INSERT OR IGNORE INTO versions(root, key) VALUES (?1, ?2)",
     [SQL_VERSIONS] = "SELECT key FROM versions WHERE root = ?1 LIMIT ?2",
     [SQL_QUARANTINE] = "INSERT OR REPLACE INTO quarantined(key, reason) VALUES (?1, ?2)",

@@ -218,8 +218,6 @@ struct storage_verbs {
     int (*log_set_flags)(struct storage *storage, const struct stored_log *log); /* kind, closed, rehomed */
     int (*logs_each)(
         struct storage *storage, int (*each)(void *user, const struct stored_log *log), void *user);
-    /* New rows, in order of their keys. */
-    int (*records_append)(struct storage *storage, const struct stored_record *rows, size_t count);
     int (*record_put)(struct storage *storage, const struct stored_record *row); /* adds or replaces */
     int (*record_at)(struct storage *storage, uint64_t key, struct buffer *ret_bytes /* or NULL */,
         struct stored_record *ret);
@@ -232,12 +230,14 @@ struct storage_verbs {
         bool *ret_known);
 
     /* ---- what is derived from the records ---- */
-    int (*findings_append)(struct storage *storage, const struct stored_finding *row);
     int (*finding_put)(struct storage *storage, const struct stored_finding *row); /* adds or replaces */
     /* Key, arrival, root, state, kind only. */
     int (*finding_at)(struct storage *storage, uint64_t key, struct stored_finding *ret);
     int (*finding_set_state)(struct storage *storage, uint64_t key, enum finding_state state);
     int (*findings_each)(struct storage *storage, const struct stored_findings_filter *filter,
+        int (*each)(void *user, const struct stored_finding *finding), void *user);
+    /* The same for one row. -ENOENT. */
+    int (*finding)(struct storage *storage, uint64_t key,
         int (*each)(void *user, const struct stored_finding *finding), void *user);
     int (*version_put)(struct storage *storage, uint64_t root, uint64_t key);
     int (*versions)(

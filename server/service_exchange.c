@@ -1,0 +1,591 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The exchange: records in, receipt and wants out. proto/README.md, "The exchange".
+ *
+ *   C → S  records first_seq .., checkpoint over the log after the last of them
+ *   S → C  stored + receipt | ahead | fork | root mismatch
+ */
+#include "server/service_internal.h"
+
+#include "proto/compression.h"
+
+#include <assert.h>
+
+/* ---- prepare ---- */
+
+static int verify_checkpoint(struct service_job *job)
+{
+    struct exchange_job *exchange = &job->exchange;
+    char origin[ORIGIN_BYTES_MAX];
+    struct verify_key key;
+    int r;
+
+    if (exchange->request.checkpoint.len == 0)
+        return 0;
+    r = device_note_key(job->service, &job->device, &key);
+    if (r >= 0)
+        r = origin_format(job->service->authority, job->service->tenant, &exchange->request.log, origin);
+    if (r < 0)
+        return r;
+    r = checkpoint_verify(exchange->request.checkpoint, &key, &exchange->checkpoint);
+    if (r < 0)
+        return job_refuse(job, REFUSAL_BAD_REQUEST, "the checkpoint is not signed by this device");
+    if (strcmp(origin, exchange->checkpoint.origin) != 0)
+        return job_refuse(job, REFUSAL_BAD_REQUEST, "the checkpoint is of another log");
+    exchange->has_checkpoint = true;
+    return 0;
+}
+
+/* Hashes and decodes every record, so that the writer has only to insert. */
+static int digest_records(struct service_job *job)
+{
+    struct exchange_job *exchange = &job->exchange;
+    const struct exchange_request *request = &exchange->request;
+
+    if (request->record_count == 0)
+        return 0;
+    exchange->leaves = calloc(request->record_count, sizeof(*exchange->leaves));
+    exchange->projections = calloc(request->record_count, sizeof(*exchange->projections));
+    if (!exchange->leaves || !exchange->projections)
+        return -ENOMEM;
+    arena_init(&job->records_arena, arena_budget_for(job->plain.len));
+    for (size_t i = 0; i < request->record_count; i++) {
+        int r;
+
+        exchange->leaves[i] = merkle_leaf(request->records[i]);
+        r = projection_decode(request->records[i], &job->records_arena, &exchange->projections[i]);
+        if (r == -ENOBUFS && request->record_count > 1)
+            return job_refuse(job, REFUSAL_TOO_LARGE, "the records take too much memory when decoded");
+        if (r == -ENOBUFS)
+            exchange->projections[i] = (struct projection){.reason = "takes too much memory when decoded"};
+        else if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+int exchange_prepare(struct service_job *job)
+{
+    struct exchange_job *exchange = &job->exchange;
+    int r = exchange_request_decode(buffer_bytes(&job->plain), &job->arena, &exchange->request);
+
+    service_count(&job->service->counters.exchanges, 1);
+    if (r == -ENOBUFS)
+        return job_refuse(job, REFUSAL_TOO_LARGE, "the request takes too much memory when decoded");
+    if (r < 0)
+        return job_refuse(job, REFUSAL_BAD_REQUEST, "the request cannot be decoded");
+    if (exchange->request.first_seq > LOG_SIZE_MAX - EXCHANGE_RECORDS_MAX)
+        return job_refuse(job, REFUSAL_BAD_REQUEST, "the position is over the limit");
+    r = verify_checkpoint(job);
+    if (r >= 0 && !job->is_refused)
+        r = digest_records(job);
+    job->needs_commit = r >= 0 && !job->is_refused;
+    return r;
+}
+
+/* ---- what is held of the request's positions ---- */
+
+struct overlap {
+    uint64_t first_key;
+    struct sha256 *leaves;
+    bool *known;
+};
+
+static void overlap_done(struct overlap *overlap)
+{
+    free(overlap->leaves);
+    free(overlap->known);
+}
+
+static int note_held_leaf(void *user, const struct stored_record *record)
+{
+    struct overlap *overlap = user;
+    size_t i = (size_t)(record->key - overlap->first_key);
+
+    overlap->leaves[i] = record->leaf;
+    overlap->known[i] = record->has_leaf;
+    return 0;
+}
+
+static int read_overlap(struct storage *storage, const struct stored_log *log, uint64_t first_seq,
+    size_t count, struct overlap *ret)
+{
+    if (count == 0)
+        return 0;
+    ret->first_key = record_key(log->number, first_seq);
+    ret->leaves = calloc(count, sizeof(*ret->leaves));
+    ret->known = calloc(count, sizeof(*ret->known));
+    if (!ret->leaves || !ret->known)
+        return -ENOMEM;
+    return storage->verbs->records_each(
+        storage, ret->first_key, ret->first_key + count, false, note_held_leaf, ret);
+}
+
+/* Damage on this side must not look like a fork: the leaves of a damaged tile count as not known. */
+static int forget_damaged_tile(struct storage *storage, const struct stored_log *log,
+    const struct ingest_held *held, uint64_t first_seq, uint64_t fork_seq, bool *known)
+{
+    uint64_t tile = fork_seq / TILE_LEAVES;
+    int r = log_tile_is_sound(storage, log, tile);
+
+    if (r != 0)
+        return r;
+    for (size_t i = 0; i < held->overlap_count; i++) {
+        if ((first_seq + i) / TILE_LEAVES == tile)
+            known[i] = false;
+    }
+    return 0;
+}
+
+/* ---- commit ---- */
+
+static int add_device(struct service_job *job, struct transaction *transaction)
+{
+    struct storage *storage = transaction->storage;
+    int r = storage->verbs->device_find(storage, &job->device_id, &job->device);
+
+    if (r != -ENOENT) {
+        if (r >= 0 && memcmp(job->device.public_key, job->certificate.public_key, SIGN_PUBLIC_BYTES) != 0)
+            return job_refuse(job, REFUSAL_UNKNOWN_DEVICE, "this device has another key now");
+        return r;
+    }
+    r = storage->verbs->device_put(storage, &job->certificate, job->exchange.request.certificate,
+        transaction->now_ms, &job->device.number);
+    if (r < 0)
+        return r;
+    transaction->has_changed = true;
+    job->device.enrolled_ms = job->certificate.issued_ms;
+    job->device.last_seen_ms = transaction->now_ms;
+    return 0;
+}
+
+static int note_seen(struct service_job *job, struct transaction *transaction)
+{
+    int64_t since_ms = transaction->now_ms - job->device.last_seen_ms;
+    int r;
+
+    if (since_ms >= 0 && since_ms < DEVICE_SEEN_EVERY_MS)
+        return 0;
+    r = transaction->storage->verbs->device_seen(
+        transaction->storage, job->device.number, transaction->now_ms);
+    if (r >= 0) {
+        job->device.last_seen_ms = transaction->now_ms;
+        transaction->has_changed = true;
+    }
+    return r;
+}
+
+/* The log's row, or a new one (number 0) when there is none. */
+static int find_log(struct service_job *job, struct transaction *transaction, struct stored_log *ret)
+{
+    struct storage *storage = transaction->storage;
+    int r = storage->verbs->log_find(storage, &job->exchange.request.log, ret);
+
+    if (r == -ENOENT) {
+        *ret = (struct stored_log){.id = job->exchange.request.log, .device = job->device.number};
+        return 0;
+    }
+    if (r >= 0 && ret->device != job->device.number)
+        return job_refuse(job, REFUSAL_LOG_OF_OTHER_DEVICE, "this log belongs to another device");
+    return r;
+}
+
+static int insert_records(struct service_job *job, struct transaction *transaction,
+    const struct stored_log *log, size_t skipped, size_t count, uint64_t first_arrival)
+{
+    const struct exchange_job *exchange = &job->exchange;
+    struct storage *storage = transaction->storage;
+    int r = 0;
+
+    for (size_t i = skipped; r >= 0 && i < skipped + count; i++) {
+        const struct stored_record row = {
+            .key = record_key(log->number, exchange->request.first_seq + i),
+            .arrival = first_arrival + (i - skipped),
+            .received_ms = transaction->now_ms,
+            .state = STORED_RECORD_PRESENT,
+            .has_leaf = true,
+            .leaf = exchange->leaves[i],
+            .has_bytes = true,
+            .bytes = exchange->request.records[i],
+        };
+
+        r = storage->verbs->record_put(storage, &row);
+    }
+    return r;
+}
+
+static int apply_records(struct service_job *job, struct transaction *transaction, struct stored_log *log,
+    size_t skipped, size_t count, uint64_t first_arrival)
+{
+    const struct exchange_job *exchange = &job->exchange;
+    uint64_t first_seq = exchange->request.first_seq + skipped;
+    int r = 0;
+
+    for (size_t i = 0; r >= 0 && i < count; i++) {
+        const struct applied_record record = {
+            .seq = first_seq + i,
+            .arrival = first_arrival + i,
+            .leaf = exchange->leaves[skipped + i],
+            .projection = &exchange->projections[skipped + i],
+        };
+
+        r = apply_record(transaction, log, &record);
+    }
+    return r < 0 ? r : apply_awaiting(transaction, &log->id, first_seq, first_seq + count);
+}
+
+/* Writes the records that are new, what they mean, the tiles that they fill and the log's new size. */
+static int append(struct service_job *job, struct transaction *transaction, struct stored_log *log,
+    const struct ingest_decision *decision, const struct sha256 *tiles)
+{
+    struct storage *storage = transaction->storage;
+    uint64_t first_arrival = transaction->state.next_arrival;
+    int r = 0;
+
+    transaction->has_changed = true;
+    if (log->number == 0) {
+        r = storage->verbs->rehomed_any(storage, &log->id);
+        if (r < 0)
+            return r;
+        log->has_rehomed = r > 0;
+        r = storage->verbs->log_open(storage, log);
+    }
+    if (r >= 0)
+        r = insert_records(job, transaction, log, decision->skipped, decision->appended, first_arrival);
+    if (r >= 0)
+        r = storage->verbs->tiles_put(
+            storage, log->number, decision->first_tile, tiles, decision->tile_count);
+    if (r < 0)
+        return r;
+    log->frontier = decision->frontier;
+    r = storage->verbs->log_advance(storage, log, job->exchange.request.checkpoint);
+    if (r < 0)
+        return r;
+    transaction->state.next_arrival += decision->appended;
+    transaction->records += decision->appended;
+    return apply_records(job, transaction, log, decision->skipped, decision->appended, first_arrival);
+}
+
+static int decide(struct service_job *job, struct transaction *transaction, const struct stored_log *log,
+    struct ingest_decision *ret, struct sha256 *ret_tiles)
+{
+    const struct exchange_job *exchange = &job->exchange;
+    const struct exchange_request *asked = &exchange->request;
+    _cleanup_(overlap_done) struct overlap overlap = {0};
+    const struct ingest_request request = {.first_seq = asked->first_seq,
+        .leaves = exchange->leaves,
+        .count = asked->record_count,
+        .has_checkpoint = exchange->has_checkpoint,
+        .checkpoint_size = exchange->checkpoint.size,
+        .checkpoint_root = exchange->checkpoint.root};
+    struct ingest_held held = {.frontier = log->frontier,
+        .overlap_count = ingest_overlap(log->frontier.size, asked->first_seq, asked->record_count)};
+    int r = read_overlap(transaction->storage, log, asked->first_seq, held.overlap_count, &overlap);
+
+    while (r >= 0) {
+        held.overlap_leaves = overlap.leaves;
+        held.overlap_known = overlap.known;
+        ingest_decide(&held, &request, ret, ret_tiles);
+        if (ret->outcome != INGEST_FORK)
+            return 0;
+        r = forget_damaged_tile(
+            transaction->storage, log, &held, asked->first_seq, ret->fork_seq, overlap.known);
+        if (r > 0)
+            return 0;
+    }
+    return r;
+}
+
+static int raise_alarm(struct service_job *job, struct transaction *transaction, const struct stored_log *log,
+    const struct ingest_decision *decision)
+{
+    switch (decision->outcome) {
+    case INGEST_STORED:
+    case INGEST_AHEAD:
+        return 0;
+    case INGEST_FORK:
+        return transaction_alarm(transaction, ALARM_FORK, job->device.number,
+            record_key(log->number, decision->fork_seq),
+            "a record came again with other bytes: two copies of this handheld are in use");
+    case INGEST_ROOT_MISMATCH:
+        return transaction_alarm(transaction, ALARM_ROOT_MISMATCH, job->device.number,
+            record_key(log->number, log->frontier.size),
+            "records came that do not fit the root which the handheld has signed; they were not taken");
+    }
+    return 0;
+}
+
+/* The note for the answer: the one just taken, or the one held. */
+static int keep_note(struct service_job *job, struct transaction *transaction, const struct stored_log *log,
+    const struct ingest_decision *decision)
+{
+    struct exchange_job *exchange = &job->exchange;
+    int r;
+
+    buffer_clear(&exchange->note);
+    if (log->frontier.size == 0)
+        return 0;
+    if (decision->appended > 0) {
+        buffer_put_bytes(&exchange->note, exchange->request.checkpoint);
+        return buffer_finish(&exchange->note);
+    }
+    r = log_note_checked(job->service, transaction->storage, &job->device, log, &exchange->note);
+    return r == -ENOENT ? 0 : r;
+}
+
+int exchange_commit(struct service_job *job, struct transaction *transaction)
+{
+    struct exchange_job *exchange = &job->exchange;
+    _cleanup_free_ struct sha256 *tiles =
+        calloc(ingest_tiles_max(exchange->request.record_count), sizeof(*tiles));
+    struct ingest_decision decision;
+    struct stored_log log;
+    int r = 0;
+
+    if (!tiles)
+        return -ENOMEM;
+    if (job->is_adopted)
+        r = add_device(job, transaction);
+    if (r >= 0 && !job->is_refused)
+        r = find_log(job, transaction, &log);
+    if (r < 0 || job->is_refused)
+        return r;
+    r = decide(job, transaction, &log, &decision, tiles);
+    if (r >= 0)
+        r = raise_alarm(job, transaction, &log, &decision);
+    if (r >= 0 && decision.appended > 0)
+        r = append(job, transaction, &log, &decision, tiles);
+    if (r >= 0)
+        r = keep_note(job, transaction, &log, &decision);
+    if (r >= 0)
+        r = note_seen(job, transaction);
+    exchange->outcome = decision.outcome;
+    exchange->size = log.frontier.size;
+    exchange->appended = decision.appended;
+    exchange->fork_seq = decision.fork_seq;
+    exchange->fork_leaf = decision.fork_leaf;
+    exchange->log_number = log.number;
+    return r;
+}
+
+/* ---- answer ---- */
+
+/* What an answer needs while it is put together; the answer's views point into it. */
+struct answer_parts {
+    struct buffer receipt, token, reasons;
+    struct quarantined *quarantined;
+    size_t quarantined_count;
+    struct blob_have wanted[EXCHANGE_WANTED_BLOBS_MAX];
+    struct blob_stored stored[EXCHANGE_ASKED_BLOBS_MAX];
+    struct command commands[EXCHANGE_COMMANDS_MAX];
+};
+
+static void answer_parts_done(struct answer_parts *parts)
+{
+    buffer_done(&parts->receipt);
+    buffer_done(&parts->token);
+    buffer_done(&parts->reasons);
+    free(parts->quarantined);
+}
+
+static int make_receipt(struct service_job *job, struct answer_parts *parts, struct exchange_answer *answer)
+{
+    int r;
+
+    if (job->exchange.note.len == 0)
+        return 0;
+    r = receipt_cosign(buffer_bytes(&job->exchange.note), &job->service->receipt_key,
+        service_now_s(job->service), &parts->receipt);
+    answer->receipt = buffer_bytes(&parts->receipt);
+    return r;
+}
+
+/* Reasons are collected in a buffer that may move: `data` is set when all are there. */
+static int note_quarantined(void *user, uint64_t key, const char *reason)
+{
+    struct answer_parts *parts = user;
+    struct quarantined *entry;
+
+    if (parts->quarantined_count == EXCHANGE_QUARANTINED_MAX)
+        return 1;
+    entry = &parts->quarantined[parts->quarantined_count++];
+    entry->seq = record_key_seq(key);
+    entry->reason = bytes_of(NULL, strnlen(reason, REASON_BYTES_MAX));
+    buffer_put(&parts->reasons, reason, entry->reason.len);
+    return buffer_finish(&parts->reasons);
+}
+
+static int list_quarantined(struct service_job *job, struct storage *storage, struct answer_parts *parts,
+    struct exchange_answer *answer)
+{
+    const struct exchange_job *exchange = &job->exchange;
+    uint64_t first_key = record_key(exchange->log_number, exchange->request.first_seq);
+    const uint8_t *reason;
+    int r;
+
+    if (exchange->log_number == 0 || exchange->request.record_count == 0)
+        return 0;
+    parts->quarantined = calloc(EXCHANGE_QUARANTINED_MAX, sizeof(*parts->quarantined));
+    if (!parts->quarantined)
+        return -ENOMEM;
+    r = storage->verbs->quarantined_each(
+        storage, first_key, first_key + exchange->request.record_count, note_quarantined, parts);
+    if (r < 0)
+        return r;
+    reason = parts->reasons.data;
+    for (size_t i = 0; i < parts->quarantined_count; i++) {
+        parts->quarantined[i].reason.data = reason;
+        reason += parts->quarantined[i].reason.len;
+    }
+    answer->quarantined = parts->quarantined;
+    answer->quarantined_count = parts->quarantined_count;
+    return 0;
+}
+
+/* A token for uploads, sealed so that only this device can use it. */
+static int make_token(struct service_job *job, struct answer_parts *parts, struct exchange_answer *answer)
+{
+    const struct service *service = job->service;
+    const struct upload_token token = {.device = job->device_id,
+        .expires_s = service_now_s(service) + UPLOAD_TOKEN_S,
+        .quota_bytes = UPLOAD_QUOTA_BYTES};
+    char text[UPLOAD_TOKEN_TEXT_MAX];
+    uint8_t seed[32];
+    int r;
+
+    upload_token_make(&token, service->upload_secret, text);
+    service->world->verbs->random(service->world->context, seed, sizeof(seed));
+    r = seal_to_device(bytes_of_text(text), job->device.public_key, seed, &parts->token);
+    answer->upload_token = buffer_bytes(&parts->token);
+    answer->upload_token_s = UPLOAD_TOKEN_S;
+    return r;
+}
+
+static int list_wanted(struct service_job *job, struct storage *storage, struct answer_parts *parts,
+    struct exchange_answer *answer)
+{
+    struct sha256 wanted[EXCHANGE_WANTED_BLOBS_MAX + 1];
+    size_t count = 0;
+    int r = storage->verbs->blobs_wanted(storage, job->device.number, wanted, ARRAY_LEN(wanted), &count);
+
+    if (r < 0 || count == 0)
+        return r;
+    answer->wanted_more = count > EXCHANGE_WANTED_BLOBS_MAX;
+    if (answer->wanted_more)
+        count = EXCHANGE_WANTED_BLOBS_MAX;
+    for (size_t i = 0; i < count; i++) {
+        parts->wanted[i] = (struct blob_have){
+            .sha256 = wanted[i], .have = uploads_have(job->service, &job->device_id, &wanted[i])};
+    }
+    answer->wanted_blobs = parts->wanted;
+    answer->wanted_blob_count = count;
+    return make_token(job, parts, answer);
+}
+
+/* Only of blobs that the device's own records name: the answer tells nothing about what others stored. */
+static int list_stored(struct service_job *job, struct storage *storage, struct answer_parts *parts,
+    struct exchange_answer *answer)
+{
+    const struct exchange_request *request = &job->exchange.request;
+    size_t count = 0;
+
+    assert(request->asked_blob_count <= EXCHANGE_ASKED_BLOBS_MAX);
+    for (size_t i = 0; i < request->asked_blob_count; i++) {
+        const struct sha256 *sha256 = &request->asked_blobs[i];
+        struct stored_blob blob;
+        int r = storage->verbs->blob_is_named(storage, sha256, job->device.number);
+
+        if (r > 0)
+            r = storage->verbs->blob_find(storage, sha256, &blob);
+        else if (r == 0)
+            continue;
+        if (r < 0)
+            return r;
+        if (blob.state == STORED_BLOB_PRESENT)
+            parts->stored[count++] = (struct blob_stored){.sha256 = *sha256, .backed_up = blob.is_backed_up};
+    }
+    answer->stored_blobs = parts->stored;
+    answer->stored_blob_count = count;
+    return 0;
+}
+
+void service_capabilities(struct capabilities *ret)
+{
+    *ret = (struct capabilities){.record_bytes_max = RECORD_BYTES_MAX,
+        .exchange_bytes_max = EXCHANGE_COMPRESSED_BYTES_MAX,
+        .blob_bytes_max = BLOB_BYTES_MAX};
+    ret->dictionary_count = dictionary_names(&ret->dictionaries);
+}
+
+static enum exchange_outcome answer_outcome(enum ingest_outcome outcome, const char **ret_word)
+{
+    switch (outcome) {
+    case INGEST_STORED:
+        break;
+    case INGEST_AHEAD:
+        *ret_word = "ahead";
+        return EXCHANGE_AHEAD;
+    case INGEST_FORK:
+        *ret_word = "fork";
+        return EXCHANGE_FORK;
+    case INGEST_ROOT_MISMATCH:
+        *ret_word = "root_mismatch";
+        return EXCHANGE_ROOT_MISMATCH;
+    }
+    *ret_word = "stored";
+    return EXCHANGE_STORED;
+}
+
+static int fill_answer(struct service_job *job, struct answer_parts *parts, struct exchange_answer *answer)
+{
+    _cleanup_reader_ struct reader reader = {0};
+    int r = reader_take(job->service, &reader);
+
+    if (r >= 0)
+        r = make_receipt(job, parts, answer);
+    if (r >= 0)
+        r = list_quarantined(job, reader.storage, parts, answer);
+    if (r >= 0)
+        r = list_wanted(job, reader.storage, parts, answer);
+    if (r >= 0)
+        r = list_stored(job, reader.storage, parts, answer);
+    if (r >= 0)
+        r = reader.storage->verbs->commands(reader.storage, job->device.number, parts->commands,
+            EXCHANGE_COMMANDS_MAX, &answer->command_count);
+    answer->commands = parts->commands;
+    return r;
+}
+
+int exchange_answer(struct service_job *job, struct service_reply *ret)
+{
+    const struct exchange_job *exchange = &job->exchange;
+    _cleanup_(answer_parts_done) struct answer_parts parts = {0};
+    _cleanup_buffer_ struct buffer plain = {0};
+    struct exchange_answer answer = {.request_sha256 = job->request_sha256,
+        .incarnation = job->service->incarnation,
+        .size = exchange->size,
+        .fork_seq = exchange->fork_seq,
+        .fork_leaf = exchange->fork_leaf,
+        .server_time_ms = service_now_ms(job->service),
+        .reference_cursor = exchange->request.reference_cursor};
+    int r;
+
+    answer.outcome = answer_outcome(exchange->outcome, &ret->outcome);
+    answer.has_capabilities = exchange->tells_capabilities;
+    service_capabilities(&answer.capabilities);
+    r = fill_answer(job, &parts, &answer);
+    if (r >= 0)
+        r = exchange_answer_encode(&answer, &plain);
+    if (r >= 0)
+        r = job_seal(job, PAYLOAD_EXCHANGE_ANSWER, buffer_bytes(&plain), ret);
+    ret->status = 200;
+    ret->records = exchange->appended;
+    return r;
+}
+
+void exchange_done(struct exchange_job *exchange)
+{
+    free(exchange->leaves);
+    free(exchange->projections);
+    buffer_done(&exchange->note);
+}

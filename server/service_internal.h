@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The service from inside: shared by server/service*.c, nobody else.
+ *
+ * Threads. Any thread may prepare, answer and upload; one thread at a time, the writer, commits, keeps house
+ * and runs the admin functions that write. The writer's storage session is its own and needs no lock. What is
+ * shared is guarded so, and no lock is taken under another, but for the two that say so:
+ *
+ *   readers.mutex          the sessions for reading that are not in use
+ *   revocations.mutex      the revoked devices, and when their file was read
+ *   audits.mutex           the devices whose records or photos are being read
+ *   uploads.create_mutex   making and removing partials; the next may be taken under it
+ *   uploads.mutex          the list of patches under way, and blobs found in place
+ *   patch.mutex            one patch; may be taken under uploads.mutex, to end a stale patch
+ *   counters               atomics
+ */
+#pragma once
+
+#include "proto/envelope.h"
+#include "server/blobs/blobs.h"
+#include "server/core/audit.h"
+#include "server/core/ingest.h"
+#include "server/core/projection.h"
+#include "server/service.h"
+#include "server/storage/storage.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define READERS_IDLE_MAX 64u
+#define AUDITS_AT_ONCE_MAX 16u
+#define REVOCATIONS_BYTES_MAX (64u * 1024u * 1024u)
+#define ADOPTION_INFLATED_BYTES_MAX                                                                          \
+    (64u * 1024u) /* of a device that is not known: its certificate, no records */
+#define DEVICE_SEEN_EVERY_MS 60000
+#define INCARNATION_EVERY_MS 60000u
+#define AWAITING_AT_ONCE_MAX 1024u /* children that wait for the records of one batch ... */
+#define AWAITING_COMMIT_MAX 4096u  /* ... and of one transaction: bounds what a hostile handheld can cost */
+#define BUSY_RETRY_S 10u
+#define AUDIT_RETRY_S 30u
+#define UPLOAD_QUOTA_BYTES (8ull * BLOB_BYTES_MAX) /* of partials of one device */
+#define UPLOAD_PARTIALS_MAX 64u                    /* of one device */
+#define UPLOAD_EXPIRY_MS (24 * 3600 * 1000)
+#define UPLOAD_SPACE_LEFT_BYTES (64u * 1024u * 1024u) /* photos stop here, records go on */
+#define ANSWER_LEVEL 6                                /* of zlib */
+
+struct readers {
+    pthread_mutex_t mutex;
+    struct storage *idle[READERS_IDLE_MAX];
+    size_t idle_count;
+};
+
+struct revocations {
+    pthread_mutex_t mutex;
+    bool is_read;
+    uint64_t file_size;
+    int64_t file_modified_ms;
+    struct uuid *devices;
+    size_t count;
+};
+
+struct uploads {
+    pthread_mutex_t mutex, create_mutex;
+    struct service_patch *patches;
+    struct blob_entry *found; /* in place, but not entered in storage yet */
+    size_t found_count;
+};
+
+struct audits {
+    pthread_mutex_t mutex;
+    struct uuid devices[AUDITS_AT_ONCE_MAX];
+    size_t count;
+};
+
+struct counters {
+    atomic_uint_fast64_t records_stored, records_quarantined, exchanges, commits, group_jobs, blobs_stored,
+        blob_bytes, refusals, forks, commit_us_total;
+};
+
+struct service {
+    const struct world *world;
+    char *directory, *authority, *tenant;
+    struct buffer ca_pem;
+    bool read_only;
+    struct sign_key receipt_key;
+    uint8_t upload_secret[UPLOAD_SECRET_BYTES];
+
+    struct storage *writer; /* NULL when read_only */
+    struct blobs *blobs;
+    struct uuid incarnation;
+    uint64_t commits, commits_noted; /* last committed; as the incarnation file says. Writer. */
+    uint64_t noted_boot_ms;
+
+    struct readers readers;
+    struct revocations revocations;
+    struct uploads uploads;
+    struct audits audits;
+    struct counters counters;
+};
+
+static inline int64_t service_now_ms(const struct service *service)
+{
+    return service->world->verbs->wall_ms(service->world->context);
+}
+
+static inline uint64_t service_now_s(const struct service *service)
+{
+    int64_t now_ms = service_now_ms(service);
+
+    return now_ms > 0 ? (uint64_t)now_ms / 1000 : 0;
+}
+
+static inline void service_count(atomic_uint_fast64_t *counter, uint64_t by)
+{
+    atomic_fetch_add_explicit(counter, by, memory_order_relaxed);
+}
+
+/* ---- reading (service.c) ---- */
+
+/* A session for reading, taken from the idle ones or opened; given back when it leaves scope. */
+struct reader {
+    struct service *service;
+    struct storage *storage;
+};
+int reader_take(struct service *service, struct reader *ret);
+void reader_give(struct reader *reader);
+#define _cleanup_reader_ _cleanup_(reader_give)
+
+/* ---- jobs (service_job.c) ---- */
+
+struct exchange_job {
+    struct exchange_request request;
+    bool has_checkpoint;
+    struct checkpoint checkpoint;
+    struct sha256 *leaves;
+    struct projection *projections;
+    bool tells_capabilities;
+
+    /* The result of the commit. */
+    enum ingest_outcome outcome;
+    uint64_t size, appended;
+    struct buffer note; /* the handheld's, at `size`; empty when there is none that holds */
+    uint64_t fork_seq;
+    struct sha256 fork_leaf;
+    uint64_t log_number; /* 0: not held */
+};
+
+struct audit_job {
+    struct audit_request request;
+    struct audit_answer answer; /* views into what follows */
+    struct audit_scan *scan;
+    struct buffer receipt;
+    struct blob_finding blobs[AUDIT_WINDOW_BLOBS_MAX];
+    bool blob_was_stored[AUDIT_WINDOW_BLOBS_MAX]; /* until this audit */
+    struct stored_log log;                        /* as audited; number 0: not held */
+    struct tile_fix *tile_fixes;                  /* kept roots that the leaves have shown to be wrong */
+    size_t tile_fix_count;
+};
+
+struct tile_fix {
+    uint64_t tile;
+    struct sha256 root;
+};
+
+struct repair_job {
+    struct repair_request request;
+    struct sha256 **leaves; /* of each run's records */
+    struct repair_answer answer;
+};
+
+struct enrol_job {
+    struct enrol_request request;
+    struct buffer certificate, name, inspector;
+};
+
+struct service_job {
+    struct service *service;
+    enum service_route route;
+    struct sha256 request_sha256;
+    struct uuid device_id; /* nil when not known */
+    struct stored_device device;
+    bool is_adopted; /* not known before: its certificate is in `certificate` */
+    struct device_certificate certificate;
+
+    bool is_refused;
+    enum refusal_reason refusal;
+    const char *refusal_text; /* static */
+    uint32_t retry_after_s;
+
+    struct buffer plain; /* the inflated message: views point into it */
+    struct arena arena;
+    struct arena certificate_arena; /* of an adopted device's certificate */
+    struct arena records_arena;     /* of the projections */
+    bool needs_commit;
+    union {
+        struct exchange_job exchange;
+        struct audit_job audit;
+        struct repair_job repair;
+        struct enrol_job enrol;
+    };
+};
+
+/* Ends the job with a signed refusal. Returns 0, so that it can be returned. */
+int job_refuse(struct service_job *job, enum refusal_reason reason, const char *text);
+/* Seals an answer into the reply. */
+int job_seal(struct service_job *job, enum payload_type type, struct bytes plain, struct service_reply *ret);
+/* A device's key as notes name it. */
+int device_note_key(
+    const struct service *service, const struct stored_device *device, struct verify_key *ret);
+
+/* ---- one transaction of the writer (service_commit.c) ---- */
+
+struct transaction {
+    struct service *service;
+    struct storage *storage;
+    struct storage_state state;
+    int64_t now_ms;
+    bool has_changed;
+    unsigned awaiting_left;               /* children that may still be set free */
+    uint64_t records, quarantined, forks; /* counted when committed */
+};
+
+int transaction_begin(struct service *service, struct transaction *ret);
+/* Commits if anything has changed. Either way the transaction is over. */
+int transaction_commit(struct transaction *transaction);
+void transaction_rollback(struct transaction *transaction);
+int transaction_alarm(
+    struct transaction *transaction, enum alarm_kind kind, uint64_t device, uint64_t key, const char *text);
+
+/* ---- what is held of a log (service_log.c) ---- */
+
+/* The handheld's stored note, checked again to be of this log, at this size and root. -ENOENT when there is
+ * none that holds. `device` owns the log. */
+int log_note_checked(struct service *service, struct storage *storage, const struct stored_device *device,
+    const struct stored_log *log, struct buffer *ret_note);
+size_t log_tile_count(const struct stored_log *log, uint64_t tile);
+/* Rows of a tile; with their bytes' leaves if asked. `ret` has room for TILE_LEAVES. */
+int log_read_tile(struct storage *storage, const struct stored_log *log, uint64_t tile, bool with_bytes,
+    struct audit_row *ret);
+/* The root that was kept of a tile: from the table, or of the last, growing one from the log's frontier. 1,
+ * or 0 when none is there. */
+int log_kept_root(struct storage *storage, const struct stored_log *log, uint64_t tile, struct sha256 *ret);
+/* 1 when the kept roots of all tiles give the log's frontier, 0 when not. */
+int log_kept_is_sound(struct storage *storage, const struct stored_log *log);
+/* 1 when the leaves held of a tile give its kept root, 0 when they were damaged. */
+int log_tile_is_sound(struct storage *storage, const struct stored_log *log, uint64_t tile);
+
+/* ---- by subject: 0, or -errno when storage failed; what is decided stands in the job ---- */
+
+int exchange_prepare(struct service_job *job);
+int exchange_commit(struct service_job *job, struct transaction *transaction);
+int exchange_answer(struct service_job *job, struct service_reply *ret);
+void exchange_done(struct exchange_job *exchange);
+/* What this centre takes. */
+void service_capabilities(struct capabilities *ret);
+int audit_prepare(struct service_job *job);
+int audit_commit(struct service_job *job, struct transaction *transaction);
+int audit_answer(struct service_job *job, struct service_reply *ret);
+void audit_done(struct audit_job *audit);
+
+int repair_prepare(struct service_job *job);
+int repair_commit(struct service_job *job, struct transaction *transaction);
+int repair_answer(struct service_job *job, struct service_reply *ret);
+void repair_done(struct repair_job *repair);
+
+int enrol_prepare(struct service_job *job, struct bytes body);
+int enrol_commit(struct service_job *job, struct transaction *transaction);
+int enrol_answer(struct service_job *job, struct service_reply *ret);
+void enrol_done(struct enrol_job *enrol);
+
+/* ---- applying records to the derived tables (service_apply.c) ---- */
+
+struct applied_record {
+    uint64_t seq, arrival;
+    struct sha256 leaf;
+    const struct projection *projection;
+    bool replaces; /* a row of it may be there already: repair, rebuild */
+};
+/* Writes what a record means. The record itself is stored already. Changes `log`'s flags in storage and in
+ * place. */
+int apply_record(
+    struct transaction *transaction, struct stored_log *log, const struct applied_record *record);
+/* Neither side has a photo that the device's records name. */
+int apply_blob_lost(struct transaction *transaction, uint64_t device, const struct sha256 *sha256);
+/* Applies what has waited for records of this log at first_seq .. end_seq - 1. */
+int apply_awaiting(
+    struct transaction *transaction, const struct uuid *log, uint64_t first_seq, uint64_t end_seq);
+
+/* ---- keys, revocations, uploads ---- */
+
+int keys_open(struct service *service);
+int incarnation_open(struct service *service);
+int incarnation_note(struct service *service);
+int revocations_open(struct service *service);
+void revocations_done(struct service *service);
+/* True when the device is revoked; reads the file again when it has changed. An unreadable file revokes
+ * nobody new: -errno. */
+int revocations_has(struct service *service, const struct uuid *device, bool *ret);
+void uploads_open(struct service *service);
+void uploads_done(struct service *service);
+/* Enters blobs that were found in place. */
+int uploads_enter_found(struct service *service);
+int uploads_expire(struct service *service);
+/* Bytes that are durable of a blob that is not whole; 0 when there is no partial. */
+uint64_t uploads_have(struct service *service, const struct uuid *device, const struct sha256 *sha256);

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The centre's own keys, and how it notices that its database was set back.
+ *
+ *   DATA/keys/receipt.key     seed of the receipt key (Ed25519), 32 bytes, 0600
+ *   DATA/keys/upload.secret   for upload tokens, 32 bytes, 0600
+ *   DATA/incarnation          "<incarnation> <commits>": not below what the database has, unless it is older
+ */
+#include "server/service_internal.h"
+
+#include "base/files.h"
+
+#define KEYS_DIRECTORY "keys"
+#define RECEIPT_KEY_NAME "receipt.key"
+#define UPLOAD_SECRET_NAME "upload.secret"
+#define INCARNATION_NAME "incarnation"
+#define INCARNATION_BYTES_MAX 128u
+
+/* Reads a secret of 32 bytes, or makes it. */
+static int secret_open(struct service *service, const char *directory, const char *name, uint8_t ret[32])
+{
+    const struct world *world = service->world;
+    _cleanup_free_ char *path = files_join(directory, name);
+    _cleanup_buffer_ struct buffer content = {0};
+    uint8_t secret[32];
+    int r;
+
+    if (!path)
+        return -ENOMEM;
+    r = files_read(world, path, sizeof(secret), &content);
+    if (r == -ENOENT && !service->read_only) {
+        world->verbs->random(world->context, secret, sizeof(secret));
+        r = files_replace(world, path, bytes_of(secret, sizeof(secret)), true);
+        if (r < 0)
+            return r;
+        memcpy(ret, secret, sizeof(secret));
+        return 0;
+    }
+    if (r < 0)
+        return r;
+    if (content.len != sizeof(secret))
+        return -EUCLEAN;
+    memcpy(ret, content.data, sizeof(secret));
+    return 0;
+}
+
+int keys_open(struct service *service)
+{
+    _cleanup_free_ char *directory = files_join(service->directory, KEYS_DIRECTORY);
+    char name[KEY_NAME_MAX + 1];
+    uint8_t seed[SIGN_SEED_BYTES];
+    int r;
+
+    if (!directory)
+        return -ENOMEM;
+    r = receipt_key_name(service->authority, name);
+    if (r >= 0 && !service->read_only)
+        r = files_make_directory(service->world, directory);
+    if (r >= 0)
+        r = secret_open(service, directory, RECEIPT_KEY_NAME, seed);
+    if (r >= 0)
+        r = secret_open(service, directory, UPLOAD_SECRET_NAME, service->upload_secret);
+    if (r < 0)
+        return r;
+    sign_key_from_seed(name, seed, &service->receipt_key);
+    return 0;
+}
+
+/* ---- the incarnation ---- */
+
+struct incarnation {
+    struct uuid id;
+    uint64_t commits;
+};
+
+static int incarnation_read(struct service *service, const char *path, struct incarnation *ret)
+{
+    _cleanup_buffer_ struct buffer content = {0};
+    const char *text;
+    int r = files_read(service->world, path, INCARNATION_BYTES_MAX, &content);
+
+    if (r < 0)
+        return r;
+    while (content.len > 0 && content.data[content.len - 1] == '\n')
+        content.len--;
+    if (!buffer_text(&content))
+        return -ENOMEM;
+    text = (const char *)content.data;
+    if (content.len < UUID_TEXT_LEN + 2 || text[UUID_TEXT_LEN] != ' ')
+        return -EUCLEAN;
+    content.data[UUID_TEXT_LEN] = 0;
+    if (text_parse_uuid(text, ret->id.b) < 0 || text_parse_u64(text + UUID_TEXT_LEN + 1, &ret->commits) < 0)
+        return -EUCLEAN;
+    return 0;
+}
+
+static int incarnation_write(struct service *service, const char *path, uint64_t commits)
+{
+    char text[UUID_TEXT_LEN + 1];
+    _cleanup_buffer_ struct buffer content = {0};
+    int r;
+
+    text_uuid(service->incarnation.b, text);
+    buffer_printf(&content, "%s %llu\n", text, (unsigned long long)commits);
+    r = buffer_finish(&content);
+    if (r >= 0)
+        r = files_replace(service->world, path, buffer_bytes(&content), false);
+    if (r >= 0)
+        service->commits_noted = commits;
+    return r;
+}
+
+/* The database is older than the file says: it was restored from a backup. A new incarnation tells every
+ * handheld that what it knows of the centre is no longer so. */
+static int incarnation_renew(struct service *service, const struct incarnation *noted)
+{
+    const struct world *world = service->world;
+    struct transaction transaction;
+    uint8_t random[UUID_BYTES];
+    int r = transaction_begin(service, &transaction);
+
+    if (r < 0)
+        return r;
+    world->verbs->random(world->context, random, sizeof(random));
+    transaction.state.incarnation = uuid_from_random(random);
+    if (transaction.state.commits < noted->commits)
+        transaction.state.commits = noted->commits;
+    transaction.has_changed = true;
+    r = transaction_commit(&transaction);
+    if (r >= 0)
+        service->incarnation = transaction.state.incarnation;
+    return r;
+}
+
+int incarnation_open(struct service *service)
+{
+    _cleanup_free_ char *path = files_join(service->directory, INCARNATION_NAME);
+    struct incarnation noted = {0};
+    struct storage_state state;
+    bool is_noted;
+    int r;
+
+    if (!path)
+        return -ENOMEM;
+    /* The file before the database: another process may commit and note it between the two. */
+    r = incarnation_read(service, path, &noted);
+    if (r < 0 && r != -ENOENT && r != -EUCLEAN)
+        return r;
+    is_noted = r >= 0;
+
+    if (!service->writer) {
+        _cleanup_reader_ struct reader reader = {0};
+
+        r = reader_take(service, &reader);
+        if (r >= 0)
+            r = reader.storage->verbs->state(reader.storage, &state);
+        if (r >= 0)
+            service->incarnation = state.incarnation;
+        return r;
+    }
+    r = service->writer->verbs->state(service->writer, &state);
+    if (r < 0)
+        return r;
+    service->incarnation = state.incarnation;
+    service->commits = state.commits;
+    if (is_noted && (state.commits < noted.commits || !uuid_equal(&state.incarnation, &noted.id))) {
+        r = incarnation_renew(service, &noted);
+        if (r < 0)
+            return r;
+        is_noted = false;
+    }
+    service->commits_noted = noted.commits;
+    return is_noted ? 0 : incarnation_write(service, path, service->commits);
+}
+
+int incarnation_note(struct service *service)
+{
+    _cleanup_free_ char *path = files_join(service->directory, INCARNATION_NAME);
+
+    if (service->commits <= service->commits_noted)
+        return 0;
+    return path ? incarnation_write(service, path, service->commits) : -ENOMEM;
+}

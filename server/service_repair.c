@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Repair: runs of records that an audit found missing or damaged come again. proto/README.md, "Audit and
+ * repair".
+ *
+ * Each run is checked against the root that the handheld signed when the records were first stored, so a
+ * repair brings back what was there and can never change it. What neither side has is marked lost.
+ */
+#include "server/service_internal.h"
+
+int repair_prepare(struct service_job *job)
+{
+    struct repair_job *repair = &job->repair;
+    int r = repair_request_decode(buffer_bytes(&job->plain), &job->arena, &repair->request);
+
+    if (r == -ENOBUFS)
+        return job_refuse(job, REFUSAL_TOO_LARGE, "the repair takes too much memory when decoded");
+    if (r < 0)
+        return job_refuse(job, REFUSAL_BAD_REQUEST, "the repair request cannot be decoded");
+    repair->leaves = calloc(repair->request.run_count + 1, sizeof(*repair->leaves));
+    if (!repair->leaves)
+        return -ENOMEM;
+    for (size_t i = 0; i < repair->request.run_count; i++) {
+        const struct repair_run *run = &repair->request.runs[i];
+
+        repair->leaves[i] = calloc(run->record_count + 1, sizeof(*repair->leaves[i]));
+        if (!repair->leaves[i])
+            return -ENOMEM;
+        for (size_t k = 0; k < run->record_count; k++)
+            repair->leaves[i][k] = merkle_leaf(run->records[k]);
+    }
+    job->needs_commit = true;
+    return 0;
+}
+
+/* ---- one record ---- */
+
+/* The row as it has to be: what is left of the old one tells when and in which order the record came. */
+static int make_row(struct transaction *transaction, uint64_t key, struct stored_record *ret)
+{
+    struct storage *storage = transaction->storage;
+    struct stored_finding finding;
+    int r = storage->verbs->record_at(storage, key, NULL, ret);
+
+    if (r != -ENOENT)
+        return r;
+    *ret = (struct stored_record){.key = key, .received_ms = transaction->now_ms};
+    r = storage->verbs->finding_at(storage, key, &finding);
+    if (r >= 0)
+        ret->arrival = finding.arrival;
+    else if (r == -ENOENT)
+        ret->arrival = transaction->state.next_arrival++;
+    return r == -ENOENT ? 0 : r;
+}
+
+static int apply_again(
+    struct transaction *transaction, struct stored_log *log, const struct stored_record *row)
+{
+    _cleanup_arena_ struct arena arena = {0};
+    struct projection projection;
+    struct applied_record record = {.seq = record_key_seq(row->key),
+        .arrival = row->arrival,
+        .leaf = row->leaf,
+        .projection = &projection,
+        .replaces = true};
+    int r;
+
+    arena_init(&arena, arena_budget_for(row->bytes.len));
+    r = projection_decode(row->bytes, &arena, &projection);
+    if (r == -ENOBUFS)
+        projection = (struct projection){.reason = "takes too much memory when decoded"};
+    else if (r < 0)
+        return r;
+    return apply_record(transaction, log, &record);
+}
+
+static int mend_record(struct transaction *transaction, struct stored_log *log, uint64_t seq,
+    struct bytes bytes, const struct sha256 *leaf)
+{
+    struct storage *storage = transaction->storage;
+    struct stored_record row;
+    int r = make_row(transaction, record_key(log->number, seq), &row);
+
+    if (r < 0)
+        return r;
+    if (row.state == STORED_RECORD_ERASED)
+        return 0; /* Erased by order: it does not come back this way. */
+    row.state = STORED_RECORD_PRESENT;
+    row.has_leaf = true;
+    row.leaf = *leaf;
+    row.has_bytes = true;
+    row.bytes = bytes;
+    transaction->has_changed = true;
+    r = storage->verbs->record_put(storage, &row);
+    return r < 0 ? r : apply_again(transaction, log, &row);
+}
+
+/* ---- runs ---- */
+
+static int mend_run(struct service_job *job, struct transaction *transaction, struct stored_log *log,
+    const struct repair_run *run, const struct sha256 *leaves)
+{
+    const struct sha256 root = merkle_root(&log->frontier);
+    int r;
+
+    if (run->record_count == 0)
+        return 0;
+    if (merkle_check_range(leaves, run->first_seq, run->record_count, log->frontier.size, run->proof,
+            run->proof_count, &root) < 0) {
+        job->repair.answer.records_refused += run->record_count;
+        return 0;
+    }
+    for (size_t i = 0; i < run->record_count; i++) {
+        r = mend_record(transaction, log, run->first_seq + i, run->records[i], &leaves[i]);
+        if (r < 0)
+            return r;
+    }
+    job->repair.answer.records_mended += run->record_count;
+    return apply_awaiting(transaction, &log->id, run->first_seq, run->first_seq + run->record_count);
+}
+
+/* ---- what is in neither place ---- */
+
+/* Is the record here after all, whole? 1 or 0. */
+static int is_well(struct storage *storage, uint64_t key)
+{
+    _cleanup_buffer_ struct buffer bytes = {0};
+    struct stored_record row;
+    struct sha256 leaf;
+    int r = storage->verbs->record_at(storage, key, &bytes, &row);
+
+    if (r == -ENOENT)
+        return 0;
+    if (r < 0 || row.state == STORED_RECORD_ERASED)
+        return r < 0 ? r : 1;
+    leaf = merkle_leaf(row.bytes);
+    return row.state == STORED_RECORD_PRESENT && row.has_leaf && row.has_bytes &&
+           sha256_equal(&leaf, &row.leaf);
+}
+
+/* A leaf that the handheld still knows is kept when the tile's root proves it; without one the log's root
+ * can no longer be computed from the leaves. */
+static int mark_lost(struct transaction *transaction, const struct stored_log *log, uint64_t seq,
+    const struct sha256 *leaf /* or NULL */)
+{
+    struct storage *storage = transaction->storage;
+    struct stored_record row;
+    int r = make_row(transaction, record_key(log->number, seq), &row);
+
+    if (r < 0)
+        return r;
+    transaction->has_changed = true;
+    row.state = STORED_RECORD_LOST;
+    row.has_bytes = false;
+    row.bytes = bytes_of(NULL, 0);
+    if (leaf) {
+        row.has_leaf = true;
+        row.leaf = *leaf;
+    }
+    r = storage->verbs->record_put(storage, &row);
+    if (r >= 0 && row.has_leaf) {
+        r = log_tile_is_sound(storage, log, seq / TILE_LEAVES);
+        row.has_leaf = r > 0;
+        if (r == 0)
+            r = storage->verbs->record_put(storage, &row);
+    }
+    return r < 0 ? r
+                 : transaction_alarm(transaction, ALARM_RECORD_LOST, log->device, row.key,
+                       "a record is in neither place: the handheld's copy was damaged too");
+}
+
+static int mark_all_lost(
+    struct service_job *job, struct transaction *transaction, const struct stored_log *log)
+{
+    const struct repair_request *request = &job->repair.request;
+
+    for (size_t i = 0; i < request->lost_count; i++) {
+        uint64_t seq = request->lost_seqs[i];
+        int r;
+
+        if (seq >= log->frontier.size)
+            continue;
+        r = is_well(transaction->storage, record_key(log->number, seq));
+        if (r == 0)
+            r = mark_lost(transaction, log, seq, request->lost_leaves ? &request->lost_leaves[i] : NULL);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* ---- commit ---- */
+
+static void refuse_runs(struct repair_job *repair)
+{
+    for (size_t i = 0; i < repair->request.run_count; i++)
+        repair->answer.records_refused += repair->request.runs[i].record_count;
+}
+
+static int note_mended(struct service_job *job, struct transaction *transaction)
+{
+    struct storage *storage = transaction->storage;
+    struct stored_resync resync;
+    int r;
+
+    if (job->repair.answer.records_mended == 0)
+        return 0;
+    r = storage->verbs->device_resync(storage, job->device.number, &resync);
+    if (r < 0)
+        return r;
+    resync.mended += job->repair.answer.records_mended;
+    resync.at_ms = transaction->now_ms;
+    return storage->verbs->device_set_resync(storage, job->device.number, &resync);
+}
+
+static int mend(struct service_job *job, struct transaction *transaction, struct stored_log *log)
+{
+    struct repair_job *repair = &job->repair;
+    _cleanup_buffer_ struct buffer note = {0};
+    int r = log_note_checked(job->service, transaction->storage, &job->device, log, &note);
+
+    if (r < 0 && r != -ENOENT)
+        return r;
+    /* Without a signed root, or for a tree of another size, nothing can be proven. */
+    if (r == -ENOENT || repair->request.size != log->frontier.size) {
+        refuse_runs(repair);
+        return 0;
+    }
+    for (size_t i = 0; i < repair->request.run_count; i++) {
+        r = mend_run(job, transaction, log, &repair->request.runs[i], repair->leaves[i]);
+        if (r < 0)
+            return r;
+    }
+    r = mark_all_lost(job, transaction, log);
+    return r < 0 ? r : note_mended(job, transaction);
+}
+
+int repair_commit(struct service_job *job, struct transaction *transaction)
+{
+    struct repair_job *repair = &job->repair;
+    struct stored_log log;
+    int r = transaction->storage->verbs->log_find(transaction->storage, &repair->request.log, &log);
+
+    repair->answer = (struct repair_answer){0};
+    if (r == -ENOENT) {
+        refuse_runs(repair);
+        return 0;
+    }
+    if (r < 0)
+        return r;
+    if (log.device != job->device.number)
+        return job_refuse(job, REFUSAL_LOG_OF_OTHER_DEVICE, "this log belongs to another device");
+    r = mend(job, transaction, &log);
+    for (size_t i = 0; r >= 0 && i < repair->request.lost_blob_count; i++)
+        r = apply_blob_lost(transaction, job->device.number, &repair->request.lost_blobs[i]);
+    repair->answer.size = log.frontier.size;
+    return r;
+}
+
+int repair_answer(struct service_job *job, struct service_reply *ret)
+{
+    struct repair_answer *answer = &job->repair.answer;
+    _cleanup_buffer_ struct buffer plain = {0};
+    int r;
+
+    answer->request_sha256 = job->request_sha256;
+    answer->server_time_ms = service_now_ms(job->service);
+    r = repair_answer_encode(answer, &plain);
+    if (r >= 0)
+        r = job_seal(job, PAYLOAD_REPAIR_ANSWER, buffer_bytes(&plain), ret);
+    ret->status = 200;
+    ret->outcome = "repaired";
+    ret->records = answer->records_mended;
+    return r;
+}
+
+void repair_done(struct repair_job *repair)
+{
+    for (size_t i = 0; repair->leaves && i < repair->request.run_count; i++)
+        free(repair->leaves[i]);
+    free(repair->leaves);
+}

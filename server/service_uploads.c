@@ -1,0 +1,556 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Photo uploads: tus 1.0.0 without HTTP. proto/README.md, "Photos".
+ *
+ * A patch is one request under way. There is at most one for each partial: a new one takes over, and the one
+ * before, whose connection is as good as dead, can neither write nor promise anything any more. Its thread
+ * finds out when it next calls, and frees it.
+ */
+#include "server/service_internal.h"
+
+#include <sodium.h>
+
+#define EXPIRED_AT_ONCE_MAX 256u
+
+struct service_patch {
+    struct service *service;
+    struct service_patch *next;
+    bool is_listed; /* with uploads.mutex */
+    struct uuid device;
+    struct sha256 sha256;
+
+    pthread_mutex_t mutex; /* what follows */
+    bool is_cancelled;
+    struct blob_writer *writer;
+    struct blob_partial partial; /* as promised */
+    bool has_checksum;
+    struct sha256 checksum;
+    crypto_hash_sha256_state hash;
+};
+
+struct blob_entry {
+    struct sha256 sha256;
+    uint64_t size;
+};
+
+void uploads_open(struct service *service)
+{
+    pthread_mutex_init(&service->uploads.mutex, NULL);
+    pthread_mutex_init(&service->uploads.create_mutex, NULL);
+}
+
+void uploads_done(struct service *service)
+{
+    pthread_mutex_destroy(&service->uploads.mutex);
+    pthread_mutex_destroy(&service->uploads.create_mutex);
+    free(service->uploads.found);
+}
+
+/* ---- who may upload what ---- */
+
+int service_upload_authorise(struct service *service, const char *token_text, struct uuid *ret_device)
+{
+    struct upload_token token;
+    bool revoked = false;
+    int r = upload_token_check(token_text, service->upload_secret, service_now_s(service), &token);
+
+    if (r >= 0)
+        r = revocations_has(service, &token.device, &revoked);
+    if (r < 0)
+        return r;
+    if (revoked)
+        return -EACCES;
+    *ret_device = token.device;
+    return 0;
+}
+
+/* The blob's row, if a stored record of the device names it. -EACCES when none does. */
+static int find_named(
+    struct service *service, const struct uuid *device, const struct sha256 *sha256, struct stored_blob *ret)
+{
+    _cleanup_reader_ struct reader reader = {0};
+    struct stored_device stored;
+    int r = reader_take(service, &reader);
+
+    if (r >= 0)
+        r = reader.storage->verbs->device_find(reader.storage, device, &stored);
+    if (r >= 0)
+        r = reader.storage->verbs->blob_is_named(reader.storage, sha256, stored.number);
+    if (r == -ENOENT || r == 0)
+        return -EACCES;
+    return r < 0 ? r : reader.storage->verbs->blob_find(reader.storage, sha256, ret);
+}
+
+static void fill_upload(const struct blob_partial *partial, struct service_upload *ret)
+{
+    *ret = (struct service_upload){.device = partial->device,
+        .sha256 = partial->sha256,
+        .size = partial->size,
+        .offset = partial->offset,
+        .expires_ms = partial->expires_ms};
+}
+
+static void fill_whole(struct service *service, const struct uuid *device, const struct sha256 *sha256,
+    uint64_t size, struct service_upload *ret)
+{
+    *ret = (struct service_upload){.device = *device,
+        .sha256 = *sha256,
+        .size = size,
+        .offset = size,
+        .expires_ms = service_now_ms(service) + UPLOAD_EXPIRY_MS};
+}
+
+/* A blob that is in place though storage does not say so: the process was killed between the two. */
+static int enter_later(struct service *service, const struct sha256 *sha256, uint64_t size)
+{
+    struct uploads *uploads = &service->uploads;
+    struct blob_entry *grown;
+
+    pthread_mutex_lock(&uploads->mutex);
+    grown = reallocarray(uploads->found, uploads->found_count + 1, sizeof(*grown));
+    if (grown) {
+        uploads->found = grown;
+        uploads->found[uploads->found_count++] = (struct blob_entry){.sha256 = *sha256, .size = size};
+    }
+    pthread_mutex_unlock(&uploads->mutex);
+    return grown ? 0 : -ENOMEM;
+}
+
+/* 1 when the blob is here whole, as far as can be told without reading what storage vouches for. */
+static int is_in_place(struct service *service, const struct stored_blob *blob, uint64_t *ret_size)
+{
+    struct blobs *blobs = service->blobs;
+    struct sha256 found;
+    uint64_t size;
+    int r = blobs->verbs->find(blobs, &blob->sha256, &size);
+
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    if (blob->state == STORED_BLOB_PRESENT) {
+        *ret_size = size;
+        return size == blob->size;
+    }
+    r = blobs->verbs->hash(blobs, &blob->sha256, &found, &size);
+    if (r < 0)
+        return r;
+    if (!sha256_equal(&found, &blob->sha256))
+        return 0; /* A damaged file: what is uploaded will take its place. */
+    *ret_size = size;
+    r = enter_later(service, &blob->sha256, size);
+    return r < 0 ? r : 1;
+}
+
+/* ---- one patch for each partial ---- */
+
+static void unlist(struct uploads *uploads, struct service_patch *patch)
+{
+    struct service_patch **link = &uploads->patches;
+
+    while (*link && *link != patch)
+        link = &(*link)->next;
+    if (*link)
+        *link = patch->next;
+    patch->is_listed = false;
+}
+
+static struct service_patch *find_patch(
+    struct uploads *uploads, const struct uuid *device, const struct sha256 *sha256)
+{
+    for (struct service_patch *patch = uploads->patches; patch; patch = patch->next) {
+        if (uuid_equal(&patch->device, device) && sha256_equal(&patch->sha256, sha256))
+            return patch;
+    }
+    return NULL;
+}
+
+/* Ends the patch that is under way for this partial, if there is one. With uploads.mutex. It waits for what
+ * the patch is doing at this moment, a write or an fsync. */
+static void end_stale(struct uploads *uploads, const struct uuid *device, const struct sha256 *sha256)
+{
+    struct service_patch *stale = find_patch(uploads, device, sha256);
+
+    if (!stale)
+        return;
+    pthread_mutex_lock(&stale->mutex);
+    stale->is_cancelled = true;
+    pthread_mutex_unlock(&stale->mutex);
+    unlist(uploads, stale);
+}
+
+/* Removes a partial; nobody writes to it any more. With uploads.create_mutex. */
+static int remove_partial(struct service *service, const struct uuid *device, const struct sha256 *sha256)
+{
+    pthread_mutex_lock(&service->uploads.mutex);
+    end_stale(&service->uploads, device, sha256);
+    pthread_mutex_unlock(&service->uploads.mutex);
+    return service->blobs->verbs->partial_remove(service->blobs, device, sha256);
+}
+
+/* ---- creation ---- */
+
+struct quota {
+    uint64_t bytes;
+    size_t count;
+};
+
+static int add_to_quota(void *user, const struct blob_partial *partial)
+{
+    struct quota *quota = user;
+
+    quota->bytes += partial->size;
+    quota->count++;
+    return 0;
+}
+
+static int check_room(struct service *service, const struct uuid *device, uint64_t size)
+{
+    struct blobs *blobs = service->blobs;
+    struct quota quota = {0};
+    uint64_t free_bytes;
+    int r = blobs->verbs->partials_each(blobs, device, add_to_quota, &quota);
+
+    if (r < 0)
+        return r;
+    if (quota.count >= UPLOAD_PARTIALS_MAX || quota.bytes + size > UPLOAD_QUOTA_BYTES)
+        return -EDQUOT;
+    r = blobs->verbs->space(blobs, &free_bytes);
+    if (r < 0)
+        return r;
+    return free_bytes < size + UPLOAD_SPACE_LEFT_BYTES ? -ENOSPC : 0;
+}
+
+/* The partial, made if there is none that is still good. With uploads.create_mutex. */
+static int find_or_create(struct service *service, const struct uuid *device, const struct sha256 *sha256,
+    uint64_t size, struct blob_partial *ret)
+{
+    struct blobs *blobs = service->blobs;
+    int64_t now_ms = service_now_ms(service);
+    int r = blobs->verbs->partial_find(blobs, device, sha256, ret);
+
+    if (r < 0 && r != -ENOENT)
+        return r;
+    if (r >= 0 && ret->size == size && ret->expires_ms > now_ms)
+        return 0;
+    if (r >= 0)
+        r = remove_partial(service, device, sha256);
+    if (r < 0 && r != -ENOENT)
+        return r;
+    r = check_room(service, device, size);
+    if (r < 0)
+        return r;
+    *ret = (struct blob_partial){
+        .device = *device, .sha256 = *sha256, .size = size, .expires_ms = now_ms + UPLOAD_EXPIRY_MS};
+    return blobs->verbs->partial_create(blobs, ret);
+}
+
+int service_upload_create(struct service *service, const struct uuid *device, const struct sha256 *sha256,
+    uint64_t size, struct service_upload *ret)
+{
+    struct blob_partial partial;
+    struct stored_blob blob;
+    uint64_t stored_size = 0;
+    int r;
+
+    if (size > BLOB_BYTES_MAX)
+        return -EFBIG;
+    r = find_named(service, device, sha256, &blob);
+    if (r < 0)
+        return r;
+    if (blob.state == STORED_BLOB_ERASED)
+        return -EACCES;
+    r = is_in_place(service, &blob, &stored_size);
+    if (r < 0)
+        return r;
+    if (r > 0) {
+        fill_whole(service, device, sha256, stored_size, ret);
+        return -EEXIST;
+    }
+    pthread_mutex_lock(&service->uploads.create_mutex);
+    r = find_or_create(service, device, sha256, size, &partial);
+    pthread_mutex_unlock(&service->uploads.create_mutex);
+    if (r >= 0)
+        fill_upload(&partial, ret);
+    return r;
+}
+
+int service_upload_find(struct service *service, const struct uuid *device, const struct sha256 *sha256,
+    struct service_upload *ret)
+{
+    struct blobs *blobs = service->blobs;
+    struct blob_partial partial;
+    struct stored_blob blob;
+    int r = blobs->verbs->partial_find(blobs, device, sha256, &partial);
+
+    if (r >= 0 && partial.expires_ms <= service_now_ms(service)) {
+        pthread_mutex_lock(&service->uploads.create_mutex);
+        (void)remove_partial(service, device, sha256);
+        pthread_mutex_unlock(&service->uploads.create_mutex);
+        return -EKEYEXPIRED;
+    }
+    if (r >= 0)
+        fill_upload(&partial, ret);
+    if (r != -ENOENT)
+        return r;
+    r = find_named(service, device, sha256, &blob);
+    if (r < 0)
+        return r == -EACCES ? -ENOENT : r;
+    if (blob.state != STORED_BLOB_PRESENT)
+        return -ENOENT;
+    fill_whole(service, device, sha256, blob.size, ret);
+    return 0;
+}
+
+uint64_t uploads_have(struct service *service, const struct uuid *device, const struct sha256 *sha256)
+{
+    struct blob_partial partial;
+    int r = service->blobs->verbs->partial_find(service->blobs, device, sha256, &partial);
+
+    return r >= 0 && partial.expires_ms > service_now_ms(service) ? partial.offset : 0;
+}
+
+/* ---- patches ---- */
+
+static int find_at_offset(struct service *service, struct service_patch *patch, uint64_t offset)
+{
+    int r =
+        service->blobs->verbs->partial_find(service->blobs, &patch->device, &patch->sha256, &patch->partial);
+
+    if (r < 0)
+        return r;
+    if (patch->partial.expires_ms <= service_now_ms(service))
+        return -ENOENT;
+    return patch->partial.offset == offset ? 0 : -EINVAL;
+}
+
+/* Looks first, so that a request with a wrong offset ends nobody; and again when nobody else can write. */
+static int take_over(struct service *service, struct service_patch *patch, uint64_t offset)
+{
+    struct uploads *uploads = &service->uploads;
+    int r = find_at_offset(service, patch, offset);
+
+    if (r < 0)
+        return r;
+    pthread_mutex_lock(&uploads->mutex);
+    end_stale(uploads, &patch->device, &patch->sha256);
+    r = find_at_offset(service, patch, offset);
+    if (r >= 0)
+        r = service->blobs->verbs->write_begin(service->blobs, &patch->partial, &patch->writer);
+    if (r >= 0) {
+        patch->next = uploads->patches;
+        uploads->patches = patch;
+        patch->is_listed = true;
+    }
+    pthread_mutex_unlock(&uploads->mutex);
+    return r;
+}
+
+static void patch_free(struct service_patch *patch)
+{
+    patch->service->blobs->verbs->write_end(patch->writer);
+    pthread_mutex_destroy(&patch->mutex);
+    free(patch);
+}
+
+int service_patch_begin(struct service *service, const struct uuid *device, const struct sha256 *sha256,
+    uint64_t offset, const struct sha256 *checksum, struct service_patch **ret)
+{
+    struct service_patch *patch = calloc(1, sizeof(*patch));
+    int r;
+
+    if (!patch)
+        return -ENOMEM;
+    patch->service = service;
+    patch->device = *device;
+    patch->sha256 = *sha256;
+    pthread_mutex_init(&patch->mutex, NULL);
+    patch->has_checksum = checksum != NULL;
+    if (checksum) {
+        patch->checksum = *checksum;
+        crypto_hash_sha256_init(&patch->hash);
+    }
+    r = take_over(service, patch, offset);
+    if (r < 0) {
+        patch_free(patch);
+        return r;
+    }
+    *ret = patch;
+    return 0;
+}
+
+int service_patch_write(struct service_patch *patch, const void *data, size_t len)
+{
+    int r = -ECANCELED;
+
+    pthread_mutex_lock(&patch->mutex);
+    if (!patch->is_cancelled)
+        r = patch->service->blobs->verbs->write(patch->writer, data, len);
+    if (r >= 0 && patch->has_checksum)
+        crypto_hash_sha256_update(&patch->hash, data, len);
+    pthread_mutex_unlock(&patch->mutex);
+    return r;
+}
+
+/* With a checksum a chunk counts only whole and right. 1: to be kept, 0: not, -EBADMSG wrong. */
+static int judge_chunk(struct service_patch *patch, bool complete)
+{
+    struct sha256 sha256;
+
+    if (!patch->has_checksum)
+        return 1;
+    if (!complete)
+        return 0;
+    crypto_hash_sha256_final(&patch->hash, sha256.b);
+    return sha256_equal(&sha256, &patch->checksum) ? 1 : -EBADMSG;
+}
+
+static int keep(struct service_patch *patch, bool complete, bool *ret_stored)
+{
+    struct service *service = patch->service;
+    struct blobs *blobs = service->blobs;
+    int r = judge_chunk(patch, complete);
+
+    if (r <= 0)
+        return r;
+    r = blobs->verbs->write_keep(patch->writer, service_now_ms(service) + UPLOAD_EXPIRY_MS, &patch->partial);
+    if (r < 0 || patch->partial.offset < patch->partial.size)
+        return r;
+    r = blobs->verbs->write_place(patch->writer);
+    *ret_stored = r >= 0;
+    return r;
+}
+
+int service_patch_end(
+    struct service_patch *patch, bool complete, struct service_upload *ret, bool *ret_blob_stored)
+{
+    struct uploads *uploads = &patch->service->uploads;
+    bool is_stored = false;
+    int r = -ECANCELED;
+
+    pthread_mutex_lock(&patch->mutex);
+    if (!patch->is_cancelled)
+        r = keep(patch, complete, &is_stored);
+    pthread_mutex_unlock(&patch->mutex);
+
+    pthread_mutex_lock(&uploads->mutex);
+    if (patch->is_listed)
+        unlist(uploads, patch);
+    pthread_mutex_unlock(&uploads->mutex);
+    if (r >= 0) {
+        fill_upload(&patch->partial, ret);
+        *ret_blob_stored = is_stored;
+    }
+    patch_free(patch);
+    return r;
+}
+
+/* ---- the writer's part ---- */
+
+int service_blob_stored(struct service *service, const struct sha256 *sha256, uint64_t size)
+{
+    struct transaction transaction;
+    int r = transaction_begin(service, &transaction);
+
+    if (r < 0)
+        return r;
+    transaction.has_changed = true;
+    r = transaction.storage->verbs->blob_set_state(transaction.storage, sha256, STORED_BLOB_PRESENT, size);
+    if (r < 0) {
+        transaction_rollback(&transaction);
+        return r == -ENOENT ? 0 : r;
+    }
+    r = transaction_commit(&transaction);
+    if (r >= 0) {
+        service_count(&service->counters.blobs_stored, 1);
+        service_count(&service->counters.blob_bytes, size);
+    }
+    return r;
+}
+
+static bool take_found(struct uploads *uploads, struct blob_entry *ret)
+{
+    bool is_there;
+
+    pthread_mutex_lock(&uploads->mutex);
+    is_there = uploads->found_count > 0;
+    if (is_there)
+        *ret = uploads->found[--uploads->found_count];
+    pthread_mutex_unlock(&uploads->mutex);
+    return is_there;
+}
+
+int uploads_enter_found(struct service *service)
+{
+    struct blob_entry entry;
+
+    while (take_found(&service->uploads, &entry)) {
+        int r = service_blob_stored(service, &entry.sha256, entry.size);
+
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* ---- expiry ---- */
+
+struct expired {
+    int64_t now_ms;
+    struct blob_partial partials[EXPIRED_AT_ONCE_MAX];
+    size_t count;
+};
+
+static int note_expired(void *user, const struct blob_partial *partial)
+{
+    struct expired *expired = user;
+
+    if (partial->expires_ms > expired->now_ms)
+        return 0;
+    if (expired->count == EXPIRED_AT_ONCE_MAX)
+        return 1;
+    expired->partials[expired->count++] = *partial;
+    return 0;
+}
+
+static bool is_under_way(struct uploads *uploads, const struct blob_partial *partial)
+{
+    bool found;
+
+    pthread_mutex_lock(&uploads->mutex);
+    found = find_patch(uploads, &partial->device, &partial->sha256) != NULL;
+    pthread_mutex_unlock(&uploads->mutex);
+    return found;
+}
+
+/* What has expired is looked at again under the lock: somebody may have created it anew. */
+static int remove_if_expired(struct service *service, const struct blob_partial *partial, int64_t now_ms)
+{
+    struct blobs *blobs = service->blobs;
+    struct blob_partial again;
+    int r;
+
+    if (is_under_way(&service->uploads, partial))
+        return 0;
+    r = blobs->verbs->partial_find(blobs, &partial->device, &partial->sha256, &again);
+    if (r >= 0 && again.expires_ms > now_ms)
+        return 0;
+    if (r < 0 && r != -ENOENT)
+        return r;
+    return remove_partial(service, &partial->device, &partial->sha256);
+}
+
+int uploads_expire(struct service *service)
+{
+    _cleanup_free_ struct expired *expired = calloc(1, sizeof(*expired));
+    int r;
+
+    if (!expired)
+        return -ENOMEM;
+    expired->now_ms = service_now_ms(service);
+    r = service->blobs->verbs->partials_each(service->blobs, NULL, note_expired, expired);
+    for (size_t i = 0; r >= 0 && i < expired->count; i++) {
+        pthread_mutex_lock(&service->uploads.create_mutex);
+        r = remove_if_expired(service, &expired->partials[i], expired->now_ms);
+        pthread_mutex_unlock(&service->uploads.create_mutex);
+    }
+    return r < 0 ? r : 0;
+}
