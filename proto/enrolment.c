@@ -63,7 +63,7 @@ int enrol_request_decode(struct bytes bytes, struct arena *arena, struct enrol_r
             wire_exact(&reader, request.token, ENROL_TOKEN_BYTES);
             break;
         case 2:
-            wire_exact(&reader, request.device.b, UUID_BYTES);
+            wire_uuid(&reader, &request.device);
             break;
         case 3:
             wire_exact(&reader, request.public_key, SIGN_PUBLIC_BYTES);
@@ -79,8 +79,6 @@ int enrol_request_decode(struct bytes bytes, struct arena *arena, struct enrol_r
     r = wire_finish(&reader, NULL);
     if (r < 0)
         return r;
-    if (uuid_is_nil(&request.device))
-        return -EBADMSG;
     fill_signed(request.token, &request.device, request.public_key, message);
     if (crypto_sign_verify_detached(signature, message, sizeof(message), request.public_key) != 0)
         return -EKEYREJECTED;
@@ -131,7 +129,7 @@ static int read_certificate(struct bytes plain, struct arena *arena, struct devi
             certificate.tenant = wire_text(&reader, KEY_NAME_MAX);
             break;
         case 3:
-            wire_exact(&reader, certificate.device.b, UUID_BYTES);
+            wire_uuid(&reader, &certificate.device);
             break;
         case 4:
             wire_exact(&reader, certificate.public_key, SIGN_PUBLIC_BYTES);

@@ -154,7 +154,7 @@ int envelope_parse(struct bytes bytes, struct envelope *ret)
             wire_exact(&reader, envelope.signature, SIGNATURE_BYTES);
             break;
         case FIELD_DEVICE:
-            wire_exact(&reader, envelope.device.b, UUID_BYTES);
+            wire_uuid(&reader, &envelope.device);
             if (uuid_is_nil(&envelope.device))
                 return -EBADMSG;
             break;

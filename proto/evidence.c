@@ -62,7 +62,7 @@ static void read_head(struct wire_reader *reader, struct evidence *ret)
     while (wire_next(reader))
         switch (reader->field) {
         case 1:
-            wire_exact(reader, ret->log.b, UUID_BYTES);
+            wire_uuid(reader, &ret->log);
             break;
         case 2:
             ret->seq = wire_u64(reader);

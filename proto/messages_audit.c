@@ -58,7 +58,7 @@ int audit_request_decode(struct bytes bytes, struct arena *arena, struct audit_r
             wire_exact(&reader, request.request_id, REQUEST_ID_BYTES);
             break;
         case 2:
-            wire_exact(&reader, request.log.b, UUID_BYTES);
+            wire_uuid(&reader, &request.log);
             break;
         case 3:
             request.level = (enum audit_level)wire_enum(&reader, AUDIT_MEDIA, "unknown level of an audit");
@@ -260,7 +260,7 @@ static void read_field(struct wire_reader *reader, struct audit_answer *ret)
         wire_exact(reader, ret->request_sha256.b, SHA256_BYTES);
         break;
     case 2:
-        wire_exact(reader, ret->incarnation.b, UUID_BYTES);
+        wire_uuid(reader, &ret->incarnation);
         break;
     case 3:
         ret->size = wire_u64(reader);

@@ -266,7 +266,7 @@ static void read_field(struct wire_reader *reader, struct exchange_answer *ret)
         wire_exact(reader, ret->request_sha256.b, SHA256_BYTES);
         break;
     case 2:
-        wire_exact(reader, ret->incarnation.b, UUID_BYTES);
+        wire_uuid(reader, &ret->incarnation);
         break;
     case 3:
         ret->outcome = (enum exchange_outcome)wire_enum(

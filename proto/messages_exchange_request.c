@@ -94,7 +94,7 @@ static void read_request(struct wire_reader *reader, struct exchange_request *re
             wire_exact(reader, ret->request_id, REQUEST_ID_BYTES);
             break;
         case 2:
-            wire_exact(reader, ret->log.b, UUID_BYTES);
+            wire_uuid(reader, &ret->log);
             break;
         case 3:
             ret->first_seq = wire_u64(reader);

@@ -116,7 +116,7 @@ static void read_request(struct wire_reader *reader, struct repair_request *ret)
             wire_exact(reader, ret->request_id, REQUEST_ID_BYTES);
             break;
         case 2:
-            wire_exact(reader, ret->log.b, UUID_BYTES);
+            wire_uuid(reader, &ret->log);
             break;
         case 3:
             ret->size = wire_u64(reader);

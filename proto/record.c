@@ -159,13 +159,13 @@ static void read_parent(struct wire_reader *outer, struct parent *ret)
     while (wire_next(&reader))
         switch (reader.field) {
         case 1:
-            wire_exact_or_none(&reader, ret->log.b, UUID_BYTES);
+            wire_uuid_or_none(&reader, &ret->log);
             break;
         case 2:
             ret->seq = wire_u64(&reader);
             break;
         case 3:
-            wire_exact_or_none(&reader, ret->id.b, UUID_BYTES);
+            wire_uuid_or_none(&reader, &ret->id);
             break;
         }
     wire_end(outer, &reader);
@@ -184,7 +184,7 @@ static void read_opened(struct wire_reader *outer, struct opened *ret)
             ret->kind = (enum log_kind)wire_u32(&reader);
             break;
         case 3:
-            wire_exact_or_none(&reader, ret->predecessor.b, UUID_BYTES);
+            wire_uuid_or_none(&reader, &ret->predecessor);
             break;
         case 4:
             ret->predecessor_size = wire_u64(&reader);
@@ -239,7 +239,7 @@ static void read_device_event(struct wire_reader *outer, struct device_event *re
     while (wire_next(&reader))
         switch (reader.field) {
         case 1:
-            wire_exact_or_none(&reader, ret->boot_id.b, UUID_BYTES);
+            wire_uuid_or_none(&reader, &ret->boot_id);
             break;
         case 2:
             ret->receipt_size = wire_u64(&reader);
@@ -266,7 +266,7 @@ static void read_rehomed(struct wire_reader *outer, struct rehomed *ret)
     while (wire_next(&reader))
         switch (reader.field) {
         case 1:
-            wire_exact_or_none(&reader, ret->log.b, UUID_BYTES);
+            wire_uuid_or_none(&reader, &ret->log);
             break;
         case 2:
             ret->seq = wire_u64(&reader);

@@ -41,7 +41,8 @@ int wire_finish(const struct wire_reader *reader, const char **ret_reason)
     return reader->error;
 }
 
-/* A number of up to 64 bits, seven to a byte, least significant first, in its shortest form. 0 or -EBADMSG. */
+/* A number of up to 64 bits, seven to a byte, least significant first, in its shortest form. 0 or -EBADMSG.
+ */
 static int take_varint(const uint8_t **next, const uint8_t *end, uint64_t *ret)
 {
     const uint8_t *byte = *next;
@@ -234,6 +235,19 @@ void wire_exact(struct wire_reader *reader, uint8_t *ret, size_t len)
 {
     if (!wire_exact_or_none(reader, ret, len))
         wire_fail(reader, "an id, key or hash is empty");
+}
+
+void wire_uuid_or_none(struct wire_reader *reader, struct uuid *ret)
+{
+    if (wire_exact_or_none(reader, ret->b, UUID_BYTES) && uuid_is_nil(ret))
+        wire_fail(reader, "an id is nil");
+}
+
+void wire_uuid(struct wire_reader *reader, struct uuid *ret)
+{
+    wire_exact(reader, ret->b, UUID_BYTES);
+    if (uuid_is_nil(ret))
+        wire_fail(reader, "an id is nil");
 }
 
 void wire_demand(struct wire_reader *reader, uint64_t fields)

@@ -69,6 +69,9 @@ struct bytes wire_text(struct wire_reader *reader, size_t len_max);
 void wire_exact(struct wire_reader *reader, uint8_t *ret, size_t len);
 /* The same where an empty field stands for "none": false then, and nothing copied. */
 bool wire_exact_or_none(struct wire_reader *reader, uint8_t *ret, size_t len);
+/* The same for UUIDs, of which the nil one stands for none and is never written. */
+void wire_uuid(struct wire_reader *reader, struct uuid *ret);
+void wire_uuid_or_none(struct wire_reader *reader, struct uuid *ret);
 
 /* A message inside the message: a reader of its bytes, to be ended by wire_end, which hands its error
  * outwards. For one that stands at most once; the items of a repeated one are read by wire_item_message. */

@@ -5,6 +5,7 @@
 Usage: make_corpus.py     Existing files of the same name are written again; inputs that a fuzzer found stay.
 """
 
+import collections
 import pathlib
 import re
 
@@ -33,8 +34,10 @@ def data_of(cell):
 
 
 def seeds():
-    for number, row in enumerate(lines("records")):
-        yield "record", "%s_%s_%d" % (row[0], row[1], number), data_of(row[2])
+    names = collections.Counter()
+    for row in lines("records"):
+        names[row[1]] += 1
+        yield "record", "%s_%s_%d" % (row[0], row[1], names[row[1]]), data_of(row[2])
     for row in lines("messages"):
         name = row[1] if row[0] == "newer" else "%s_%s" % (row[1], row[2])
         yield HARNESSES[row[1]], "%s_%s" % (row[0], name), data_of(row[-1])
