@@ -60,10 +60,12 @@ static int state_of(struct listing *listing, const struct store_record *stored, 
 
 static int print_json(const struct record *record, const struct finding_state *state)
 {
-    json_t *object = finding_object(record, state);
-    int r = object ? json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(10)) : -1;
-    json_decref(object);
-    return r < 0 || putchar('\n') == EOF ? -EIO : 0;
+    _cleanup_buffer_ struct buffer line = {0};
+    finding_put_object(record, state, &line);
+    buffer_put_u8(&line, '\n');
+    if (buffer_finish(&line) < 0)
+        return -ENOMEM;
+    return fwrite(line.data, 1, line.len, stdout) == line.len ? 0 : -EIO;
 }
 
 static unsigned photos_arrived(const struct finding *finding, const struct finding_state *state)
@@ -174,10 +176,11 @@ enum exit_status command_list(struct program *program, const char *const *argume
     return r < 0 ? complain_store(program, r, "list") : EXIT_STATUS_DONE;
 }
 
-static enum exit_status print_whole(
-    struct listing *listing, const struct record *record, const struct finding_state *state)
+static enum exit_status print_whole(const struct record *record, const struct finding_state *state)
 {
-    json_t *object = finding_object(record, state);
+    _cleanup_buffer_ struct buffer line = {0};
+    finding_put_object(record, state, &line);
+    json_t *object = buffer_finish(&line) < 0 ? NULL : json_loadb((const char *)line.data, line.len, 0, NULL);
     if (!object)
         return complain(EXIT_STATUS_FAILED, "out of memory");
     const char *name;
@@ -193,7 +196,6 @@ static enum exit_status print_whole(
         free(text);
     }
     json_decref(object);
-    (void)listing;
     return EXIT_STATUS_DONE;
 }
 
@@ -229,7 +231,7 @@ enum exit_status command_show(struct program *program, const char *const *argume
     else if (program->options.json)
         status = print_json(&record, &state) < 0 ? EXIT_STATUS_FAILED : EXIT_STATUS_DONE;
     else
-        status = print_whole(&listing, &record, &state);
+        status = print_whole(&record, &state);
     arena_done(&listing.arena);
     return status;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "collector/finding_json.h"
 
-#include "base/rfc3339.h"
+#include "base/json_text.h"
+#include "proto/finding_json.h"
 
 #include <errno.h>
 #include <math.h>
@@ -142,59 +143,38 @@ void finding_line_done(struct finding_line *line)
 
 /* ---- out ---- */
 
-static json_t *text_of(struct bytes bytes)
+static void put_uuid(struct buffer *ret, const char *name, const struct uuid *uuid)
 {
-    return json_stringn((const char *)bytes.data ? (const char *)bytes.data : "", bytes.len);
-}
-
-static json_t *text_or_null(struct bytes bytes)
-{
-    return bytes.len > 0 ? text_of(bytes) : json_null();
-}
-
-static json_t *uuid_or_null(const struct uuid *uuid)
-{
-    if (uuid_is_nil(uuid))
-        return json_null();
     char text[UUID_TEXT_LEN + 1];
+
     text_uuid(uuid->b, text);
-    return json_string(text);
+    if (uuid_is_nil(uuid))
+        buffer_printf(ret, "\"%s\":null,", name);
+    else
+        buffer_printf(ret, "\"%s\":\"%s\",", name, text);
 }
 
-static json_t *instant_or_null(int64_t unix_ms, int32_t offset_min)
-{
-    if (unix_ms == 0)
-        return json_null();
-    char text[RFC3339_LEN + 1];
-    rfc3339_format(unix_ms, offset_min, text);
-    return json_string(text);
-}
-
-static json_t *degrees(int32_t value_e7)
-{
-    return json_real((double)value_e7 / 1e7);
-}
-
-static json_t *photo_object(const struct sha256 *sha256, uint64_t size, const char *role, const char *state)
+static void put_photo(struct buffer *ret, const struct sha256 *sha256, uint64_t size, const char *role,
+    const char *state, bool first)
 {
     char hash[SHA256_TEXT_LEN + 1];
+
     text_hex(sha256->b, SHA256_BYTES, hash);
-    return json_pack(
-        "{s:s, s:I, s:s, s:s}", "sha256", hash, "size", (json_int_t)size, "role", role, "state", state);
+    buffer_printf(ret, "%s{\"sha256\":\"%s\",\"size\":%llu,\"role\":\"%s\",\"state\":\"%s\"}",
+        first ? "" : ",", hash, (unsigned long long)size, role, state);
 }
 
-static json_t *photo_objects(const struct finding *finding, const struct finding_state *state)
+static void put_photos(struct buffer *ret, const struct finding *finding, const struct finding_state *state)
 {
-    json_t *list = json_array();
-    for (size_t i = 0; list && i < finding->photo_count; i++) {
+    buffer_put_text(ret, "\"photos\":[");
+    for (size_t i = 0; finding && i < finding->photo_count; i++) {
         const struct photo *photo = &finding->photos[i];
-        json_array_append_new(
-            list, photo_object(&photo->sha256, photo->size, "photo", state->photo_states[i]));
+        put_photo(ret, &photo->sha256, photo->size, "photo", state->photo_states[i], i == 0);
         if (photo->preview_size > 0)
-            json_array_append_new(list, photo_object(&photo->preview_sha256, photo->preview_size, "preview",
-                                            state->preview_states[i]));
+            put_photo(
+                ret, &photo->preview_sha256, photo->preview_size, "preview", state->preview_states[i], false);
     }
-    return list;
+    buffer_put_u8(ret, ']');
 }
 
 static struct uuid parent_id(const struct record *record)
@@ -206,70 +186,37 @@ static struct uuid parent_id(const struct record *record)
     return (struct uuid){0};
 }
 
-static int add_finding(json_t *object, const struct record *record, const struct finding_state *state)
+static void put_reason(struct buffer *ret, const struct record *record, const struct finding_state *state)
 {
-    static const struct finding nothing;
-    const struct finding *finding = record_finding(record);
-    bool has_content = finding != NULL;
-    if (!has_content)
-        finding = &nothing;
-    bool placed = finding->has_position;
-    int64_t observed = finding->observed_ms != 0 ? finding->observed_ms : record->wall_ms;
-    struct bytes note = record->kind == RECORD_WITHDRAWAL ? record->withdrawal.reason : finding->note;
-    json_t *category = json_null();
-    if (has_content)
-        category = json_pack("{s:o, s:o, s:s, s:o, s:o}", "scheme", text_of(finding->category.scheme),
-            "version", text_of(finding->category.version), "kind", "matter", "code",
-            text_of(finding->category.code), "component", text_or_null(finding->category.component));
-    const struct {
-        const char *name;
-        json_t *value;
-    } fields[] = {
-        {"category", category},
-        {"severity", has_content ? json_string(severity_name(finding->severity)) : json_null()},
-        {"note", text_of(note)},
-        {"lat", placed ? degrees(finding->position.lat_e7) : json_null()},
-        {"lon", placed ? degrees(finding->position.lon_e7) : json_null()},
-        {"accuracy_m", placed && finding->position.accuracy_dm > 0
-                           ? json_real(finding->position.accuracy_dm / 10.0)
-                           : json_null()},
-        {"fix_time",
-            placed ? instant_or_null(finding->position.fix_time_ms, record->utc_offset_min) : json_null()},
-        {"no_fix", text_or_null(finding->no_fix)},
-        {"observed_at", instant_or_null(observed, record->utc_offset_min)},
-        {"recorded_at", instant_or_null(record->wall_ms, record->utc_offset_min)},
-        {"received_at", json_null()},
-        {"state", json_string(state->state)},
-        {"complete", json_boolean(state->complete)},
-        {"photos", photo_objects(finding, state)},
-    };
-    int r = 0;
-    for (size_t i = 0; i < ARRAY_LEN(fields); i++)
-        if (json_object_set_new(object, fields[i].name, fields[i].value) < 0)
-            r = -ENOMEM;
-    return r;
+    struct bytes reason = state->reason ? bytes_of_text(state->reason) : (struct bytes){0};
+
+    if (!state->reason && record->kind == RECORD_WITHDRAWAL)
+        reason = record->withdrawal.reason;
+    if (reason.len == 0)
+        return;
+    buffer_put_text(ret, "\"reason\":");
+    json_put_text(ret, reason);
+    buffer_put_u8(ret, ',');
 }
 
-json_t *finding_object(const struct record *record, const struct finding_state *state)
+void finding_put_object(const struct record *record, const struct finding_state *state, struct buffer *ret)
 {
-    struct uuid parent = parent_id(record);
-    json_t *object = json_object();
-    int r = object ? 0 : -ENOMEM;
-    if (r >= 0) {
-        json_object_set_new(object, "id", uuid_or_null(&state->id));
-        json_object_set_new(object, "kind", json_string(record_kind_name(record->kind)));
-        json_object_set_new(object, "parent", uuid_or_null(&parent));
-        json_object_set_new(object, "device", state->has_device ? uuid_or_null(&state->device) : json_null());
-        json_object_set_new(object, "inspector", text_of(record->inspector));
-        json_object_set_new(object, "log", uuid_or_null(&state->at.log));
-        json_object_set_new(object, "seq", json_integer((json_int_t)state->at.seq));
-        r = add_finding(object, record, state);
-    }
-    if (r >= 0 && state->reason)
-        json_object_set_new(object, "reason", json_string(state->reason));
-    if (r < 0) {
-        json_decref(object);
-        return NULL;
-    }
-    return object;
+    struct uuid parent = parent_id(record), device = state->has_device ? state->device : (struct uuid){0};
+
+    buffer_put_u8(ret, '{');
+    put_uuid(ret, "id", &state->id);
+    buffer_printf(ret, "\"kind\":\"%s\",", record_kind_name(record->kind));
+    put_uuid(ret, "parent", &parent);
+    put_uuid(ret, "device", &device);
+    buffer_put_text(ret, "\"inspector\":");
+    json_put_text(ret, record->inspector);
+    buffer_put_u8(ret, ',');
+    put_uuid(ret, "log", &state->at.log);
+    buffer_printf(ret, "\"seq\":%llu,", (unsigned long long)state->at.seq);
+    finding_put_json(record_finding(record), record->wall_ms, record->utc_offset_min, ret);
+    buffer_printf(ret, "\"received_at\":null,\"state\":\"%s\",\"complete\":%s,", state->state,
+        state->complete ? "true" : "false");
+    put_reason(ret, record, state);
+    put_photos(ret, record_finding(record), state);
+    buffer_put_u8(ret, '}');
 }

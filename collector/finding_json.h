@@ -39,5 +39,5 @@ struct finding_state {
     const char *photo_states[FINDING_PHOTOS_MAX], *preview_states[FINDING_PHOTOS_MAX];
 };
 
-/* The object that list and show print; NULL when memory ran out. */
-json_t *finding_object(const struct record *record, const struct finding_state *state);
+/* Appends the object that list and show print, on one line. */
+void finding_put_object(const struct record *record, const struct finding_state *state, struct buffer *ret);
