@@ -42,7 +42,7 @@
 #define READ_BYTES_AT_ONCE (1024u * 1024u)
 /* The WAL is moved into the database when it is longer than this (in pages). It keeps its length afterwards:
  * writing over it again is cheaper than growing it. */
-#define WAL_PAGES_MAX 512u
+#define WAL_PAGES_MAX 256u
 #define WAL_KEPT_BYTES (4u * 1024u * 1024u)
 
 struct statement_slot {
