@@ -26,7 +26,8 @@ struct frame {
     uint32_t page;
     uint32_t size_after; /* not 0: the last frame of a transaction */
     uint32_t salt[2];
-    struct checksum checksum;
+    struct checksum checksum; /* running, as written */
+    struct checksum content;  /* of the page alone */
 };
 
 struct wal_reader {
@@ -105,6 +106,8 @@ static int read_frame(
     };
     struct checksum own = checksum_over(before, data, 8, reader->big_endian);
     own = checksum_over(own, data + FRAME_HEADER_BYTES, PAGE_BYTES, reader->big_endian);
+    ret->content =
+        checksum_over((struct checksum){0}, data + FRAME_HEADER_BYTES, PAGE_BYTES, reader->big_endian);
     *ret_is_whole = checksum_equal(own, ret->checksum) && ret->salt[0] == reader->salt[0] &&
                     ret->salt[1] == reader->salt[1] && ret->page > 0;
     return 1;
@@ -112,22 +115,21 @@ static int read_frame(
 
 /* What is behind the first frame that is not whole. */
 struct behind {
-    bool at_commit; /* that frame ended a transaction */
-    unsigned commits;
+    unsigned commits; /* in this run of whole frames */
+    struct frame last;
     bool broken;
 };
 
 static void look_behind(struct behind *behind, const struct frame *frame, bool is_whole)
 {
+    bool is_repeated =
+        frame->page == behind->last.page && checksum_equal(frame->content, behind->last.content);
+
     if (!is_whole)
         behind->commits = 0;
-    else if (frame->size_after != 0)
-        behind->commits++;
-    /* The damaged frame is the first link of the run only as long as that run was not interrupted. */
-    if (!is_whole)
-        behind->at_commit = false;
-    if (behind->commits >= (behind->at_commit ? 1u : 2u))
+    else if (frame->size_after != 0 && !is_repeated && ++behind->commits >= 2)
         behind->broken = true;
+    behind->last = *frame;
 }
 
 static int add_page(struct buffer *pages, uint32_t page, uint64_t frame)
@@ -147,7 +149,9 @@ static int compare_pages(const void *a_pointer, const void *b_pointer)
     return a->frame < b->frame ? -1 : a->frame > b->frame;
 }
 
-/* `is_sound`: the header was, so that frames can be said to be committed. */
+/* `is_sound`: the header was. Else nothing can be said to be committed, and the frames are looked at as if
+ * they stood behind damage: with the salts of the first one, and checksums as this machine makes them. A
+ * crash in the WAL's first transaction may have lost its header, and leaves one commit at most. */
 static int read_frames(struct wal_reader *reader, bool is_sound, struct checksum checksum,
     struct damaged_wal *wal, struct buffer *committed, struct buffer *all)
 {
@@ -164,6 +168,8 @@ static int read_frames(struct wal_reader *reader, bool is_sound, struct checksum
         r = add_page(all, frame.page, wal->frame_count);
         if (r < 0)
             return r;
+        if (!is_sound && wal->frame_count == 0)
+            memcpy(reader->salt, frame.salt, sizeof(frame.salt));
         if (in_chain && is_whole) {
             r = add_page(committed, frame.page, wal->frame_count);
             if (r < 0)
@@ -172,8 +178,7 @@ static int read_frames(struct wal_reader *reader, bool is_sound, struct checksum
                 committed_len = committed->len;
         } else if (in_chain) {
             in_chain = false;
-            behind.at_commit =
-                frame.size_after != 0 && frame.salt[0] == reader->salt[0] && frame.salt[1] == reader->salt[1];
+            behind.last = frame;
         } else {
             look_behind(&behind, &frame, is_whole);
         }
@@ -181,7 +186,7 @@ static int read_frames(struct wal_reader *reader, bool is_sound, struct checksum
         wal->frame_count++;
     }
     committed->len = committed_len;
-    wal->is_broken = is_sound ? behind.broken : wal->frame_count > 0;
+    wal->is_broken = behind.broken;
     return r < 0 ? r : 0;
 }
 
@@ -208,6 +213,8 @@ int damaged_wal_read(const struct world *world, int file, struct damaged_wal *re
     int is_sound = read_header(&reader, &checksum);
     if (is_sound < 0)
         return is_sound;
+    if (!is_sound)
+        reader.big_endian = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__;
     int r = read_frames(&reader, is_sound > 0, checksum, &wal, &committed, &all);
     if (r < 0)
         return r;
