@@ -72,12 +72,15 @@ void batch_answered(struct engine *engine, const struct slot *slot)
 
 bool batch_halve(struct text_lane *text, const struct slot *slot)
 {
-    uint64_t records =
-        slot->records > 0 && slot->records < text->batch_records ? slot->records : text->batch_records;
-    uint64_t bytes = slot->plain_bytes > 0 && slot->plain_bytes < text->batch_bytes ? slot->plain_bytes
-                                                                                    : text->batch_bytes;
+    uint32_t records = between(slot->records / 2, 1, EXCHANGE_RECORDS_MAX);
+    uint32_t bytes = between(slot->plain_bytes / 2, EXCHANGE_BYTES_MIN, plain_bytes_max);
 
-    text->batch_records = between(records / 2, 1, EXCHANGE_RECORDS_MAX);
-    text->batch_bytes = between(bytes / 2, EXCHANGE_BYTES_MIN, plain_bytes_max);
-    return records > 1;
+    if (slot->records == 0)
+        return false;
+    /* Half of what this one carried: two that fail together halve once. */
+    if (records < text->batch_records)
+        text->batch_records = records;
+    if (bytes < text->batch_bytes)
+        text->batch_bytes = bytes;
+    return slot->records > 1;
 }

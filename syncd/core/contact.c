@@ -105,7 +105,6 @@ static bool is_network_failure(enum engine_failure failure)
     case FAILURE_UPLOAD_TOKEN:
     case FAILURE_UPLOAD_HASH:
     case FAILURE_LOCAL:
-    case FAILURE_DAMAGED:
         return false;
     }
     return false;

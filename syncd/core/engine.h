@@ -94,7 +94,6 @@ enum engine_failure {
     FAILURE_UPLOAD_TOKEN,  /* 401 or 403 on an upload: a new token is needed */
     FAILURE_UPLOAD_HASH,   /* 460: checksum mismatch */
     FAILURE_LOCAL,         /* the store could not give what was to be sent */
-    FAILURE_DAMAGED,       /* the store has lost what was to be sent: this log cannot go on */
 };
 
 /* CREATE finds or makes the upload and tells its offset; the agent may answer it by asking for the offset
@@ -158,7 +157,9 @@ struct engine_event {
             struct uuid next_log; /* the next one that has a receipt, in order of opening */
         } audited;
         struct {
-            uint64_t mended, refused, left; /* left: still to be repaired from the same window */
+            uint64_t mended, refused;
+            uint64_t left; /* still to be repaired from the same window */
+            uint64_t gone; /* the handheld turned out not to have them either */
         } repaired;
         struct {
             enum refusal_reason reason;
@@ -209,6 +210,7 @@ struct engine_action {
             uint64_t from_seq; /* the server's size when only blobs are left to look at */
             bool has_after_blob;
             struct sha256 after_blob;
+            bool is_check; /* after a repair: what was looked at is not counted again */
             bool has_command;
             uint8_t command_id[COMMAND_ID_BYTES];
         } audit;

@@ -49,7 +49,8 @@ _Static_assert(TEXT_SLOTS == 2 && ENGINE_SLOTS_MAX == 4, "lanes and slots do not
 #define RESYNC_COMMAND_RETRY_MS UINT64_C(600000) /* a command whose resync failed is not taken up before */
 #define REPAIR_BYTES_FIRST (1024u * 1024u)
 #define REPAIR_BYTES_MIN (16u * 1024u)
-#define EXCHANGE_HEADROOM_BYTES (192u * 1024u) /* framing of the records and all the rest of a request */
+#define RESYNC_ITSELF_RETRY_MS UINT64_C(600000) /* after one by itself had failed */
+#define EXCHANGE_HEADROOM_BYTES (192u * 1024u)  /* framing of the records and all the rest of a request */
 #define EXCHANGE_BYTES_FIRST (64u * 1024u)
 #define EXCHANGE_BYTES_MIN 1024u
 #define SECOND_EXCHANGE_RECORDS_MIN 64u /* a trickle waits for the answer, a backlog does not */
@@ -61,7 +62,6 @@ enum engine_alarm {
     ALARM_ROLLED_BACK,
     ALARM_ROOT_MISMATCH,
     ALARM_WENT_BACK,
-    ALARM_LOG_DAMAGED,
     ALARM_RECORD_TOO_LARGE,
     ALARM_NO_PROGRESS,
     ALARM_BLOB_REFUSED,
@@ -138,6 +138,7 @@ struct text_lane {
     uint64_t answered_ms;
     uint64_t check_serial, checked_serial; /* an answer is wanted while they differ */
     uint64_t contact_at_ms;                /* ask then even with nothing to send; 0: never */
+    bool ask_first;                        /* before records are sent again */
     uint32_t ask_failures;                 /* asks in a row that confirmed no blob */
     uint64_t ask_not_before_ms;
 };
@@ -202,7 +203,7 @@ struct resync_lane {
     struct resync_command done[RESYNC_COMMANDS_KEPT];
     size_t done_next;
     struct resync_command failed; /* not taken up again before failed_until_ms */
-    uint64_t failed_until_ms;
+    uint64_t failed_until_ms, itself_not_before_ms;
     struct engine_action words[RESYNC_WORDS_MAX]; /* to be told, oldest first */
     size_t word_count;
 };

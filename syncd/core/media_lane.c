@@ -206,6 +206,11 @@ static void upload_too_large(struct engine *engine, const struct slot *slot)
         media->step = UPLOAD_OFFSET;
         return;
     }
+    if (!media->token_fresh) {
+        media->token_until_ms = 0; /* it may be the token's quota that is used up */
+        correct(engine, slot, UPLOAD_CREATE);
+        return;
+    }
     engine_alarm(engine, ALARM_BLOB_REFUSED);
     hold_blob(engine, &slot->action.upload.blob, BLOB_HOLD_MAX_MS);
 }
@@ -244,7 +249,6 @@ void media_failed(struct engine *engine, const struct slot *slot, enum engine_fa
         correct(engine, slot, UPLOAD_CREATE);
         break;
     case FAILURE_LOCAL:
-    case FAILURE_DAMAGED:
         hold_blob(engine, &slot->action.upload.blob, BLOB_HOLD_MIN_MS);
         break;
     }

@@ -42,8 +42,6 @@ const char *failure_text(enum engine_failure failure)
         return "the permission to upload has ended";
     case FAILURE_LOCAL:
         return "the store on this device could not be read";
-    case FAILURE_DAMAGED:
-        return "records of the store on this device are damaged";
     }
     return "unknown failure";
 }
@@ -89,8 +87,6 @@ const char *alarm_text(enum engine_alarm alarm, enum refusal_reason refusal)
         return "the centre computes another root for the log: it is audited";
     case ALARM_WENT_BACK:
         return "the centre was set back to an older state: what it lacks is sent again";
-    case ALARM_LOG_DAMAGED:
-        return "records of the log are damaged on this device: a new log is opened";
     case ALARM_RECORD_TOO_LARGE:
         return "the centre does not take a record because of its size";
     case ALARM_NO_PROGRESS:

@@ -132,6 +132,8 @@ static void resync_end(struct engine *engine, const char *problem)
     say(resync, &(struct engine_action){.kind = ENGINE_RESYNC_DONE,
                     .resync_done = {
                         .ok = !problem && !resync->incomplete, .problem = problem, .cause = resync->cause}});
+    if (problem && resync->cause == RESYNC_BY_ITSELF)
+        resync->itself_not_before_ms = engine_later(engine, RESYNC_ITSELF_RETRY_MS);
     if (resync->command.set && problem) {
         resync->failed = resync->command;
         resync->failed_until_ms = engine_later(engine, RESYNC_COMMAND_RETRY_MS);
@@ -149,7 +151,7 @@ void resync_ask(
 
     switch (cause) {
     case RESYNC_BY_ITSELF:
-        if (resync->phase == RESYNC_IDLE)
+        if (resync->phase == RESYNC_IDLE && engine->now_ms >= resync->itself_not_before_ms)
             resync_begin(engine, level, cause, NULL);
         break;
     case RESYNC_BY_SERVER:
@@ -246,6 +248,8 @@ void resync_repaired(struct engine *engine, const struct engine_event *event)
     if (resync->phase != RESYNC_REPAIRING)
         return;
     resync->failures = 0;
+    if (event->repaired.gone > 0)
+        resync->incomplete = true;
     if (event->repaired.mended > 0) {
         resync_progress(engine);
         resync->idle_repairs = 0;
@@ -371,6 +375,7 @@ void resync_plan(struct engine *engine)
         slot->action.audit.from_seq = resync->from_seq;
         slot->action.audit.has_after_blob = resync->has_after_blob;
         slot->action.audit.after_blob = resync->after_blob;
+        slot->action.audit.is_check = resync->checking;
         slot->action.audit.has_command = resync->command.set;
         memcpy(slot->action.audit.command_id, resync->command.id, COMMAND_ID_BYTES);
     }

@@ -177,6 +177,7 @@ void text_exchanged(struct engine *engine, const struct slot *slot, const struct
 {
     struct log_state *log = find_log(&engine->text, &slot->action.exchange.log);
 
+    engine->text.ask_first = false;
     note_asked(engine, event);
     note_contact(engine, slot, event);
     media_token(engine, event->exchanged.has_token, event->exchanged.token_s);
@@ -217,13 +218,10 @@ void text_failed(struct engine *engine, const struct slot *slot, enum engine_fai
     case FAILURE_BUSY:
         break;
     case FAILURE_TOO_LARGE:
+        /* Not signed, and so not the last word: a device that is not known may send little. An exchange
+         * without records brings the signed one. */
+        engine->text.ask_first = true;
         too_large(engine, log, slot);
-        break;
-    case FAILURE_DAMAGED:
-        if (log) {
-            engine_alarm(engine, ALARM_LOG_DAMAGED);
-            leave_log(engine, log, OPEN_RECOVERED);
-        }
         break;
     case FAILURE_UPLOAD_OFFSET:
     case FAILURE_UPLOAD_GONE:
@@ -243,6 +241,7 @@ void text_refused(
 {
     struct log_state *log = find_log(&engine->text, &slot->action.exchange.log);
 
+    engine->text.ask_first = false;
     switch (reason) {
     case REFUSAL_BUSY:
         contact_told_to_wait(engine, contact_retry_after_ms(engine, retry_after_s));
@@ -380,7 +379,7 @@ static const struct log_state *ask_log(const struct engine *engine)
     for (size_t i = text->log_count; i > 0; i--)
         if (!log_is_held(engine, &text->logs[i - 1]))
             return &text->logs[i - 1];
-    if (!contact_needs_exchange(engine) || text->log_count == 0)
+    if ((!contact_needs_exchange(engine) && !text->ask_first) || text->log_count == 0)
         return NULL;
     return &text->logs[text->log_count - 1];
 }
@@ -389,7 +388,7 @@ static bool wants_ask(const struct engine *engine)
 {
     const struct text_lane *text = &engine->text;
 
-    if (text->check_serial != text->checked_serial || contact_needs_exchange(engine))
+    if (text->check_serial != text->checked_serial || contact_needs_exchange(engine) || text->ask_first)
         return true;
     if (text->contact_at_ms > 0 && engine->now_ms >= text->contact_at_ms)
         return true;
@@ -428,7 +427,7 @@ void text_plan(struct engine *engine)
 
     plan_leaves(engine);
     /* A probe carries no records: they would be refused with it. */
-    if (contact_needs_exchange(engine)) {
+    if (contact_needs_exchange(engine) || text->ask_first) {
         plan_ask(engine);
         return;
     }

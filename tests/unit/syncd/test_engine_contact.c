@@ -529,6 +529,19 @@ static void a_network_that_is_down_at_the_start_is_awaited(void **state)
     story_end(&story);
 }
 
+static void a_revoked_device_whose_batch_is_too_large_learns_it_by_the_second_request(void **state)
+{
+    struct story story;
+
+    begin_with_work(&story);
+    story_fail(&story, 0, FAILURE_TOO_LARGE);
+    assert_int_equal(story.slots[0].action.exchange.records_max, 0);
+    story_refuse(&story, 0, REFUSAL_REVOKED);
+    assert_true(story_report(&story).refused);
+    assert_int_equal(story.requests, 2);
+    story_end(&story);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -545,6 +558,7 @@ int main(void)
             a_signed_refusal_is_probed_at_most_twice_in_the_first_hour_and_every_six_hours_after),
         cmocka_unit_test(the_two_in_flight_when_a_device_is_revoked_are_all_of_the_first_hour),
         cmocka_unit_test(a_refused_device_recovers_by_itself_and_loses_nothing),
+        cmocka_unit_test(a_revoked_device_whose_batch_is_too_large_learns_it_by_the_second_request),
         cmocka_unit_test(sync_now_probes_a_refusal_at_once_and_tells_those_who_wait),
         cmocka_unit_test(nothing_unsigned_ends_a_refusal),
         cmocka_unit_test(an_unknown_device_shows_its_certificate_once),

@@ -347,6 +347,7 @@ static void a_blob_too_large_for_the_server_does_not_block_others(void **state)
     begin_upload(&story);
     story_fail(&story, 2, FAILURE_TOO_LARGE);
     assert_int_equal(story.alarms, 1);
+    assert_int_equal(story.requests, 2);
     story_blobs(&story, 2, BLOB_SIZE, 2, 0);
     story_tell(&story);
     assert_true(sha256_equal(&upload(&story, UPLOAD_CREATE)->upload.blob, &next));
