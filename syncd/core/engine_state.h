@@ -139,7 +139,9 @@ struct text_lane {
     uint64_t check_serial, checked_serial; /* an answer is wanted while they differ */
     uint64_t contact_at_ms;                /* ask then even with nothing to send; 0: never */
     bool ask_first;                        /* before records are sent again */
-    uint32_t ask_failures;                 /* asks in a row that confirmed no blob */
+    uint64_t ask_hold_until_ms;            /* an ask could not be made, or was not even heard */
+    uint32_t ask_hold_failures;
+    uint32_t ask_failures; /* asks in a row that confirmed no blob */
     uint64_t ask_not_before_ms;
 };
 

@@ -178,6 +178,7 @@ void text_exchanged(struct engine *engine, const struct slot *slot, const struct
     struct log_state *log = find_log(&engine->text, &slot->action.exchange.log);
 
     engine->text.ask_first = false;
+    engine->text.ask_hold_failures = 0;
     note_asked(engine, event);
     note_contact(engine, slot, event);
     media_token(engine, event->exchanged.has_token, event->exchanged.token_s);
@@ -205,6 +206,18 @@ static void too_large(struct engine *engine, struct log_state *log, const struct
     }
 }
 
+/* An ask may stand on a log that is held, so it has a patience of its own. */
+static void hold_asks(struct engine *engine)
+{
+    struct text_lane *text = &engine->text;
+
+    text->ask_first = false;
+    text->ask_hold_failures++;
+    text->ask_hold_until_ms =
+        engine_later(engine, engine_backoff(engine, engine->config.backoff_min_ms,
+                                 engine->config.backoff_max_ms, text->ask_hold_failures));
+}
+
 void text_failed(struct engine *engine, const struct slot *slot, enum engine_failure failure)
 {
     struct log_state *log = find_log(&engine->text, &slot->action.exchange.log);
@@ -220,6 +233,10 @@ void text_failed(struct engine *engine, const struct slot *slot, enum engine_fai
     case FAILURE_TOO_LARGE:
         /* Not signed, and so not the last word: a device that is not known may send little. An exchange
          * without records brings the signed one. */
+        if (slot->ask) {
+            hold_asks(engine);
+            break;
+        }
         engine->text.ask_first = true;
         too_large(engine, log, slot);
         break;
@@ -228,6 +245,8 @@ void text_failed(struct engine *engine, const struct slot *slot, enum engine_fai
     case FAILURE_UPLOAD_TOKEN:
     case FAILURE_UPLOAD_HASH:
     case FAILURE_LOCAL:
+        if (slot->ask)
+            hold_asks(engine);
         if (log) {
             log->failures++;
             hold_log(engine, log, log->failures, "the queue could not be read");
@@ -266,6 +285,8 @@ void text_refused(
             engine_later(engine, log->failures == 0 ? REFUSAL_FIRST_PROBE_MS : REFUSAL_PROBE_MS);
         log->hold_reason = "the centre refuses this log";
         log->failures++;
+        if (slot->ask)
+            hold_asks(engine);
         break;
     }
 }
@@ -274,6 +295,8 @@ void text_nothing(struct engine *engine, const struct slot *slot)
 {
     struct log_state *log = find_log(&engine->text, &slot->action.exchange.log);
 
+    if (slot->ask)
+        hold_asks(engine);
     if (log) {
         log->hold_until_ms = engine_later(engine, NOTHING_HOLD_MS);
         log->hold_reason = "the queue changed while it was read";
@@ -285,6 +308,7 @@ void text_urge(struct engine *engine)
     for (size_t i = 0; i < engine->text.log_count; i++)
         engine->text.logs[i].hold_until_ms = 0;
     engine->text.ask_not_before_ms = 0;
+    engine->text.ask_hold_until_ms = 0;
 }
 
 /* ---- what to do next ---- */
@@ -401,7 +425,8 @@ static void plan_ask(struct engine *engine)
 {
     const struct log_state *log = NULL;
 
-    if (!any_exchange(engine) && contact_open(engine) && wants_ask(engine))
+    if (!any_exchange(engine) && contact_open(engine) && engine->now_ms >= engine->text.ask_hold_until_ms &&
+        wants_ask(engine))
         log = ask_log(engine);
     if (log)
         start_exchange(engine, &log->log.id, log->log.receipt_size, 0, 0);
@@ -494,5 +519,7 @@ uint64_t text_timer(const struct engine *engine)
         earliest = text->contact_at_ms;
     if (text->ask_not_before_ms > engine->now_ms && text->ask_not_before_ms < earliest)
         earliest = text->ask_not_before_ms;
+    if (text->ask_hold_until_ms > engine->now_ms && text->ask_hold_until_ms < earliest)
+        earliest = text->ask_hold_until_ms;
     return earliest;
 }

@@ -435,6 +435,29 @@ static void an_action_without_a_point_does_not_spin(void **state)
     story_end(&story);
 }
 
+static void an_ask_that_cannot_be_made_does_not_spin(void **state)
+{
+    static const enum engine_failure failures[] = {FAILURE_LOCAL, FAILURE_TOO_LARGE};
+
+    for (size_t i = 0; i < ARRAY_LEN(failures); i++) {
+        struct story story;
+
+        /* The certificate is wanted, so an exchange must go out, held log or not. */
+        story_begin(&story);
+        story_log(&story, 0, 300, 0);
+        story_tell(&story);
+        story_refuse(&story, 0, REFUSAL_UNKNOWN_DEVICE);
+        for (size_t minute = 0; minute < 60; minute++) {
+            if (story.slots[0].busy)
+                story_fail(&story, 0, failures[i]);
+            story_wait(&story, 60000);
+        }
+        assert_true(story.requests > 3);
+        assert_true(story.requests < 20);
+        story_end(&story);
+    }
+}
+
 static void a_server_set_back_is_resumed_from_its_size_and_audited(void **state)
 {
     struct story story;
@@ -628,6 +651,7 @@ int main(void)
         cmocka_unit_test(a_log_the_centre_refuses_does_not_block_the_next_one),
         cmocka_unit_test(a_queue_that_cannot_be_read_is_tried_again_and_others_go_on),
         cmocka_unit_test(an_action_without_a_point_does_not_spin),
+        cmocka_unit_test(an_ask_that_cannot_be_made_does_not_spin),
         cmocka_unit_test(a_server_set_back_is_resumed_from_its_size_and_audited),
         cmocka_unit_test(went_back_needs_an_answer_below_the_receipt_held_when_asking),
         cmocka_unit_test(a_new_incarnation_of_the_server_is_audited),
