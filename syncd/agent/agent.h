@@ -39,6 +39,8 @@ struct http_response {
     uint64_t bytes_sent, bytes_received; /* bodies */
     /* Only what the agent uses; NULL when absent. */
     const char *location, *upload_offset, *upload_expires, *retry_after;
+    /* End of the server certificate that vouched for this answer, Unix ms; 0: none (plain HTTP). */
+    int64_t certificate_not_after_ms;
 };
 
 struct transport {
@@ -52,10 +54,11 @@ struct transport {
 /* One report of a finished manual resync, in plain words and numbers. */
 struct resync_report {
     bool finished, ok, failed; /* failed: it could not be carried to its end */
+    enum resync_cause cause;
     enum audit_level level;
     uint64_t records_checked, records_missing, records_damaged, records_sent_again,
         records_gone; /* gone: in neither place */
-    uint64_t records_erased, records_lost;
+    uint64_t records_erased, records_lost, records_quarantined;
     uint64_t blobs_checked, blobs_missing, blobs_sent_again, blobs_gone;
     uint64_t round_trips;
     const char *problem; /* static; why it failed, or NULL */
@@ -67,6 +70,9 @@ struct agent_listener {
     void (*sync_done)(void *context, bool ok);
     void (*resync_done)(void *context, const struct resync_report *report);
     void (*alarm)(void *context, const char *text);
+    /* Records that were never sent are damaged on this disk: the store has to be opened again, which recovers
+     * them. The program ends, and is started again by its supervisor. May be NULL. */
+    void (*store_damaged)(void *context);
     /* For log lines: level as in base/log.h. */
     void (*note)(void *context, int level, const char *text);
     void *context;
@@ -78,10 +84,14 @@ struct agent_options {
     const struct enrolment *enrolment; /* NULL: not enrolled; the agent idles until agent_set_enrolment */
     const uint8_t *device_seed;
     struct engine_config engine;
+    /* Uploads go to this tus server (an absolute URL) instead of the centre's own, with no more than core tus
+     * 1.0.0 and creation: no checksum, no token. NULL: the centre's. */
+    const char *uploads_url;
     struct transport transport;
     struct agent_listener listener;
 };
 
+/* Texts of the options are copied; world, store and the contexts are borrowed. */
 int agent_new(const struct agent_options *options, struct agent **ret);
 void agent_free(struct agent *agent);
 DEFINE_CLEANUP(struct agent, agent_free);
@@ -92,7 +102,9 @@ void agent_store_changed(struct agent *agent); /* doorbell, or the slow poll */
 void agent_timer(struct agent *agent);         /* agent_next_timer_ms has passed */
 void agent_link(struct agent *agent, bool up);
 void agent_sync_now(struct agent *agent);
-int agent_resync(struct agent *agent, enum audit_level level); /* -EBUSY when one is running */
+/* -EBUSY when a person's resync is running already; -ENOTCONN not enrolled. One that the centre or the agent
+ * itself had started gives way. */
+int agent_resync(struct agent *agent, enum audit_level level);
 void agent_pause(struct agent *agent, bool paused);
 void agent_response(struct agent *agent, uint32_t slot, const struct http_response *response);
 void agent_failed(struct agent *agent, uint32_t slot, enum engine_failure failure);

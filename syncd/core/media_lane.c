@@ -141,7 +141,8 @@ void media_uploaded(struct engine *engine, const struct slot *slot, const struct
     struct media_lane *media = &engine->media;
     uint64_t offset = event->uploaded.offset;
     bool is_current = media->has_current && sha256_equal(&media->current, &event->uploaded.blob);
-    bool is_chunk = slot->action.upload.step == UPLOAD_CHUNK;
+    /* The agent may have had to learn the offset first. */
+    bool is_chunk = slot->action.upload.step == UPLOAD_CHUNK && event->uploaded.step == UPLOAD_CHUNK;
 
     media->token_fresh = false;
     media->token_failures = 0;

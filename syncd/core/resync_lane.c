@@ -232,8 +232,8 @@ void resync_audited(struct engine *engine, const struct engine_event *event)
         resync->resend = true;
         engine_alarm(engine, ALARM_WENT_BACK);
     }
-    if (event->audited.to_mend_records > 0) {
-        resync->mended = true;
+    if (event->audited.to_mend_records > 0 || event->audited.gone_blobs > 0) {
+        resync->mended = resync->mended || event->audited.to_mend_records > 0;
         resync->idle_repairs = 0;
         resync_enter(resync, RESYNC_REPAIRING);
         return;

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The agent's inside, shared by its files and nobody else:
+ *
+ *   agent.c      life, events in, actions out, status
+ *   outbox.c     what the store has to send, for the engine
+ *   signed.c     sealing and sending signed requests, opening their answers
+ *   exchange.c   exchanges: records and checkpoint up, receipt and all the rest down
+ *   blobs.c      which blobs are uploaded but unconfirmed, which a resync is mending
+ *   uploads.c    tus requests
+ *   audit.c      audit windows: the server's word against the own log
+ *   repair.c     runs of records with their proofs
+ *   memory.c     what is remembered in the store's settings
+ */
+#pragma once
+
+#include "proto/enrolment.h"
+#include "syncd/agent/agent.h"
+
+#define UNCONFIRMED_MAX EXCHANGE_ASKED_BLOBS_MAX
+#define UNCONFIRMED_ASKS_MAX 3u /* then it is uploaded again */
+#define MENDING_MAX (1024u + AUDIT_WINDOW_BLOBS_MAX)
+#define PENDING_LOOK_MAX 80u    /* more than the engine holds back, so that one of them may go */
+#define ASKED_PENDING_MAX 16u   /* asked for with a token: the centre may have them already */
+#define ASKED_BACKED_UP_MAX 32u /* asked for when nothing else is to be asked */
+#define UPLOAD_PLACES_MAX 8u
+#define AUDITED_LOGS_MAX 1024u
+#define STATUS_EVERY_MS UINT64_C(600000)
+#define SERVER_TIME_EVERY_MS UINT64_C(600000)
+#define ANSWER_INFLATED_MAX EXCHANGE_INFLATED_BYTES_MAX
+#define DEADLINE_MARGIN_MS UINT64_C(10000) /* the engine's own deadline comes first */
+#define SETTING_DICTIONARY "dictionary"
+#define SETTING_INCARNATION "server_incarnation"
+
+enum agent_use { AGENT_FREE, AGENT_EXCHANGE, AGENT_UPLOAD, AGENT_AUDIT, AGENT_REPAIR };
+
+/* Where the repair of a window stands: the next position to send is `first + taken` of runs[run]. */
+struct mend_cursor {
+    size_t run;
+    uint64_t taken;
+};
+
+/* What an outstanding request was, to hold its answer against. */
+struct agent_slot {
+    enum agent_use use;
+    struct sha256 request_sha256;
+    struct uuid log;
+    uint64_t receipt_before;
+    /* exchange */
+    uint64_t first_seq, records;
+    size_t blobs_asked;
+    bool used_dictionary;
+    /* upload: the step as it was carried out */
+    enum upload_step step;
+    struct sha256 blob;
+    uint64_t blob_size, offset, len;
+    /* audit */
+    enum audit_level level;
+    bool is_check;
+    /* repair */
+    struct mend_cursor mend_end;
+    uint64_t gone;
+};
+
+struct unconfirmed_blob {
+    struct sha256 blob;
+    uint32_t asks;
+    bool asked; /* by the exchange in flight */
+};
+
+/* Where an upload stands at the server; a blob that has a place here was found whole on this disk. */
+struct upload_place {
+    bool used;
+    struct sha256 blob;
+    uint64_t touched; /* larger: later */
+    char url[HTTP_LOCATION_MAX];
+};
+
+/* What the last audit window showed to be sent again. */
+struct mend_list {
+    struct uuid log;
+    uint64_t size; /* of the tree that the server has */
+    struct run *runs;
+    size_t run_count;
+    struct mend_cursor cursor;
+    struct sha256 gone_blobs[AUDIT_WINDOW_BLOBS_MAX]; /* to be told */
+    size_t gone_blob_count;
+};
+
+struct agent {
+    const struct world *world;
+    struct store *store;
+    struct engine *engine;
+    struct engine_config config;
+    struct transport transport;
+    struct agent_listener listener;
+    char *uploads_url;
+
+    bool enrolled, started, running;
+    char *authority, *tenant, *inspector;
+    char *server_prefix; /* path of the server URL, "" when it has none */
+    char device_text[UUID_TEXT_LEN + 1];
+    struct uuid device;
+    struct sign_key key;
+    struct verify_key receipt_key;
+    uint8_t *certificate;
+    size_t certificate_len;
+
+    struct agent_slot slots[ENGINE_SLOTS_MAX];
+    struct engine_outbox outbox; /* as last fed */
+    uint64_t change_counter;
+    uint64_t timer_ms;
+    bool damage_told;
+
+    struct unconfirmed_blob unconfirmed[UNCONFIRMED_MAX];
+    size_t unconfirmed_count;
+    struct sha256 mending[MENDING_MAX];
+    size_t mending_count;
+    int64_t asked_stored_after; /* number of the last blob that was asked whether it is backed up */
+    char upload_token[UPLOAD_TOKEN_TEXT_MAX];
+    struct upload_place places[UPLOAD_PLACES_MAX];
+    uint64_t place_clock;
+
+    uint32_t dictionary;
+    bool has_incarnation, incarnation_differs;
+    struct uuid incarnation; /* the last one seen */
+    bool server_time_kept;
+    uint64_t server_time_kept_boot_ms;
+    uint64_t status_told_ms;
+    bool status_told;
+
+    struct mend_list mend;
+    struct resync_report report;
+    uint64_t resent_by_exchange; /* records of a server that was set back: they go another way */
+
+    int64_t last_server_time_ms, last_answer_wall_ms;
+    uint64_t exchanges, bytes_up, bytes_down;
+};
+
+/* ---- agent.c ---- */
+
+uint64_t agent_now_ms(const struct agent *agent);
+uint64_t agent_random(const struct agent *agent);
+void agent_feed(struct agent *agent, const struct engine_event *event);
+void agent_feed_failed(
+    struct agent *agent, uint32_t slot, enum engine_failure failure, uint32_t retry_after_s);
+void agent_feed_nothing(struct agent *agent, uint32_t slot);
+void agent_alarm(struct agent *agent, const char *text);
+void agent_note(struct agent *agent, int level, const char *format, ...) _printf_(3, 4);
+struct store_author agent_author(const struct agent *agent);
+/* An error of the store: damage is told once to who owns the store. Returns `error`. */
+int agent_store_error(struct agent *agent, int error);
+
+/* ---- outbox.c ---- */
+
+/* Reads the store and feeds the engine. */
+void outbox_feed(struct agent *agent);
+/* All logs in order of opening, allocated; at most AUDITED_LOGS_MAX. */
+int outbox_all_logs(struct agent *agent, struct store_log **ret, size_t *ret_count);
+/* The size of the receipt held for a log, 0: none; its note is appended when `ret_note` is given. */
+int outbox_receipt(struct agent *agent, const struct uuid *log, uint64_t *ret_size, struct buffer *ret_note);
+
+/* ---- signed.c ---- */
+
+struct signed_request {
+    enum payload_type type;
+    const char *path;
+    struct bytes plain;
+    int level;
+    uint32_t dictionary;
+};
+
+/* Seals a request; -EMSGSIZE when it comes out too large. */
+int signed_seal(struct agent *agent, const struct signed_request *request, struct buffer *ret_body,
+    struct sha256 *ret_payload_sha256);
+int signed_send(struct agent *agent, uint32_t slot, const char *path, struct bytes body);
+void signed_request_id(struct agent *agent, uint8_t ret[REQUEST_ID_BYTES]);
+
+enum signed_answer { ANSWER_INVALID, ANSWER_GOOD, ANSWER_REFUSAL };
+/* Checks direction, addressee and signature, and inflates. What the message says of the request is checked by
+ * who decodes it. */
+enum signed_answer signed_open(struct agent *agent, enum payload_type type,
+    const struct http_response *response, struct buffer *ret_plain);
+/* The end of a request whose answer is not valid: fed by its HTTP status. */
+void signed_invalid(struct agent *agent, uint32_t slot, const struct http_response *response);
+/* A refusal; fed when it answers this request. */
+void signed_refused(
+    struct agent *agent, uint32_t slot, const struct http_response *response, const struct buffer *plain);
+uint32_t signed_retry_after(const struct http_response *response);
+/* A valid answer has come. */
+void signed_note_answer(struct agent *agent, int64_t server_time_ms, const struct http_response *response);
+/* Verifies a receipt for a log. 0 or -EBADMSG. */
+int signed_receipt(struct agent *agent, const struct uuid *log, struct bytes note, struct checkpoint *ret,
+    uint64_t *ret_time_s);
+
+/* ---- exchange.c ---- */
+
+int exchange_send(struct agent *agent, const struct engine_action *action);
+void exchange_answered(struct agent *agent, uint32_t slot, const struct http_response *response);
+
+/* ---- blobs.c ---- */
+
+bool blobs_is_unconfirmed(const struct agent *agent, const struct sha256 *blob);
+void blobs_uploaded(struct agent *agent, const struct sha256 *blob);
+/* Fills what an exchange without records asks for; returns the count. `ret_unconfirmed` of them come first.
+ */
+size_t blobs_to_ask(
+    struct agent *agent, struct sha256 ret[EXCHANGE_ASKED_BLOBS_MAX], size_t *ret_unconfirmed);
+/* Takes the signed list of an answer; returns how many of the unconfirmed ones were confirmed. */
+size_t blobs_take_stored(struct agent *agent, const struct exchange_answer *answer, bool was_asked);
+void blobs_take_wanted(struct agent *agent, const struct exchange_answer *answer);
+/* What an audit said of one blob; true when it goes out again. */
+bool blobs_mend(struct agent *agent, const struct sha256 *blob);
+/* It can no longer be mended, or need not be. */
+bool blobs_mending_end(struct agent *agent, const struct sha256 *blob);
+/* True when the whole file is there, with the size and hash it must have. -errno when it cannot be told. */
+int blobs_file_is_whole(struct agent *agent, const struct store_blob *blob);
+
+/* ---- uploads.c ---- */
+
+int uploads_send(struct agent *agent, const struct engine_action *action);
+void uploads_answered(struct agent *agent, uint32_t slot, const struct http_response *response);
+void uploads_forget(struct agent *agent);
+
+/* ---- audit.c ---- */
+
+int audit_send(struct agent *agent, const struct engine_action *action);
+void audit_answered(struct agent *agent, uint32_t slot, const struct http_response *response);
+void mend_list_clear(struct mend_list *mend);
+
+/* ---- repair.c ---- */
+
+int repair_send(struct agent *agent, const struct engine_action *action);
+void repair_answered(struct agent *agent, uint32_t slot, const struct http_response *response);
+
+/* ---- memory.c ---- */
+
+void memory_load(struct agent *agent);
+void memory_take_capabilities(struct agent *agent, const struct capabilities *capabilities);
+void memory_drop_dictionary(struct agent *agent);
+/* True when the server's database is not the one known; stays so until memory_keep_incarnation. */
+bool memory_take_incarnation(struct agent *agent, const struct uuid *incarnation);
+void memory_keep_incarnation(struct agent *agent);
+void memory_take_server_time(struct agent *agent, int64_t server_time_ms, int64_t certificate_not_after_ms);

@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Audit windows: proto/README.md, "Audit and repair". The centre says what it holds, as recomputed from its
+ * own disk; here its word is held against the log of this handheld, and what is to be sent again is noted.
+ *
+ * Runs that the centre names as missing or damaged are noted as they are. When it could not tell them and its
+ * root or the roots of its tiles differ from ours, the whole tiles are noted.
+ */
+#include "syncd/agent/agent_internal.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+
+#define AUDIT_LEVEL 9
+#define MEND_RUNS_MAX (2u * AUDIT_RUNS_MAX + AUDIT_WINDOW_RECORDS_MAX / TILE_LEAVES)
+
+void mend_list_clear(struct mend_list *mend)
+{
+    free(mend->runs);
+    *mend = (struct mend_list){0};
+}
+
+/* ---- request ---- */
+
+int audit_send(struct agent *agent, const struct engine_action *action)
+{
+    struct agent_slot *slot = &agent->slots[action->slot];
+    _cleanup_buffer_ struct buffer note = {0}, plain = {0}, body = {0};
+    struct audit_request request = {
+        .log = action->audit.log,
+        .level = action->audit.level,
+        .from_seq = action->audit.from_seq,
+        .has_after_blob = action->audit.has_after_blob,
+        .after_blob = action->audit.after_blob,
+        .has_command = action->audit.has_command,
+    };
+    struct sha256 payload_sha256;
+    uint64_t receipt_size;
+    int r = outbox_receipt(agent, &action->audit.log, &receipt_size, &note);
+
+    if (r < 0)
+        return r;
+    signed_request_id(agent, request.request_id);
+    memcpy(request.command_id, action->audit.command_id, COMMAND_ID_BYTES);
+    request.checkpoint = buffer_bytes(&note);
+    r = audit_request_encode(&request, &plain);
+    if (r >= 0)
+        r = signed_seal(agent,
+            &(struct signed_request){.type = PAYLOAD_AUDIT_REQUEST,
+                .plain = buffer_bytes(&plain),
+                .level = AUDIT_LEVEL,
+                .dictionary = agent->dictionary},
+            &body, &payload_sha256);
+    if (r < 0)
+        return r;
+    mend_list_clear(&agent->mend);
+    *slot = (struct agent_slot){
+        .use = AGENT_AUDIT,
+        .request_sha256 = payload_sha256,
+        .log = action->audit.log,
+        .receipt_before = receipt_size,
+        .level = action->audit.level,
+        .is_check = action->audit.is_check,
+        .used_dictionary = agent->dictionary != 0,
+    };
+    agent->report.round_trips++;
+    return signed_send(agent, action->slot, "/v1/audit", buffer_bytes(&body));
+}
+
+/* ---- what the window shows ---- */
+
+static int add_run(struct mend_list *mend, uint64_t first, uint64_t count)
+{
+    if (first >= mend->size || count == 0)
+        return 0;
+    if (count > mend->size - first)
+        count = mend->size - first;
+    if (mend->run_count == MEND_RUNS_MAX)
+        return -EBADMSG;
+    mend->runs[mend->run_count++] = (struct run){.first = first, .count = count};
+    return 0;
+}
+
+static int add_runs(struct mend_list *mend, const struct run *runs, size_t count)
+{
+    int r = 0;
+
+    for (size_t i = 0; i < count && r >= 0; i++)
+        r = add_run(mend, runs[i].first, runs[i].count);
+    return r;
+}
+
+static int compare_runs(const void *a, const void *b)
+{
+    const struct run *left = a, *right = b;
+
+    return left->first < right->first ? -1 : left->first > right->first;
+}
+
+/* In order, and no position twice. Returns how many positions there are. */
+static uint64_t merge_runs(struct mend_list *mend)
+{
+    uint64_t total = 0;
+    size_t kept = 0;
+
+    if (mend->run_count > 0)
+        qsort(mend->runs, mend->run_count, sizeof(*mend->runs), compare_runs);
+    for (size_t i = 0; i < mend->run_count; i++) {
+        struct run run = mend->runs[i];
+        struct run *last = kept > 0 ? &mend->runs[kept - 1] : NULL;
+
+        if (last && run.first <= last->first + last->count) {
+            if (run.first + run.count > last->first + last->count)
+                last->count = run.first + run.count - last->first;
+            continue;
+        }
+        mend->runs[kept++] = run;
+    }
+    mend->run_count = kept;
+    for (size_t i = 0; i < kept; i++)
+        total += mend->runs[i].count;
+    return total;
+}
+
+/* Our root of a tile in the tree of `size`; the last one may be short. */
+static int own_tile_root(const struct merkle_source *source, uint64_t tile, uint64_t size, struct sha256 *ret)
+{
+    struct sha256 leaves[TILE_LEAVES];
+    uint64_t first = tile * TILE_LEAVES;
+    size_t count = size - first < TILE_LEAVES ? (size_t)(size - first) : TILE_LEAVES;
+
+    if (count == TILE_LEAVES)
+        return source->tiles(source->context, tile, 1, ret);
+    for (size_t done = 0; done < count;) {
+        size_t n = count - done < 64 ? count - done : 64;
+        int r = source->leaves(source->context, first + done, n, leaves + done);
+
+        if (r < 0)
+            return r;
+        done += n;
+    }
+    *ret = merkle_root_of(leaves, count);
+    return 0;
+}
+
+static int add_differing_tiles(struct agent *agent, const struct audit_answer *answer, struct mend_list *mend)
+{
+    struct merkle_source source;
+    uint64_t first_tile = answer->first_seq / TILE_LEAVES;
+    int r = store_merkle_source(agent->store, &mend->log, &source);
+
+    for (size_t i = 0; i < answer->tile_root_count && r >= 0; i++) {
+        uint64_t tile = first_tile + i;
+        struct sha256 own;
+
+        if (tile * TILE_LEAVES >= mend->size)
+            break;
+        r = own_tile_root(&source, tile, mend->size, &own);
+        if (r >= 0 && !sha256_equal(&own, &answer->tile_roots[i]))
+            r = add_run(mend, tile * TILE_LEAVES, TILE_LEAVES);
+    }
+    return r;
+}
+
+/* A root that differs with nothing said of where: all of it. */
+static int add_unexplained(struct agent *agent, const struct audit_answer *answer, struct mend_list *mend)
+{
+    struct sha256 own;
+    int r;
+
+    if (!answer->has_root || mend->run_count > 0)
+        return 0;
+    r = store_root_at(agent->store, &mend->log, mend->size, &own);
+    if (r < 0 || sha256_equal(&own, &answer->root))
+        return r;
+    return add_run(mend, 0, mend->size);
+}
+
+static int note_runs(struct agent *agent, const struct audit_answer *answer, struct mend_list *mend)
+{
+    int r;
+
+    mend->size = answer->size;
+    mend->runs = calloc(MEND_RUNS_MAX, sizeof(*mend->runs));
+    if (!mend->runs)
+        return -ENOMEM;
+    r = add_runs(mend, answer->missing, answer->missing_count);
+    if (r >= 0)
+        r = add_runs(mend, answer->damaged, answer->damaged_count);
+    if (r >= 0)
+        r = add_differing_tiles(agent, answer, mend);
+    if (r >= 0)
+        r = add_unexplained(agent, answer, mend);
+    return r;
+}
+
+static uint64_t run_total(const struct run *runs, size_t count)
+{
+    uint64_t total = 0;
+
+    for (size_t i = 0; i < count; i++)
+        total += runs[i].count;
+    return total;
+}
+
+static void note_blobs(struct agent *agent, const struct audit_answer *answer, struct mend_list *mend,
+    struct engine_event *event)
+{
+    for (size_t i = 0; i < answer->blob_count; i++) {
+        const struct blob_finding *finding = &answer->blobs[i];
+
+        switch (finding->condition) {
+        case BLOB_ERASED:
+        case BLOB_LOST:
+            continue;
+        case BLOB_MISSING:
+        case BLOB_DAMAGED:
+            break;
+        }
+        agent->report.blobs_missing++;
+        if (blobs_mend(agent, &finding->sha256)) {
+            event->audited.to_mend_blobs++;
+            continue;
+        }
+        agent->report.blobs_gone++;
+        event->audited.gone_blobs++;
+        if (mend->gone_blob_count < AUDIT_WINDOW_BLOBS_MAX)
+            mend->gone_blobs[mend->gone_blob_count++] = finding->sha256;
+    }
+    agent->report.blobs_checked += answer->blobs_checked;
+}
+
+/* The server has less of the log than it had signed for: the rest goes out again by exchanges. */
+static int take_back(struct agent *agent, const struct agent_slot *slot, const struct audit_answer *answer)
+{
+    struct checkpoint checkpoint;
+    uint64_t time_s;
+    int r = -EBADMSG;
+
+    if (answer->receipt.len > 0 &&
+        signed_receipt(agent, &slot->log, answer->receipt, &checkpoint, &time_s) >= 0 &&
+        checkpoint.size == answer->size)
+        r = store_apply_receipt(agent->store, &slot->log, &checkpoint, time_s, answer->receipt, NULL, 0);
+    if (r == -EBADMSG || r == -ERANGE)
+        r = store_drop_receipt(agent->store, &slot->log); /* all is offered again, and it skips what it has */
+    return r;
+}
+
+static int find_next_log(struct agent *agent, const struct uuid *log, struct engine_event *event)
+{
+    _cleanup_free_ struct store_log *logs = NULL;
+    bool is_after = false;
+    size_t count;
+    int r = outbox_all_logs(agent, &logs, &count);
+
+    for (size_t i = 0; r >= 0 && i < count; i++) {
+        if (is_after && logs[i].has_receipt) {
+            event->audited.has_next_log = true;
+            event->audited.next_log = logs[i].id;
+            break;
+        }
+        is_after = is_after || uuid_equal(&logs[i].id, log);
+    }
+    return r;
+}
+
+static int take_window(struct agent *agent, const struct agent_slot *slot, const struct audit_answer *answer,
+    struct engine_event *event)
+{
+    struct mend_list mend = {.log = slot->log};
+    struct resync_report *report = &agent->report;
+    int r = note_runs(agent, answer, &mend);
+
+    if (r >= 0)
+        r = find_next_log(agent, &slot->log, event);
+    event->audited.went_back = r >= 0 && engine_went_back(slot->receipt_before, answer->size);
+    if (event->audited.went_back)
+        r = take_back(agent, slot, answer);
+    if (r < 0) {
+        mend_list_clear(&mend);
+        return r;
+    }
+    event->audited.to_mend_records = merge_runs(&mend);
+    note_blobs(agent, answer, &mend, event);
+    if (!slot->is_check) {
+        uint64_t missing = run_total(answer->missing, answer->missing_count);
+
+        report->records_checked += answer->counted + missing;
+        report->records_missing += missing;
+        report->records_damaged +=
+            event->audited.to_mend_records > missing ? event->audited.to_mend_records - missing : 0;
+        report->records_erased += run_total(answer->erased, answer->erased_count);
+        report->records_lost += run_total(answer->lost, answer->lost_count);
+        report->records_quarantined += answer->records_quarantined;
+    }
+    if (event->audited.went_back) {
+        report->records_missing += slot->receipt_before - answer->size;
+        agent->resent_by_exchange += slot->receipt_before - answer->size;
+    }
+    mend_list_clear(&agent->mend);
+    agent->mend = mend;
+    return 0;
+}
+
+static void take_answer(struct agent *agent, uint32_t number, const struct http_response *response,
+    const struct audit_answer *answer)
+{
+    struct agent_slot slot = agent->slots[number];
+    struct engine_event event = {.kind = ENGINE_AUDITED, .slot = number};
+    int r = take_window(agent, &slot, answer, &event);
+
+    if (r == -EBADMSG) {
+        signed_invalid(agent, number, response);
+        return;
+    }
+    if (r < 0) {
+        /* Also -ERANGE: the server has more of this log than we have. An exchange finds that, and acts. */
+        agent_store_error(agent, r);
+        agent_feed_failed(agent, number, FAILURE_LOCAL, 0);
+        return;
+    }
+    signed_note_answer(agent, answer->server_time_ms, response);
+    (void)memory_take_incarnation(agent, &answer->incarnation);
+    event.audited.size = answer->size;
+    event.audited.next_seq = answer->next_seq;
+    event.audited.has_next_blob = answer->has_next_blob;
+    event.audited.next_blob = answer->next_blob;
+    agent->slots[number].use = AGENT_FREE;
+    outbox_feed(agent);
+    agent_feed(agent, &event);
+}
+
+void audit_answered(struct agent *agent, uint32_t number, const struct http_response *response)
+{
+    _cleanup_buffer_ struct buffer plain = {0};
+    _cleanup_arena_ struct arena arena = {0};
+    struct audit_answer answer;
+
+    switch (signed_open(agent, PAYLOAD_AUDIT_ANSWER, response, &plain)) {
+    case ANSWER_REFUSAL:
+        signed_refused(agent, number, response, &plain);
+        return;
+    case ANSWER_INVALID:
+        signed_invalid(agent, number, response);
+        return;
+    case ANSWER_GOOD:
+        break;
+    }
+    arena_init(&arena, arena_budget_for(plain.len));
+    if (audit_answer_decode(buffer_bytes(&plain), &arena, &answer) < 0 ||
+        !sha256_equal(&answer.request_sha256, &agent->slots[number].request_sha256)) {
+        signed_invalid(agent, number, response);
+        return;
+    }
+    take_answer(agent, number, response, &answer);
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the agent remembers over a restart, as settings of the store: which dictionary the server takes, which
+ * incarnation of its database was last found in order, and its time. Losing one of them costs bytes or a
+ * round trip, never a record.
+ */
+#include "syncd/agent/agent_internal.h"
+
+#include "base/log.h"
+#include "proto/compression.h"
+#include "syncd/core/tls_floor.h"
+
+#include <errno.h>
+
+static void keep(struct agent *agent, const char *key, const char *text)
+{
+    int r = store_set_setting(agent->store, key, bytes_of_text(text));
+
+    if (r < 0)
+        agent_note(agent, LOG_LEVEL_WARNING, "the setting %s could not be kept: %s", key, strerror(-r));
+}
+
+void memory_load(struct agent *agent)
+{
+    _cleanup_buffer_ struct buffer dictionary = {0}, incarnation = {0};
+    uint64_t name;
+
+    if (store_setting(agent->store, SETTING_DICTIONARY, &dictionary) >= 0 && buffer_text(&dictionary) &&
+        text_parse_u64((const char *)dictionary.data, &name) >= 0 && name <= UINT32_MAX &&
+        dictionary_is_known((uint32_t)name))
+        agent->dictionary = (uint32_t)name;
+    if (store_setting(agent->store, SETTING_INCARNATION, &incarnation) >= 0 && buffer_text(&incarnation) &&
+        text_parse_uuid((const char *)incarnation.data, agent->incarnation.b) >= 0)
+        agent->has_incarnation = true;
+}
+
+void memory_take_capabilities(struct agent *agent, const struct capabilities *capabilities)
+{
+    const uint32_t *ours;
+    size_t count = dictionary_names(&ours);
+    uint32_t chosen = DICTIONARY_NONE;
+    char text[16];
+
+    for (size_t i = 0; i < count && chosen == DICTIONARY_NONE; i++)
+        for (size_t k = 0; k < capabilities->dictionary_count && chosen == DICTIONARY_NONE; k++)
+            if (capabilities->dictionaries[k] == ours[i])
+                chosen = ours[i];
+    if (chosen == agent->dictionary)
+        return;
+    agent->dictionary = chosen;
+    snprintf(text, sizeof(text), "%lu", (unsigned long)chosen);
+    keep(agent, SETTING_DICTIONARY, text);
+}
+
+void memory_drop_dictionary(struct agent *agent)
+{
+    agent->dictionary = DICTIONARY_NONE;
+    keep(agent, SETTING_DICTIONARY, "0");
+}
+
+bool memory_take_incarnation(struct agent *agent, const struct uuid *incarnation)
+{
+    bool is_first = !agent->has_incarnation;
+
+    if (uuid_is_nil(incarnation))
+        return false;
+    if (is_first || !uuid_equal(&agent->incarnation, incarnation)) {
+        agent->has_incarnation = true;
+        agent->incarnation = *incarnation;
+        if (is_first)
+            memory_keep_incarnation(agent);
+        else
+            agent->incarnation_differs = true;
+    }
+    return agent->incarnation_differs;
+}
+
+void memory_keep_incarnation(struct agent *agent)
+{
+    char text[UUID_TEXT_LEN + 1];
+
+    if (!agent->has_incarnation)
+        return;
+    agent->incarnation_differs = false;
+    text_uuid(agent->incarnation.b, text);
+    keep(agent, SETTING_INCARNATION, text);
+}
+
+void memory_take_server_time(struct agent *agent, int64_t server_time_ms, int64_t certificate_not_after_ms)
+{
+    uint64_t boot_ms = agent_now_ms(agent);
+    uint8_t boot_id[BOOT_ID_BYTES];
+    char boot_id_text[2 * BOOT_ID_BYTES + 1], text[96];
+
+    agent->last_server_time_ms = server_time_ms;
+    if (certificate_not_after_ms != 0 && !tls_floor_takes(server_time_ms, certificate_not_after_ms))
+        return;
+    /* Every write is an fsync: often enough is enough. */
+    if (agent->server_time_kept && boot_ms - agent->server_time_kept_boot_ms < SERVER_TIME_EVERY_MS)
+        return;
+    agent->server_time_kept = true;
+    agent->server_time_kept_boot_ms = boot_ms;
+    agent->world->verbs->boot_id(agent->world->context, boot_id);
+    text_hex(boot_id, sizeof(boot_id), boot_id_text);
+    snprintf(text, sizeof(text), "%lld %llu %s", (long long)server_time_ms, (unsigned long long)boot_ms,
+        boot_id_text);
+    keep(agent, STORE_SETTING_SERVER_TIME, text);
+}

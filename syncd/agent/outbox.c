@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the store has to send, as the engine wants to see it: logs with their sizes and receipts, and the best
+ * blob that may go now.
+ */
+#include "syncd/agent/agent_internal.h"
+
+#include <errno.h>
+
+int outbox_all_logs(struct agent *agent, struct store_log **ret, size_t *ret_count)
+{
+    _cleanup_free_ struct store_log *logs = calloc(AUDITED_LOGS_MAX, sizeof(*logs));
+    size_t count;
+    int r;
+
+    if (!logs)
+        return -ENOMEM;
+    r = store_logs(agent->store, false, logs, AUDITED_LOGS_MAX, &count);
+    if (r < 0)
+        return r;
+    *ret = take_ptr(logs);
+    *ret_count = count;
+    return 0;
+}
+
+int outbox_receipt(struct agent *agent, const struct uuid *log, uint64_t *ret_size, struct buffer *ret_note)
+{
+    _cleanup_buffer_ struct buffer unwanted = {0};
+    int r = store_receipt(agent->store, log, ret_size, ret_note ? ret_note : &unwanted);
+
+    if (r == -ENOENT) {
+        *ret_size = 0;
+        return 0;
+    }
+    return r;
+}
+
+static int read_logs(struct agent *agent, struct engine_outbox *outbox)
+{
+    struct store_log logs[ENGINE_LOGS_MAX];
+    _cleanup_free_ struct store_log *all = NULL;
+    size_t count, all_count;
+    int r = store_logs(agent->store, true, logs, ENGINE_LOGS_MAX, &count);
+
+    if (r >= 0)
+        r = outbox_all_logs(agent, &all, &all_count);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < count; i++)
+        outbox->logs[i] = (struct engine_log){.id = logs[i].id,
+            .size = logs[i].size,
+            .receipt_size = logs[i].receipt_size < logs[i].size ? logs[i].receipt_size : logs[i].size,
+            .closed = logs[i].closed};
+    outbox->log_count = count;
+    for (size_t i = 0; i < all_count && !outbox->has_receipt_log; i++) {
+        outbox->has_receipt_log = all[i].has_receipt;
+        outbox->receipt_log = all[i].id;
+    }
+    return 0;
+}
+
+static int read_blobs(struct agent *agent, struct engine_outbox *outbox)
+{
+    size_t max = agent->unconfirmed_count + PENDING_LOOK_MAX, count;
+    _cleanup_free_ struct store_blob *blobs = calloc(max, sizeof(*blobs));
+    int r;
+
+    if (!blobs)
+        return -ENOMEM;
+    r = store_blobs_pending(agent->store, blobs, max, &count);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < count; i++) {
+        if (blobs_is_unconfirmed(agent, &blobs[i].sha256))
+            continue;
+        outbox->blobs_pending++;
+        if (outbox->has_next_blob || agent->unconfirmed_count == UNCONFIRMED_MAX ||
+            engine_blob_is_held(agent->engine, &blobs[i].sha256, agent_now_ms(agent)))
+            continue;
+        outbox->has_next_blob = true;
+        outbox->next_blob = blobs[i].sha256;
+        outbox->next_blob_size = blobs[i].size;
+    }
+    outbox->blobs_unconfirmed = agent->unconfirmed_count;
+    outbox->blobs_mending = agent->mending_count;
+    return 0;
+}
+
+void outbox_feed(struct agent *agent)
+{
+    struct engine_event event = {.kind = ENGINE_OUTBOX};
+    uint64_t counter = 0;
+    int r = store_change_counter(agent->store, &counter);
+
+    if (r >= 0)
+        r = read_logs(agent, &event.outbox);
+    if (r >= 0)
+        r = read_blobs(agent, &event.outbox);
+    if (r < 0) {
+        /* The next poll or doorbell tries again; what the engine knows stays. */
+        agent_store_error(agent, r);
+        return;
+    }
+    agent->change_counter = counter;
+    agent->outbox = event.outbox;
+    agent_feed(agent, &event);
+}
