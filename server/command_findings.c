@@ -5,8 +5,8 @@
  */
 #include "base/json_text.h"
 #include "base/rfc3339.h"
-#include "proto/finding_json.h"
 #include "server/commands.h"
+#include "server/finding_json.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -88,16 +88,17 @@ static void put_members(struct buffer *line, const struct service_finding *item)
     buffer_put_u8(line, ',');
     put_id(line, "log", &item->log);
     buffer_printf(line, "\"seq\":%" PRIu64 ",", item->seq);
-    finding_put_json(shown_finding(item), item->recorded_ms, item->utc_offset_min, line);
+    finding_put_json(
+        &item->finding, shown_finding(item) != NULL, item->recorded_ms, item->utc_offset_min, line);
     rfc3339_format(item->received_ms, 0, received);
     buffer_printf(line, "\"received_at\":\"%s\",\"state\":\"%s\",\"complete\":%s,", received, item->state,
         item->complete ? "true" : "false");
     put_photos(line, item);
-    buffer_printf(line, ",\"arrival\":%" PRIu64 ",\"reason\":", item->arrival);
-    if (item->reason && *item->reason)
+    buffer_printf(line, ",\"arrival\":%" PRIu64, item->arrival);
+    if (item->reason && *item->reason) {
+        buffer_put_text(line, ",\"reason\":");
         json_put_text(line, bytes_of_text(item->reason));
-    else
-        buffer_put_text(line, "null");
+    }
 }
 
 static int print_json(void *user, const struct service_finding *item)
