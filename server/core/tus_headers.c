@@ -189,7 +189,9 @@ void tus_format_date(int64_t unix_ms, char ret[TUS_DATE_LEN + 1])
     if (seconds > LAST_S)
         seconds = LAST_S;
     civil_of_day(seconds / DAY_S, &year, &month, &day);
-    int in_day = (int)(seconds % DAY_S);
-    snprintf(ret, TUS_DATE_LEN + 1, "%s, %02u %s %04u %02d:%02d:%02d GMT", days[seconds / DAY_S % 7], day,
-        months[month - 1], (unsigned)year, in_day / 3600, in_day / 60 % 60, in_day % 60);
+    unsigned in_day = (unsigned)(seconds % DAY_S);
+    /* Reduced by what they cannot exceed, so that the compiler sees that the text fits. */
+    snprintf(ret, TUS_DATE_LEN + 1, "%.3s, %02u %.3s %04u %02u:%02u:%02u GMT", days[seconds / DAY_S % 7],
+        day % 100u, months[month - 1], (unsigned)year % 10000u, in_day / 3600 % 100u, in_day / 60 % 60,
+        in_day % 60);
 }
