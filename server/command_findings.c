@@ -5,8 +5,8 @@
  */
 #include "base/json_text.h"
 #include "base/rfc3339.h"
+#include "proto/finding_json.h"
 #include "server/commands.h"
-#include "server/finding_json.h"
 
 #include <errno.h>
 #include <inttypes.h>

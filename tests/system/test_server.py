@@ -379,7 +379,8 @@ def test_findings_in_every_form(server, make_handheld):
     assert [row["note"] for row in rows] == [f"record {seq} of handheld 1" for seq in (1, 2, 3)]
     assert rows[0]["lat"] == "39.9000001"
     lines = server.findings()
-    assert set(lines[0]) == {"id", "kind", "parent", "device", "inspector", "log", "seq", "category", "severity", "note",
+    assert set(lines[0]) == {"id", "kind", "parent", "device", "inspector", "log", "seq", "category", "component", "severity",
+                             "note",
                              "lat", "lon", "accuracy_m", "fix_time", "no_fix", "observed_at", "recorded_at",
                              "received_at", "state", "complete", "photos", "arrival"}
     assert server.findings("--since", lines[1]["arrival"]) == lines[2:]
