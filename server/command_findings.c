@@ -88,8 +88,7 @@ static void put_members(struct buffer *line, const struct service_finding *item)
     buffer_put_u8(line, ',');
     put_id(line, "log", &item->log);
     buffer_printf(line, "\"seq\":%" PRIu64 ",", item->seq);
-    finding_put_json(
-        &item->finding, shown_finding(item) != NULL, item->recorded_ms, item->utc_offset_min, line);
+    finding_put_json(shown_finding(item), item->recorded_ms, item->utc_offset_min, line);
     rfc3339_format(item->received_ms, 0, received);
     buffer_printf(line, "\"received_at\":\"%s\",\"state\":\"%s\",\"complete\":%s,", received, item->state,
         item->complete ? "true" : "false");
