@@ -50,7 +50,6 @@ enum photo_verdict {
 };
 #define PHOTO_VERDICT_COUNT 8
 
-
 struct photo_facts {
     enum photo_verdict verdict; /* what follows is only meaningful for PHOTO_GOOD */
     enum photo_format format;
