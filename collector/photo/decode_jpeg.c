@@ -6,7 +6,7 @@
 #include "collector/photo/jpeg_walk.h"
 
 #include <errno.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <turbojpeg.h>
 
 /* Whole-picture coefficients of a progressive JPEG: fits, beside the file itself, into the helper's address
@@ -32,6 +32,22 @@ static bool begins_with(const char *text, const char *start)
     return strncmp(text, start, strlen(start)) == 0;
 }
 
+/* "Corrupt JPEG data: 12 extraneous bytes before marker 0xd9": how many, and which marker. */
+static bool is_about_extraneous_bytes(const char *text, unsigned long *ret_count, unsigned long *ret_marker)
+{
+    static const char start[] = "Corrupt JPEG data: ";
+    static const char middle[] = " extraneous bytes before marker 0x";
+    if (!begins_with(text, start))
+        return false;
+    char *after;
+    unsigned long count = strtoul(text + strlen(start), &after, 10);
+    if (!begins_with(after, middle))
+        return false;
+    *ret_count = count;
+    *ret_marker = strtoul(after + strlen(middle), NULL, 16);
+    return true;
+}
+
 /*
  * What a warning says of the picture. The TurboJPEG API hands out libjpeg's texts, and no codes; they have
  * been the same since libjpeg 6. A text not known here is about the header (an odd JFIF version, Adobe
@@ -39,13 +55,12 @@ static bool begins_with(const char *text, const char *start)
  */
 static enum photo_verdict judge_warning(const char *text)
 {
-    unsigned count = 0;
-    unsigned marker = 0;
-    if (sscanf(text, "Corrupt JPEG data: %u extraneous bytes before marker 0x%x", &count, &marker) == 2) {
+    unsigned long count;
+    unsigned long marker;
+    if (is_about_extraneous_bytes(text, &count, &marker)) {
         bool restart = marker >= 0xd0 && marker <= 0xd7;
-        return count <= (restart ? EXTRANEOUS_BYTES_BEFORE_RESTART_MAX : EXTRANEOUS_BYTES_MAX)
-                   ? PHOTO_GOOD
-                   : PHOTO_DAMAGED;
+        unsigned long most = restart ? EXTRANEOUS_BYTES_BEFORE_RESTART_MAX : EXTRANEOUS_BYTES_MAX;
+        return count <= most ? PHOTO_GOOD : PHOTO_DAMAGED;
     }
     if (begins_with(text, "Premature end of JPEG file") ||
         begins_with(text, "Corrupt JPEG data: premature end of data segment"))

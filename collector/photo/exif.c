@@ -71,7 +71,7 @@ static bool read_fraction(const ExifEntry *entry, size_t index, ExifByteOrder or
 /* Degrees, minutes and seconds, and a letter for the half of the globe. Doubles carry some 15 digits; 10 are
  * needed. */
 static bool read_angle(const ExifData *data, ExifByteOrder order, ExifTag tag, ExifTag half_tag,
-    const char halves[2], double degrees_max, int32_t *ret_e7)
+    const uint8_t halves[2], double degrees_max, int32_t *ret_e7)
 {
     static const double unit_e7[3] = {1e7, 1e7 / 60, 1e7 / 3600};
     const ExifEntry *entry = find_entry(data, EXIF_IFD_GPS, tag, EXIF_FORMAT_RATIONAL, 3);
@@ -96,12 +96,14 @@ static bool read_angle(const ExifData *data, ExifByteOrder order, ExifTag tag, E
 
 static void read_position(const ExifData *data, ExifByteOrder order, struct photo_facts *facts)
 {
+    static const uint8_t lat_halves[2] = {'N', 'S'};
+    static const uint8_t lon_halves[2] = {'E', 'W'};
     int32_t lat_e7;
     int32_t lon_e7;
-    if (!read_angle(data, order, (ExifTag)EXIF_TAG_GPS_LATITUDE, (ExifTag)EXIF_TAG_GPS_LATITUDE_REF, "NS", 90,
-            &lat_e7) ||
-        !read_angle(data, order, (ExifTag)EXIF_TAG_GPS_LONGITUDE, (ExifTag)EXIF_TAG_GPS_LONGITUDE_REF, "EW",
-            180, &lon_e7))
+    if (!read_angle(data, order, (ExifTag)EXIF_TAG_GPS_LATITUDE, (ExifTag)EXIF_TAG_GPS_LATITUDE_REF,
+            lat_halves, 90, &lat_e7) ||
+        !read_angle(data, order, (ExifTag)EXIF_TAG_GPS_LONGITUDE, (ExifTag)EXIF_TAG_GPS_LONGITUDE_REF,
+            lon_halves, 180, &lon_e7))
         return;
     if (lat_e7 == 0 && lon_e7 == 0)
         return;

@@ -57,13 +57,11 @@ void make_blank_png(uint32_t width, uint32_t height, struct buffer *ret);
 
 /* EXIF with up to three things in it; what is zero is left out. */
 struct exif_form {
-    bool big_endian;
-    uint16_t orientation;
-    const char *time; /* as EXIF has it, "2015:04:10 20:12:23" */
-    bool position;
-    bool signed_fractions;
-    char lat_half, lon_half;
+    const char *time;        /* as EXIF has it, "2015:04:10 20:12:23" */
     uint32_t lat[6], lon[6]; /* numerator and denominator of degrees, minutes, seconds */
+    char lat_half, lon_half;
+    uint16_t orientation;
+    bool position, signed_fractions, big_endian;
 };
 void make_exif(const struct exif_form *form, struct buffer *ret);
 

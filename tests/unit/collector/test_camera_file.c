@@ -89,7 +89,7 @@ static int read_path(const char *path, const char *helper, uint32_t deadline_ms,
 
 static void assert_refused(const struct place *place, const char *name, int expected, const char *words)
 {
-    struct camera_photo photo;
+    struct camera_photo photo = {0};
     const char *reason = NULL;
 
     assert_int_equal(
@@ -106,7 +106,7 @@ static void a_good_photo_comes_with_its_facts_and_a_preview(void **state)
     write_photo(path);
     struct stat status;
     assert_int_equal(stat(path, &status), 0);
-    struct camera_photo photo;
+    struct camera_photo photo = {0};
     const char *reason = NULL;
 
     assert_int_equal(read_path(path, place->helper, PHOTO_DEADLINE_MS, &photo, &reason), 0);
@@ -246,7 +246,7 @@ static void a_file_over_the_limit_is_refused_before_any_helper_is_started(void *
     const struct place *place = *state;
     write_file(path_of(place, "large"), "", 0, 0600);
     assert_int_equal(truncate(path_of(place, "large"), (off_t)BLOB_BYTES_MAX + 1), 0);
-    struct camera_photo photo;
+    struct camera_photo photo = {0};
     const char *reason = NULL;
 
     assert_int_equal(
@@ -260,7 +260,7 @@ static void a_missing_helper_is_not_blamed_on_the_photo(void **state)
 {
     const struct place *place = *state;
     write_photo(path_of(place, "a.jpg"));
-    struct camera_photo photo;
+    struct camera_photo photo = {0};
     const char *reason = NULL;
 
     assert_int_equal(
