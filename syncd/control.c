@@ -323,7 +323,8 @@ void control_resync_done(struct control *control, const struct resync_report *re
 
 json_t *control_resync_object(const struct resync_report *report)
 {
-    return json_pack("{s:b, s:b, s:b, s:s?, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+    return json_pack(
+        "{s:b, s:b, s:b, s:s?, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
         "finished", (int)report->finished, "ok", (int)report->ok, "failed", (int)report->failed, "problem",
         report->problem, "level", audit_level_name(report->level), "records_checked",
         (json_int_t)report->records_checked, "records_missing", (json_int_t)report->records_missing,
@@ -332,7 +333,8 @@ json_t *control_resync_object(const struct resync_report *report)
         "records_erased", (json_int_t)report->records_erased, "records_lost",
         (json_int_t)report->records_lost, "blobs_checked", (json_int_t)report->blobs_checked, "blobs_missing",
         (json_int_t)report->blobs_missing, "blobs_sent_again", (json_int_t)report->blobs_sent_again,
-        "blobs_gone", (json_int_t)report->blobs_gone, "round_trips", (json_int_t)report->round_trips);
+        "blobs_gone", (json_int_t)report->blobs_gone, "round_trips", (json_int_t)report->round_trips,
+        "records_quarantined", (json_int_t)report->records_quarantined);
 }
 
 /* ---- life ---- */

@@ -246,6 +246,14 @@ static void on_alarm(void *context, const char *text)
     log_err("%s", text);
 }
 
+/* What was never sent is damaged on this disk: a fresh start opens the store again and recovers it. */
+static void on_store_damaged(void *context)
+{
+    struct daemon *daemon = context;
+    log_err("records in %s are damaged: ending, so that the next start recovers them", daemon->directory);
+    sd_event_exit(daemon->event, -EUCLEAN);
+}
+
 static void on_note(void *context, int level, const char *text)
 {
     (void)context;
@@ -372,6 +380,7 @@ static int agent_begin(struct daemon *daemon)
             .sync_done = on_sync_done,
             .resync_done = on_resync_done,
             .alarm = on_alarm,
+            .store_damaged = on_store_damaged,
             .note = on_note,
             .context = daemon},
     };

@@ -92,6 +92,7 @@ static void slot_tell(struct request_slot *slot, CURLcode code)
             .upload_offset = text_or_null(offset),
             .upload_expires = text_or_null(expires),
             .retry_after = text_or_null(retry),
+            .certificate_not_after_ms = slot->transport->trust->peer_not_after_ms,
         };
         listener->response(listener->context, slot->number, &response);
     } else {
