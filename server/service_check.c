@@ -292,6 +292,25 @@ static int rebuild_frontier(struct rebuild *rebuild)
     return storage->verbs->log_advance(storage, log, buffer_bytes(&note));
 }
 
+/* What has waited for a record of this log, all of it, however many there are. */
+static int apply_all_awaiting(struct rebuild *rebuild)
+{
+    struct storage *storage = rebuild->transaction->storage;
+    uint64_t key, last = 0;
+    size_t count = 0;
+    int r;
+
+    do {
+        r = storage->verbs->awaited(
+            storage, &rebuild->log.id, 0, rebuild->log.frontier.size, &key, 1, &count);
+        if (r < 0 || count == 0 || key == last)
+            return r;
+        last = key;
+        r = apply_awaiting(rebuild->transaction, &rebuild->log.id, 0, rebuild->log.frontier.size);
+    } while (r >= 0);
+    return r;
+}
+
 static int rebuild_log(void *user, const struct stored_log *log)
 {
     struct rebuild *rebuild = user;
@@ -303,7 +322,9 @@ static int rebuild_log(void *user, const struct stored_log *log)
     if (r < 0)
         return r;
     r = storage->verbs->records_each(storage, record_key(log->number, 0),
-        record_key(log->number, log->frontier.size), true, rebuild_record, rebuild);
+        record_key(log->number, rebuild->log.frontier.size), true, rebuild_record, rebuild);
+    if (r >= 0)
+        r = apply_all_awaiting(rebuild);
     return r < 0 ? r : rebuild_tiles(rebuild);
 }
 
