@@ -22,6 +22,8 @@ static int capture_one(struct program *program, struct store *store, const struc
         return refuse_photo(refusal, path, reason);
     _cleanup_(camera_photo_done) struct camera_photo camera = {0};
     int r = camera_file_read(fd, helper, &camera, &reason);
+    if (r == -ENOPKG || r == -ENOMEM || r == -EMFILE || r == -ENFILE)
+        return r; /* the photo is not at fault */
     if (r < 0)
         return refuse_photo(refusal, path, reason);
     struct photo photo = {.format = camera.facts.format, .preview_size = camera.facts.preview_len};

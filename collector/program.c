@@ -52,6 +52,10 @@ enum exit_status complain_store(const struct program *program, int r, const char
         return complain(EXIT_STATUS_FAILED,
             "cannot %s: no right to write in %s; run as a member of group patrol, or give another --data",
             doing, program->directory);
+    case -ENOPKG:
+        return complain(EXIT_STATUS_FAILED,
+            "cannot %s: the program patrol-photo cannot be started; install gridpatrol again, or set photo-helper in the configuration",
+            doing);
     case -ENOENT:
         return complain(
             EXIT_STATUS_FAILED, "cannot %s: nothing was recorded in %s yet", doing, program->directory);

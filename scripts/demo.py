@@ -53,8 +53,8 @@ class Demo:
         return str(self.build / room / name)
 
     def run(self, name, *arguments, expect=0, **options):
-        result = subprocess.run([self.program(name), *map(str, arguments)], env=self.environment, text=True,
-                                stdout=subprocess.PIPE, **options)
+        options.setdefault("stdout", subprocess.PIPE)
+        result = subprocess.run([self.program(name), *map(str, arguments)], env=self.environment, text=True, **options)
         if expect is not None and result.returncode != expect:
             raise Failed(f"{name} {' '.join(map(str, arguments))} ended with {result.returncode}, not {expect}")
         return result
@@ -178,8 +178,8 @@ def drain_with_kills(demo):
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while True:
         now = demo.status()
-        if now != shown:
-            shown = now
+        if (now["records_sent"], now["photos_pending"]) != shown:
+            shown = (now["records_sent"], now["photos_pending"])
             done = all_photos - now["photos_pending"]
             width = 30 * done // max(all_photos, 1)
             line = (f"  findings {now['records_sent']:3}/{FINDINGS} at the centre, photos and previews {done:2}/{all_photos} "
@@ -195,7 +195,7 @@ def drain_with_kills(demo):
             killed["patrol-server"] = now["photos_pending"]
             say(f"\n  server killed (-9) with {now['photos_pending']} photos to go, started again")
             demo.start_server()
-            demo.run("patrol", "sync", expect=None, stderr=subprocess.DEVNULL)
+            demo.run("patrol", "sync", expect=None, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         if now["records_queued"] == 0 and now["photos_pending"] == 0:
             break
         if time.monotonic() > deadline:
