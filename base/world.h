@@ -46,6 +46,7 @@ struct world_verbs {
     int (*sync)(void *context, int file);
     int (*rename)(void *context, const char *from, const char *to);
     int (*unlink)(void *context, const char *path);
+    /* Mode 0770 less the umask, setgid. */
     int (*make_directory)(void *context, const char *path);
     int (*sync_directory)(void *context, const char *path);
     /* Calls `each` with every name in a directory except "." and ".."; stops when it returns < 0 and returns

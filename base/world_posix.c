@@ -192,7 +192,15 @@ static int posix_unlink(void *context, const char *path)
 
 static int posix_make_directory(void *context, const char *path)
 {
-    return mkdir(path, DIRECTORY_MODE) < 0 ? -errno : 0;
+    struct stat status;
+
+    if (mkdir(path, DIRECTORY_MODE) < 0)
+        return -errno;
+    /* What is made in it belongs to its group, whoever makes it. mkdir does not take the bit. A file system
+     * that does not know it, or a group that is not ours, is no reason to do without the directory. */
+    if (stat(path, &status) == 0)
+        (void)chmod(path, (status.st_mode & 0777) | S_ISGID);
+    return 0;
 }
 
 static int posix_sync_directory(void *context, const char *path)

@@ -342,7 +342,8 @@ int store_begin_reading(struct store *store, struct store **ret_reading)
 void store_end_reading(struct store **reading)
 {
     if (*reading)
-        (void)sqlite3_exec((*reading)->database, "COMMIT", NULL, NULL, NULL);
+        (void)sqlite3_exec(
+            (*reading)->database, "END", NULL, NULL, NULL); /* as COMMIT: nothing was written */
 }
 
 int database_checkpoint(struct store *store)

@@ -237,3 +237,47 @@ static inline int append_about(struct store *store, enum record_kind kind, const
     buffer_done(&buffer);
     return r;
 }
+
+/* ---- one store in a directory of its own for each test ---- */
+
+struct here {
+    char *directory;
+    struct store *store;
+};
+
+static inline int set_up_as(void **state, enum store_role role)
+{
+    struct here *here = calloc(1, sizeof(*here));
+
+    here->directory = unit_directory_make();
+    here->store = store_opened_in(here->directory, role);
+    *state = here;
+    return 0;
+}
+
+static inline int set_up(void **state)
+{
+    return set_up_as(state, STORE_DAEMON);
+}
+
+static inline int tear_down(void **state)
+{
+    struct here *here = *state;
+
+    store_free(here->store);
+    unit_directory_remove(here->directory);
+    free(here);
+    return 0;
+}
+
+#define store_test(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+/* Decodes a record that the store gave. The arena is the caller's. */
+static inline struct record decode(struct bytes bytes, struct arena *arena)
+{
+    struct record record;
+
+    arena_init(arena, 262144);
+    assert_int_equal(record_decode(bytes, arena, &record, NULL), 0);
+    return record;
+}

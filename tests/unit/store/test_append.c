@@ -6,39 +6,6 @@
 
 #include <sys/wait.h>
 
-struct here {
-    char *directory;
-    struct store *store;
-};
-
-static int set_up(void **state)
-{
-    struct here *here = calloc(1, sizeof(*here));
-
-    here->directory = unit_directory_make();
-    here->store = store_opened_in(here->directory, STORE_COLLECTOR);
-    *state = here;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct here *here = *state;
-
-    store_free(here->store);
-    unit_directory_remove(here->directory);
-    free(here);
-    return 0;
-}
-
-static struct record decoded(struct bytes bytes, struct arena *arena)
-{
-    struct record record;
-
-    assert_int_equal(record_decode(bytes, arena, &record, NULL), 0);
-    return record;
-}
-
 static void first_append_opens_a_log_and_tells_the_boot(void **state)
 {
     struct here *here = *state;
@@ -52,9 +19,8 @@ static void first_append_opens_a_log_and_tells_the_boot(void **state)
     assert_int_equal(appended.at.seq, 2);
 
     struct position_in_log at = {.log = appended.at.log, .seq = 0};
-    arena_init(&arena, 65536);
     assert_int_equal(store_read(here->store, &at, &bytes, &row), 0);
-    record = decoded(row.record, &arena);
+    record = decode(row.record, &arena);
     assert_int_equal(record.kind, RECORD_OPENED);
     assert_int_equal(record.opened.reason, OPEN_NEW);
     assert_true(uuid_is_nil(&record.opened.predecessor));
@@ -63,7 +29,8 @@ static void first_append_opens_a_log_and_tells_the_boot(void **state)
     buffer_clear(&bytes);
     at.seq = 1;
     assert_int_equal(store_read(here->store, &at, &bytes, &row), 0);
-    record = decoded(row.record, &arena);
+    arena_done(&arena);
+    record = decode(row.record, &arena);
     assert_int_equal(record.kind, RECORD_DEVICE_EVENT);
     uint8_t boot_id[BOOT_ID_BYTES];
     world_posix()->verbs->boot_id(NULL, boot_id);
@@ -262,14 +229,13 @@ static void full_log_is_closed_and_the_next_one_names_it(void **state)
     assert_int_equal(logs[1].size, 5);
     assert_int_equal(status_of(here->store).records_queued, 6);
 
-    arena_init(&arena, 65536);
     struct position_in_log at = {.log = logs[0].id, .seq = 5};
     assert_int_equal(store_read(here->store, &at, &bytes, &row), 0);
     assert_int_equal(row.kind, RECORD_CLOSED);
     buffer_clear(&bytes);
     at = (struct position_in_log){.log = logs[1].id, .seq = 0};
     assert_int_equal(store_read(here->store, &at, &bytes, &row), 0);
-    struct record record = decoded(row.record, &arena);
+    struct record record = decode(row.record, &arena);
     struct sha256 root;
     assert_int_equal(record.opened.reason, OPEN_ROTATED);
     assert_memory_equal(&record.opened.predecessor, &logs[0].id, sizeof(struct uuid));
@@ -284,15 +250,13 @@ static void full_log_is_closed_and_the_next_one_names_it(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(first_append_opens_a_log_and_tells_the_boot, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_boot_is_told_once_in_each_log, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(
-            batch_gets_consecutive_positions_and_derivable_ids, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(
-            record_over_the_limit_is_refused_and_nothing_stored, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(roots_at_every_size_are_those_of_the_records, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(several_processes_append_one_log_without_gaps, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(full_log_is_closed_and_the_next_one_names_it, set_up, tear_down),
+        store_test(first_append_opens_a_log_and_tells_the_boot),
+        store_test(a_boot_is_told_once_in_each_log),
+        store_test(batch_gets_consecutive_positions_and_derivable_ids),
+        store_test(record_over_the_limit_is_refused_and_nothing_stored),
+        store_test(roots_at_every_size_are_those_of_the_records),
+        store_test(several_processes_append_one_log_without_gaps),
+        store_test(full_log_is_closed_and_the_next_one_names_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,32 +10,13 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-struct here {
-    char *directory;
-    struct store *store;
+/* What `fill` has put into the store. */
+struct filled {
     struct store_appended sent, quarantined, queued, with_photo, amendment;
     struct store_photo photo;
 };
 
-static int set_up(void **state)
-{
-    struct here *here = calloc(1, sizeof(*here));
-
-    here->directory = unit_directory_make();
-    here->store = store_opened_in(here->directory, STORE_COLLECTOR);
-    *state = here;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct here *here = *state;
-
-    store_free(here->store);
-    unit_directory_remove(here->directory);
-    free(here);
-    return 0;
-}
+static struct filled filled;
 
 /* opened, boot, "sent", "bad" | receipt | "queued", "photo", amendment of "sent" */
 static void fill(struct here *here)
@@ -43,17 +24,17 @@ static void fill(struct here *here)
     struct checkpoint checkpoint = {.size = 4};
     struct quarantined bad = {.seq = 3, .reason = bytes_of_text("no such category")};
 
-    assert_int_equal(append_note(here->store, "sent", &here->sent), 0);
-    assert_int_equal(append_note(here->store, "bad", &here->quarantined), 0);
-    assert_int_equal(store_root_at(here->store, &here->sent.at.log, 4, &checkpoint.root), 0);
-    assert_int_equal(store_apply_receipt(here->store, &here->sent.at.log, &checkpoint, 1700000000,
+    assert_int_equal(append_note(here->store, "sent", &filled.sent), 0);
+    assert_int_equal(append_note(here->store, "bad", &filled.quarantined), 0);
+    assert_int_equal(store_root_at(here->store, &filled.sent.at.log, 4, &checkpoint.root), 0);
+    assert_int_equal(store_apply_receipt(here->store, &filled.sent.at.log, &checkpoint, 1700000000,
                          bytes_of_text("note"), &bad, 1),
         0);
-    assert_int_equal(append_note(here->store, "queued", &here->queued), 0);
-    here->photo = put_photo_and_preview(here->store, 1, 1000, true);
-    assert_int_equal(append_with_photos(here->store, "photo", &here->photo, 1, &here->with_photo), 0);
+    assert_int_equal(append_note(here->store, "queued", &filled.queued), 0);
+    filled.photo = put_photo_and_preview(here->store, 1, 1000, true);
+    assert_int_equal(append_with_photos(here->store, "photo", &filled.photo, 1, &filled.with_photo), 0);
     assert_int_equal(
-        append_about(here->store, RECORD_AMENDMENT, "amended", &here->sent, &here->amendment), 0);
+        append_about(here->store, RECORD_AMENDMENT, "amended", &filled.sent, &filled.amendment), 0);
     assert_int_equal(store_set_setting(here->store, "key", bytes_of_text("value")), 0);
 }
 
@@ -107,11 +88,11 @@ static void assert_everything_goes_on(struct here *here, const struct store_open
     assert_int_equal(opened->records_salvaged, 3);
     assert_true(exists(here->directory, opened->set_aside));
     assert_notes(here->store, &findings, "sent bad queued photo amended ");
-    assert_state(here->store, &here->sent, RECORD_SENT);
-    assert_state(here->store, &here->quarantined, RECORD_QUARANTINED);
-    assert_state(here->store, &here->queued, RECORD_QUEUED);
-    assert_state(here->store, &here->with_photo, RECORD_QUEUED);
-    assert_state(here->store, &here->amendment, RECORD_QUEUED);
+    assert_state(here->store, &filled.sent, RECORD_SENT);
+    assert_state(here->store, &filled.quarantined, RECORD_QUARANTINED);
+    assert_state(here->store, &filled.queued, RECORD_QUEUED);
+    assert_state(here->store, &filled.with_photo, RECORD_QUEUED);
+    assert_state(here->store, &filled.amendment, RECORD_QUEUED);
     assert_int_equal(status.records_sent, 1);
     assert_int_equal(status.records_quarantined, 1);
     assert_int_equal(status.records_queued, 3);
@@ -120,8 +101,8 @@ static void assert_everything_goes_on(struct here *here, const struct store_open
 
     assert_int_equal(store_logs(here->store, true, logs, 4, &count), 0);
     assert_int_equal(count, 1);
-    assert_memory_not_equal(&logs[0].id, &here->sent.at.log, sizeof(struct uuid));
-    assert_int_equal(store_later_versions(here->store, &here->sent.at, &amended, &amendment, &withdrawn), 0);
+    assert_memory_not_equal(&logs[0].id, &filled.sent.at.log, sizeof(struct uuid));
+    assert_int_equal(store_later_versions(here->store, &filled.sent.at, &amended, &amendment, &withdrawn), 0);
     assert_true(amended);
     assert_memory_equal(&amendment.log, &logs[0].id, sizeof(struct uuid));
     assert_int_equal(store_setting(here->store, "key", &value), 0);
@@ -137,7 +118,7 @@ static void assert_everything_goes_on(struct here *here, const struct store_open
     assert_int_equal(store_blobs_pending(here->store, blobs, 4, &count), 0);
     assert_int_equal(count, 2);
     assert_true(blobs[0].urgent);
-    assert_state(here->store, &here->queued, RECORD_SENT);
+    assert_state(here->store, &filled.queued, RECORD_SENT);
     assert_notes(here->store, &queued_findings, "");
 }
 
@@ -156,7 +137,7 @@ static void assert_opened_as_recovered(struct here *here)
     assert_int_equal(store_read(here->store, &at, &bytes, &row), 0);
     assert_int_equal(record_decode(row.record, &arena, &record, NULL), 0);
     assert_int_equal(record.opened.reason, OPEN_RECOVERED);
-    assert_memory_equal(&record.opened.predecessor, &here->sent.at.log, sizeof(struct uuid));
+    assert_memory_equal(&record.opened.predecessor, &filled.sent.at.log, sizeof(struct uuid));
     arena_done(&arena);
     buffer_done(&bytes);
 }
@@ -213,8 +194,8 @@ static void missing_shm_changes_nothing(void **state)
     assert_false(opened.recovered);
     assert_notes(here->store, &findings, "sent bad queued photo amended ");
     assert_int_equal(append_note(here->store, "after", &after), 0);
-    assert_memory_equal(&after.at.log, &here->sent.at.log, sizeof(struct uuid));
-    assert_int_equal(after.at.seq, here->amendment.at.seq + 1);
+    assert_memory_equal(&after.at.log, &filled.sent.at.log, sizeof(struct uuid));
+    assert_int_equal(after.at.seq, filled.amendment.at.seq + 1);
 }
 
 static void missing_database_beside_its_wal_is_read_from_the_wal(void **state)
@@ -305,14 +286,14 @@ static void missing_photo_directory_is_told_and_new_photos_go_on(void **state)
     assert_int_equal(store_check(here->store, count_fault, NULL), -EUCLEAN);
     assert_int_equal(fault_count, 2);
 
-    lost[0] = here->photo.photo.sha256;
-    lost[1] = here->photo.photo.preview_sha256;
+    lost[0] = filled.photo.photo.sha256;
+    lost[1] = filled.photo.photo.preview_sha256;
     assert_int_equal(store_blobs_lost(here->store, &author, lost, 2), 0);
     assert_int_equal(store_blobs_lost(here->store, &author, lost, 2), 0);
     struct store_status status = status_of(here->store);
     assert_int_equal(status.photos_pending, 0);
     assert_int_equal(status.blobs_lost, 2);
-    assert_int_equal(status.log_size, here->amendment.at.seq + 2); /* one event, not two */
+    assert_int_equal(status.log_size, filled.amendment.at.seq + 2); /* one event, not two */
     struct position_in_log at = {.log = status.log, .seq = status.log_size - 1};
     assert_int_equal(store_read(here->store, &at, &bytes, &row), 0);
     arena_init(&arena, 65536);
@@ -418,7 +399,7 @@ static void damage_behind_a_running_program_is_recovered_at_the_next_open(void *
     run_in(here->directory, "sed -i s/queued/qu3ued/ queue.db");
     reopen(here, STORE_COLLECTOR, &opened);
     assert_false(opened.recovered);
-    int r = store_outbox_read(here->store, &here->sent.at.log, 4, 8, SIZE_MAX, &bytes, views, &count);
+    int r = store_outbox_read(here->store, &filled.sent.at.log, 4, 8, SIZE_MAX, &bytes, views, &count);
     assert_int_equal(r, -EUCLEAN);
     buffer_done(&bytes);
 
@@ -507,15 +488,13 @@ static void random_damage_costs_one_page_of_records_at_most(void **state)
         assert_int_equal(store_file_size(here->store, name, &size), 0);
         store_free(here->store);
 
-        srand(round);
+        srand(round + 1);
         uint64_t offset = ((uint64_t)rand() << 16 ^ (uint64_t)rand()) % (size - 64);
         write_garbage(here->directory, name, offset, 64, round);
 
         here->store = store_opened_in(here->directory, STORE_DAEMON);
         (void)store_check(here->store, count_fault, NULL);
         reopen(here, STORE_DAEMON, &opened);
-        printf(
-            "# round %u %s %llu recovered %d\n", round, name, (unsigned long long)offset, opened.recovered);
         assert_sound(here->store);
         int r = store_each_record(here->store, &findings, see, &seen);
         assert_int_equal(r, 0);
@@ -592,28 +571,20 @@ static void killed_appender_loses_nothing_that_it_acknowledged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(
-            missing_wal_after_a_checkpoint_loses_nothing_and_repeats_no_position, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(
-            missing_wal_with_records_in_it_goes_on_in_a_new_log, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(missing_shm_changes_nothing, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(
-            missing_database_beside_its_wal_is_read_from_the_wal, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(
-            missing_database_and_wal_open_a_new_log_that_names_the_old_one, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(missing_logs_file_does_no_harm, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(
-            missing_photo_directory_is_told_and_new_photos_go_on, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(damaged_header_page_loses_nothing, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(database_that_is_no_database_is_set_aside, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(reader_does_not_touch_a_damaged_store, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(
-            damage_behind_a_running_program_is_recovered_at_the_next_open, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(
-            open_connection_notices_that_its_files_were_set_aside, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(random_damage_costs_one_page_of_records_at_most, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(
-            killed_appender_loses_nothing_that_it_acknowledged, set_up, tear_down),
+        store_test(missing_wal_after_a_checkpoint_loses_nothing_and_repeats_no_position),
+        store_test(missing_wal_with_records_in_it_goes_on_in_a_new_log),
+        store_test(missing_shm_changes_nothing),
+        store_test(missing_database_beside_its_wal_is_read_from_the_wal),
+        store_test(missing_database_and_wal_open_a_new_log_that_names_the_old_one),
+        store_test(missing_logs_file_does_no_harm),
+        store_test(missing_photo_directory_is_told_and_new_photos_go_on),
+        store_test(damaged_header_page_loses_nothing),
+        store_test(database_that_is_no_database_is_set_aside),
+        store_test(reader_does_not_touch_a_damaged_store),
+        store_test(damage_behind_a_running_program_is_recovered_at_the_next_open),
+        store_test(open_connection_notices_that_its_files_were_set_aside),
+        store_test(random_damage_costs_one_page_of_records_at_most),
+        store_test(killed_appender_loses_nothing_that_it_acknowledged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
