@@ -169,6 +169,13 @@ static void begin_head(struct request *request)
     request_answer_header(request, "Upload-Length", "%llu", (unsigned long long)upload.size);
 }
 
+static void answer_patch(struct request *request)
+{
+    accept_upload(
+        request, 204, request->blob->upload.offset == request->blob->upload.size ? "stored" : "appended");
+    put_offset(request, &request->blob->upload);
+}
+
 static void begin_patch(struct request *request)
 {
     const char *type = request_header(request, "Content-Type");
@@ -190,11 +197,18 @@ static void begin_patch(struct request *request)
         refuse(request, 400, "bad_header", "Upload-Checksum: sha256 and base64 of the body's hash");
         return;
     }
-    int r = service_upload_find(
-        request->shell->service, &request->device, &request->blob->sha256, &request->blob->upload);
-    if (r >= 0 && request->has_length && offset == request->blob->upload.offset &&
-        request->length > request->blob->upload.size - offset)
-        r = -EFBIG;
+    struct service_upload *upload = &request->blob->upload;
+    int r = service_upload_find(request->shell->service, &request->device, &request->blob->sha256, upload);
+    bool is_whole = r >= 0 && upload->offset == upload->size;
+    if (is_whole && offset == upload->size && request->has_length && request->length == 0) {
+        answer_patch(request); /* nothing was to be added */
+        return;
+    }
+    if (is_whole)
+        r = -EINVAL;
+    else if (r >= 0 &&
+             (offset > upload->size || (request->has_length && request->length > upload->size - offset)))
+        r = offset > upload->offset ? -EINVAL : -EFBIG;
     if (r >= 0)
         r = service_patch_begin(request->shell->service, &request->device, &request->blob->sha256, offset,
             checksum_text ? &checksum : NULL, &request->blob->patch);
@@ -251,13 +265,6 @@ static int blob_data(struct request *request, const void *data, size_t len)
     if (r < 0)
         refuse_error(request, r); /* what is left of the body is dropped */
     return 0;
-}
-
-static void answer_patch(struct request *request)
-{
-    accept_upload(
-        request, 204, request->blob->upload.offset == request->blob->upload.size ? "stored" : "appended");
-    put_offset(request, &request->blob->upload);
 }
 
 static void blob_end(struct request *request)
