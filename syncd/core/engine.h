@@ -152,7 +152,7 @@ struct engine_event {
             uint64_t to_mend_blobs;   /* made pending again by the agent */
             uint64_t gone_records;    /* in neither place */
             uint64_t gone_blobs;      /* likewise; the next repair tells the centre */
-            bool went_back; /* the server has less than the receipt said; applied by the agent */
+            bool went_back;           /* the server has less than the receipt said; applied by the agent */
             bool has_next_log;
             struct uuid next_log; /* the next one that has a receipt, in order of opening */
         } audited;

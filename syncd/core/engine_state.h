@@ -123,6 +123,7 @@ struct log_state {
     uint64_t hold_until_ms;
     uint32_t failures, stalls, root_mismatches;
     const char *hold_reason; /* static */
+    bool was_ahead;          /* one at a time until something of it was stored */
     bool leave;              /* to be left, with `leave_reason`; nothing of it is sent any more */
     enum open_reason leave_reason;
     uint64_t leave_at_ms;

@@ -127,10 +127,13 @@ static void note_progress(
         log->failures = log->stalls = log->root_mismatches = 0;
         log->hold_until_ms = 0;
         log->hold_reason = NULL;
+        log->was_ahead = false;
         return;
     }
-    if (first_seq > event->exchanged.receipt_size_before)
-        return; /* it went ahead of another one */
+    if (first_seq > event->exchanged.receipt_size_before) {
+        log->was_ahead = true; /* of another one, which is late or lost */
+        return;
+    }
     log->stalls++;
     if (log->stalls == STALLS_FOR_ALARM)
         engine_alarm(engine, ALARM_NO_PROGRESS);
@@ -387,7 +390,8 @@ static bool plan_log(struct engine *engine, const struct log_state *log)
     if (!free_text_slot(engine, &index) || !contact_open(engine) ||
         !find_gap(engine, &log->log, &first, &end) || first >= end)
         return false;
-    if (any_exchange(engine) && end - first < SECOND_EXCHANGE_RECORDS_MIN && end - first < limit.records)
+    if (any_exchange(engine) &&
+        (log->was_ahead || (end - first < SECOND_EXCHANGE_RECORDS_MIN && end - first < limit.records)))
         return false;
     if (end - first < limit.records)
         limit.records = (uint32_t)(end - first);

@@ -97,6 +97,7 @@ static void start_agent(struct agent_story *story)
         .enrolment = &story->enrolment,
         .device_seed = story->device_seed,
         .engine = engine_config_default(),
+        .uploads_url = story->uploads_url,
         .transport = {.send = story_send, .cancel = story_cancel, .context = story},
         .listener = {.sync_done = story_sync_done,
             .resync_done = story_resync_done,

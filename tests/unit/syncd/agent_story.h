@@ -88,6 +88,7 @@ struct agent_story {
     struct store *store;
     struct enrolment enrolment;
     uint8_t device_seed[SIGN_SEED_BYTES];
+    const char *uploads_url; /* NULL, or as the options have it; from the next restart on */
     struct agent *agent;
     struct sent_request sent[ENGINE_SLOTS_MAX];
     struct centre centre;

@@ -314,6 +314,8 @@ static void a_server_that_lost_the_whole_log_gets_it_again(void **state)
     story.centre.logs[0].size = 0;
     buffer_clear(&story.centre.logs[0].note);
     agent_sync_now(story.agent);
+    agent_story_answer(&story, 0);
+    expect_queued(&story, 5);
     agent_story_settle(&story);
     expect_queued(&story, 0);
     assert_int_equal(story.centre.logs[0].size, agent_story_status(&story).log_size);

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tests of syncd/agent/agent.h: audits and repairs. */
+#include "tests/unit/syncd/agent_story.h"
+
+/* A handheld whose records and photos are all acknowledged. */
+static void begin_settled(struct agent_story *story, unsigned records)
+{
+    agent_story_begin(story);
+    agent_story_record(story, 0, records);
+    agent_story_settle(story);
+    assert_int_equal(agent_story_status(story).records_queued, 0);
+}
+
+static void resync(struct agent_story *story, enum audit_level level)
+{
+    assert_int_equal(agent_resync(story->agent, level), 0);
+    agent_story_settle(story);
+}
+
+static void a_healthy_log_is_found_so_in_one_round_trip_of_less_than_a_kilobyte(void **state)
+{
+    struct agent_story story;
+    _cleanup_(centre_reply_done) struct centre_reply reply = {0};
+
+    begin_settled(&story, 1000);
+    assert_int_equal(agent_resync(story.agent, AUDIT_PRESENCE), 0);
+    assert_int_equal(agent_resync(story.agent, AUDIT_PRESENCE), -EBUSY);
+    assert_true(story.sent[3].busy);
+    assert_true(story.sent[3].body.len < 1024);
+    centre_answer(&story, 3, &reply);
+    assert_true(story.sent[3].body.len + reply.body.len < 2048);
+    agent_story_deliver(&story, 3, &reply.response);
+    assert_int_equal(story.resyncs_done, 1);
+    assert_true(story.report.ok);
+    assert_true(story.report.finished);
+    assert_int_equal(story.report.round_trips, 1);
+    assert_int_equal(story.report.records_checked, 1002);
+    assert_int_equal(story.report.cause, RESYNC_BY_USER);
+    agent_story_end(&story);
+}
+
+static void missing_and_damaged_records_are_sent_again_with_proofs(void **state)
+{
+    struct agent_story story;
+
+    begin_settled(&story, 1000);
+    story.centre.missing[0] = (struct run){.first = 5, .count = 3};
+    story.centre.missing[1] = (struct run){.first = 700, .count = 302};
+    story.centre.missing_count = 2;
+    story.centre.damaged[0] = (struct run){.first = 300, .count = 1};
+    story.centre.damaged_count = 1;
+    resync(&story, AUDIT_RECORDS);
+    assert_int_equal(story.resyncs_done, 1);
+    assert_true(story.report.ok);
+    assert_int_equal(story.report.records_missing, 305);
+    assert_int_equal(story.report.records_damaged, 1);
+    assert_int_equal(story.report.records_sent_again, 306);
+    assert_int_equal(story.centre.records_mended, 306);
+    /* The first audit and the check after the repair. */
+    assert_int_equal(story.centre.audits, 2);
+    assert_int_equal(story.report.records_checked, 1002);
+    agent_story_end(&story);
+}
+
+static void runs_beyond_the_end_or_named_twice_are_sent_once(void **state)
+{
+    struct agent_story story;
+
+    begin_settled(&story, 100);
+    story.centre.missing[0] = (struct run){.first = 10, .count = 5};
+    story.centre.missing[1] = (struct run){.first = 90, .count = 500};
+    story.centre.missing[2] = (struct run){.first = 5000, .count = 5};
+    story.centre.missing_count = 3;
+    story.centre.damaged[0] = (struct run){.first = 12, .count = 6};
+    story.centre.damaged_count = 1;
+    resync(&story, AUDIT_RECORDS);
+    assert_true(story.report.ok);
+    assert_int_equal(story.centre.records_mended, 12 + 8);
+    agent_story_end(&story);
+}
+
+static void a_tile_whose_root_differs_is_sent_again_whole(void **state)
+{
+    struct agent_story story;
+
+    begin_settled(&story, 1000);
+    story.centre.tells_tile_roots = true; /* the first tile's one is wrong */
+    resync(&story, AUDIT_PRESENCE);
+    assert_true(story.report.ok);
+    assert_int_equal(story.centre.records_mended, TILE_LEAVES);
+    agent_story_end(&story);
+}
+
+static void a_large_repair_is_sent_in_bounded_parts(void **state)
+{
+    struct agent_story story;
+
+    begin_settled(&story, 18000);
+    story.centre.missing[0] = (struct run){.first = 0, .count = 18002};
+    story.centre.missing_count = 1;
+    assert_int_equal(agent_resync(story.agent, AUDIT_RECORDS), 0);
+    while (story.resyncs_done == 0) {
+        assert_true(story.sent[3].busy);
+        assert_true(story.sent[3].body.len <= EXCHANGE_ENVELOPE_BYTES_MAX);
+        agent_story_answer(&story, 3);
+    }
+    assert_true(story.report.ok);
+    assert_int_equal(story.centre.records_mended, 18002);
+    assert_true(story.centre.repairs > 1);
+    agent_story_end(&story);
+}
+
+static void a_record_neither_side_has_is_told_and_the_resync_is_not_ok(void **state)
+{
+    struct agent_story story;
+
+    begin_settled(&story, 100);
+    assert_int_equal(sqlite3_exec(story.store->database,
+                         "UPDATE records SET bytes = x'00' WHERE key % 256 = 12", NULL, NULL, NULL),
+        SQLITE_OK);
+    story.centre.missing[0] = (struct run){.first = 10, .count = 5};
+    story.centre.missing_count = 1;
+    resync(&story, AUDIT_RECORDS);
+    assert_int_equal(story.resyncs_done, 1);
+    assert_false(story.report.ok);
+    assert_false(story.report.failed);
+    assert_int_equal(story.report.records_gone, 1);
+    assert_int_equal(story.centre.records_mended, 4);
+    assert_int_equal(story.centre.lost_told, 1);
+    agent_story_end(&story);
+}
+
+static void photos_found_missing_or_damaged_are_uploaded_again(void **state)
+{
+    struct agent_story story;
+    struct sha256 photo;
+
+    agent_story_begin(&story);
+    photo = agent_story_photo(&story, "with a photo", "a short photo");
+    agent_story_settle(&story);
+    story.centre.blobs[0].stored = false;
+    buffer_clear(&story.centre.blobs[0].bytes);
+    story.centre.bad_blobs[0] = (struct blob_finding){.sha256 = photo, .condition = BLOB_DAMAGED};
+    story.centre.bad_blob_count = 1;
+    resync(&story, AUDIT_MEDIA);
+    assert_int_equal(story.resyncs_done, 1);
+    assert_true(story.report.ok);
+    assert_int_equal(story.report.blobs_missing, 1);
+    assert_int_equal(story.report.blobs_sent_again, 1);
+    assert_true(story.centre.blobs[0].stored);
+    agent_story_end(&story);
+}
+
+static void a_photo_neither_side_has_is_told_and_the_resync_is_not_ok(void **state)
+{
+    struct agent_story story;
+    struct sha256 photo;
+
+    agent_story_begin(&story);
+    photo = agent_story_photo(&story, "with a photo", "a short photo");
+    agent_story_settle(&story);
+    _cleanup_free_ char *path = store_blob_path(story.store, &photo);
+    assert_int_equal(unlink(path), 0);
+    story.centre.bad_blobs[0] = (struct blob_finding){.sha256 = photo, .condition = BLOB_MISSING};
+    story.centre.bad_blob_count = 1;
+    resync(&story, AUDIT_MEDIA);
+    assert_int_equal(story.resyncs_done, 1);
+    assert_false(story.report.ok);
+    assert_int_equal(story.report.blobs_gone, 1);
+    assert_int_equal(story.centre.lost_told, 1);
+    agent_story_end(&story);
+}
+
+static void records_missing_at_the_servers_end_are_found_by_an_audit_too(void **state)
+{
+    struct agent_story story;
+    struct buffer old_note = {0};
+    uint64_t old_size;
+
+    begin_settled(&story, 50);
+    old_size = story.centre.logs[0].size;
+    buffer_put_bytes(&old_note, buffer_bytes(&story.centre.logs[0].note));
+    agent_story_record(&story, 50, 30);
+    agent_story_settle(&story);
+    story.centre.logs[0].size = old_size;
+    buffer_clear(&story.centre.logs[0].note);
+    buffer_put_bytes(&story.centre.logs[0].note, buffer_bytes(&old_note));
+    resync(&story, AUDIT_PRESENCE);
+    assert_int_equal(story.resyncs_done, 1);
+    assert_true(story.report.ok);
+    assert_int_equal(story.report.records_missing, 30);
+    assert_int_equal(story.report.records_sent_again, 30);
+    assert_int_equal(story.centre.logs[0].size, agent_story_status(&story).log_size);
+    buffer_done(&old_note);
+    agent_story_end(&story);
+}
+
+static void an_unsigned_audit_answer_proves_nothing(void **state)
+{
+    struct agent_story story;
+    const struct http_response stranger = {.status = 200, .body = bytes_of_text("all is well")};
+
+    begin_settled(&story, 50);
+    assert_int_equal(agent_resync(story.agent, AUDIT_PRESENCE), 0);
+    agent_story_deliver(&story, 3, &stranger);
+    assert_int_equal(story.resyncs_done, 0);
+    agent_sync_now(story.agent);
+    for (size_t i = 0; i < 30 && story.resyncs_done == 0; i++) {
+        agent_story_settle(&story);
+        agent_story_wait(&story, 1000);
+    }
+    assert_true(story.report.ok);
+    agent_story_end(&story);
+}
+
+static void an_audit_answer_cut_at_every_byte_proves_nothing(void **state)
+{
+    struct agent_story story;
+
+    begin_settled(&story, 5);
+    for (size_t len = 0;; len += 7) {
+        _cleanup_(centre_reply_done) struct centre_reply reply = {0};
+        size_t done = story.resyncs_done;
+
+        while (!story.sent[3].busy) {
+            if (agent_resync(story.agent, AUDIT_PRESENCE) == -EBUSY)
+                agent_story_wait(&story, 1000);
+            done = story.resyncs_done;
+            if (story.sent[0].busy)
+                agent_story_answer(&story, 0);
+        }
+        centre_answer(&story, 3, &reply);
+        if (len >= reply.body.len)
+            break;
+        reply.response.body.len = len;
+        agent_story_deliver(&story, 3, &reply.response);
+        assert_true(story.resyncs_done == done || story.report.failed);
+    }
+    agent_story_end(&story);
+}
+
+static void a_command_of_the_centre_is_carried_out_once_and_names_itself(void **state)
+{
+    struct agent_story story;
+
+    begin_settled(&story, 50);
+    story.centre.command =
+        (struct command){.id = {1, 2, 3}, .has_resync = true, .resync_level = AUDIT_RECORDS};
+    story.centre.has_command = true;
+    agent_sync_now(story.agent);
+    agent_story_settle(&story);
+    assert_int_equal(story.resyncs_done, 1);
+    assert_int_equal(story.report.level, AUDIT_RECORDS);
+    assert_int_equal(story.report.cause, RESYNC_BY_SERVER);
+    agent_sync_now(story.agent);
+    agent_story_settle(&story);
+    assert_int_equal(story.resyncs_done, 1);
+    agent_story_end(&story);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_healthy_log_is_found_so_in_one_round_trip_of_less_than_a_kilobyte),
+        cmocka_unit_test(missing_and_damaged_records_are_sent_again_with_proofs),
+        cmocka_unit_test(runs_beyond_the_end_or_named_twice_are_sent_once),
+        cmocka_unit_test(a_tile_whose_root_differs_is_sent_again_whole),
+        cmocka_unit_test(a_large_repair_is_sent_in_bounded_parts),
+        cmocka_unit_test(a_record_neither_side_has_is_told_and_the_resync_is_not_ok),
+        cmocka_unit_test(photos_found_missing_or_damaged_are_uploaded_again),
+        cmocka_unit_test(a_photo_neither_side_has_is_told_and_the_resync_is_not_ok),
+        cmocka_unit_test(records_missing_at_the_servers_end_are_found_by_an_audit_too),
+        cmocka_unit_test(an_unsigned_audit_answer_proves_nothing),
+        cmocka_unit_test(an_audit_answer_cut_at_every_byte_proves_nothing),
+        cmocka_unit_test(a_command_of_the_centre_is_carried_out_once_and_names_itself),
+    };
+
+    return cmocka_run_group_tests_name("agent resync", tests, NULL, NULL);
+}
