@@ -3,6 +3,7 @@
  * The signed requests: enrolment, exchange, audit, repair. The body is taken whole, prepared and answered on
  * an HTTP thread; what changes storage goes through the writer between the two.
  */
+#include "server/http/clock.h"
 #include "server/http/routes.h"
 
 #include <errno.h>
@@ -53,8 +54,10 @@ static void exchange_answer(struct request *request)
 
 static void exchange_end(struct request *request)
 {
+    uint64_t start_us = clock_now_us();
     int r = service_prepare(request->shell->service, (enum service_route)request->route->kind,
         buffer_bytes(&request->body), &request->job);
+    metrics_count_prepare(request->shell->metrics, clock_now_us() - start_us);
     if (r < 0) {
         request_answer_text(request, 503, "no_memory", "out of memory: try again");
         return;

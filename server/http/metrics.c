@@ -20,7 +20,7 @@ struct route_metrics {
 
 struct metrics {
     size_t count; /* with the row for requests without a route, which is the last */
-    atomic_uint_least64_t bytes_in, bytes_out;
+    atomic_uint_least64_t bytes_in, bytes_out, prepare_us;
     struct route_metrics routes[];
 };
 
@@ -52,6 +52,11 @@ static void add(atomic_uint_least64_t *counter, uint64_t value)
 static uint64_t get(const atomic_uint_least64_t *counter)
 {
     return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+void metrics_count_prepare(struct metrics *metrics, uint64_t duration_us)
+{
+    atomic_fetch_add_explicit(&metrics->prepare_us, duration_us, memory_order_relaxed);
 }
 
 void metrics_count_request(struct metrics *metrics, size_t route, unsigned status, uint64_t duration_us,
@@ -154,6 +159,9 @@ void metrics_print(struct metrics *metrics, const struct metrics_gauges *gauges,
         {"commits_total", "counter", "Storage commits.", (double)service->commits},
         {"commit_jobs_total", "counter", "Jobs in these commits.", (double)service->group_jobs},
         {"commit_seconds_total", "counter", "Time spent in commits.", (double)service->commit_us_total / 1e6},
+        {"ingest_seconds_total", "counter",
+            "Busy time from a whole body to its commit, all threads together.",
+            (double)(get(&metrics->prepare_us) + gauges->writer_busy_us) / 1e6},
         {"blobs_stored_total", "counter", "Photos and previews stored.", (double)service->blobs_stored},
         {"blob_bytes_total", "counter", "Their bytes.", (double)service->blob_bytes},
         {"refusals_total", "counter", "Signed refusals.", (double)service->refusals},

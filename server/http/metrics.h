@@ -20,8 +20,11 @@ DEFINE_CLEANUP(struct metrics, metrics_free);
 void metrics_count_request(struct metrics *metrics, size_t route, unsigned status, uint64_t duration_us,
     uint64_t bytes_in, uint64_t bytes_out);
 
+/* Time that one request's preparation took: signature, inflating, decoding, hashing. */
+void metrics_count_prepare(struct metrics *metrics, uint64_t duration_us);
+
 struct metrics_gauges {
-    uint64_t connections, requests_in_flight, writer_queued, writer_held;
+    uint64_t connections, requests_in_flight, writer_queued, writer_held, writer_busy_us;
 };
 
 /* Appends the exposition format, version 0.0.4. */

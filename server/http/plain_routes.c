@@ -35,6 +35,7 @@ static void metrics_end(struct request *request)
     }
     service_metrics(shell->service, &service);
     writer_counts(shell->writer, &gauges.writer_queued, &gauges.writer_held);
+    gauges.writer_busy_us = writer_busy_us(shell->writer);
     request_gauges(request, &gauges.connections, &gauges.requests_in_flight);
     request_answer(request, 200, "ok");
     request->answer.content_type = "text/plain; version=0.0.4; charset=utf-8";

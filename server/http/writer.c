@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #define HOUSEKEEPING_EVERY_MS 60000u
 #define COMMIT_MS_MAX 20000u /* a commit that takes longer than this is not well */
@@ -27,6 +28,7 @@ struct writer {
     uint64_t commit_since_ms; /* 0: no commit is running */
     bool commit_failed;
     size_t held_count; /* a copy for writer_counts */
+    atomic_uint_least64_t busy_us;
 
     struct item_list held; /* the thread's own */
 };
@@ -87,7 +89,9 @@ static int commit_jobs(struct writer *writer, struct writer_item *const *items, 
     for (size_t i = 0; i < count; i++)
         if (items[i]->job)
             jobs[job_count++] = items[i]->job;
+    uint64_t start_us = clock_now_us();
     int r = job_count > 0 ? service_commit(writer->service, jobs, job_count) : 0;
+    atomic_fetch_add_explicit(&writer->busy_us, clock_now_us() - start_us, memory_order_relaxed);
     if (r < 0)
         log_err(
             "commit of %zu requests failed: %s; nothing of them was stored, the handhelds will send them again",
@@ -340,6 +344,11 @@ bool writer_is_well(struct writer *writer)
     bool is_well = !writer->commit_failed && !is_stuck;
     pthread_mutex_unlock(&writer->mutex);
     return is_well;
+}
+
+uint64_t writer_busy_us(const struct writer *writer)
+{
+    return atomic_load_explicit(&writer->busy_us, memory_order_relaxed);
 }
 
 void writer_counts(struct writer *writer, uint64_t *ret_queued, uint64_t *ret_held)

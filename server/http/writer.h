@@ -49,3 +49,5 @@ void writer_hold_no_more(struct writer *writer);
 /* False when the last commit failed, or one has been running for too long. */
 bool writer_is_well(struct writer *writer);
 void writer_counts(struct writer *writer, uint64_t *ret_queued, uint64_t *ret_held);
+/* Time spent in commits since the start. */
+uint64_t writer_busy_us(const struct writer *writer);
