@@ -4,6 +4,7 @@
 import pytest
 
 import harness
+import relay
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +45,44 @@ def make_handheld(tmp_path):
         return handheld
 
     return make
+
+
+@pytest.fixture
+def make_real_handheld(tmp_path):
+    """Makes handhelds with the real programs that are gone after the test; enrolled when a server is given."""
+    handhelds = []
+
+    def make(server=None, name="h", config=harness.QUICK, start=False):
+        handheld = harness.Handheld(tmp_path / name, config)
+        handhelds.append(handheld)
+        if server:
+            handheld.enroll(server)
+        return handheld.start() if start else handheld
+
+    yield make
+    for handheld in handhelds:
+        handheld.close()
+
+
+@pytest.fixture
+def make_relay():
+    """Makes relays, in front of a port or of nothing."""
+    relays = []
+
+    def make(*arguments, **options):
+        relays.append(relay.Relay(*arguments, **options))
+        return relays[-1]
+
+    yield make
+    for made in relays:
+        made.close()
+
+
+@pytest.fixture
+def relayed(make_server, make_relay, make_real_handheld):
+    """(server, relay, handheld): plain HTTP, so that the relay can read what it passes on; the daemon is not started."""
+    between = make_relay()
+    server = make_server(tls=False, start=False)
+    server.port = between.target = harness.free_port()
+    server.start("--public-url", between.url)
+    return server, between, make_real_handheld(server)

@@ -2,6 +2,7 @@
 """What system tests share: the programs of one build, a server with certificates, a handheld that follows from a
 seed, raw HTTP, and waiting for a condition with a deadline. Nothing here sleeps for a fixed time."""
 
+import hashlib
 import http.client
 import json
 import os
@@ -26,7 +27,7 @@ def find_build():
 
 BUILD = find_build()
 ROOMS = {"patrol": "collector", "patrol-syncd": "syncd", "patrol-server": "server", "handheld": "tests/tools",
-         "make_photo": "tests/data"}
+         "make_photo": "tests/data", "append": "tests/tools"}
 
 
 def program(name):
@@ -144,7 +145,7 @@ class Server:
         if int(values["pid"]) != self.process.child.pid:
             return False
         self.url = values["url"]
-        self.port = int(self.url.rsplit(":", 1)[1])
+        self.port = self.port or int(self.url.rsplit(":", 1)[1])  # the URL may be a relay's
         try:
             socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
             return True
@@ -249,3 +250,134 @@ class SeededHandheld:
 
     def repair(self, first, count, size, *arguments):
         return self.post("/v1/repair", self.tool("repair", "--first", first, "--count", count, "--size", size, *arguments))
+
+
+# Waits that a test need not sit out. Whoever wants to see the doorbell and not the slow poll sets that high.
+QUICK = """[syncd]
+backoff-min = 100ms
+backoff-max = 1s
+answer-deadline = 20s
+slow-poll = 1h
+"""
+
+
+class Handheld:
+    """A handheld with the real programs: `patrol` and `patrol-syncd` on a data directory of its own."""
+
+    def __init__(self, directory, config=QUICK):
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory, self.data = directory, directory / "data"
+        self.log, self.config, self.syncd_config = directory / "log", directory / "patrol.conf", directory / "syncd.conf"
+        self.config.write_text("")
+        self.syncd_config.write_text(config)
+        self.process = None
+        self.more_environment = {}
+
+    def command(self, *arguments):
+        return [program("patrol"), *map(str, arguments), "--data", self.data, "--config", self.config]
+
+    def run(self, *arguments, status=0, **options):
+        result = subprocess.run(self.command(*arguments), env=environment(**self.more_environment), text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=PATIENCE_S * 4, **options)
+        assert status is None or result.returncode == status, f"{arguments}: {result.returncode}: {result.stderr}"
+        return result
+
+    def enroll(self, server, *arguments, token=None, **options):
+        return self.run("enroll", token or server.token(), *arguments, **options)
+
+    def start(self, wait=True):
+        self.process = Process([program("patrol-syncd"), "--data", self.data, "--config", self.syncd_config], self.log,
+                               env=environment(**self.more_environment))
+        if wait:
+            wait_for(self.answers, "the daemon answers")
+        return self
+
+    def answers(self):
+        assert self.process.alive(), f"the daemon ended: {self.process.text()[-2000:]}"
+        try:
+            return self.call("Status")
+        except OSError:
+            return None
+
+    def stop(self, number=signal.SIGTERM):
+        return self.process.stop(number)
+
+    def kill(self):
+        self.process.stop(signal.SIGKILL)
+
+    def close(self):
+        if self.process:
+            self.process.close()
+
+    def control(self, timeout=None):
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(timeout or PATIENCE_S)
+        try:
+            connection.connect(str(self.data / "control.sock"))
+        except OSError:
+            connection.close()
+            raise
+        return connection
+
+    def call(self, method, timeout=None, **parameters):
+        """One call over the control socket: the parameters of its reply."""
+        with self.control(timeout) as connection:
+            connection.sendall(json.dumps({"method": method, "parameters": parameters}).encode() + b"\0")
+            data = b""
+            while not data.endswith(b"\0"):
+                piece = connection.recv(65536)
+                if not piece:
+                    raise ConnectionResetError("the daemon closed the control socket")
+                data += piece
+        return json.loads(data[:-1])["parameters"]
+
+    def record(self, note="found", *arguments, photos=()):
+        """Records one finding; its id."""
+        named = [word for photo in photos for word in ("--photo", photo)]
+        return self.run("record", "--category", "06010", "--lat", "31.2304", "--lon", "121.4737", "--note", note, *named,
+                        *arguments).stdout.strip()
+
+    def record_many(self, count, note="many", status=0):
+        lines = "".join(json.dumps({"category": "06010", "lat": 31.2304, "lon": 121.4737, "note": f"{note} {index}"}) + "\n"
+                        for index in range(count))
+        return self.run("record", "--from", "-", input=lines, status=status).stdout.split()
+
+    def status(self):
+        return json.loads(self.run("status", "--json").stdout)
+
+    def list(self, *arguments):
+        return [json.loads(line) for line in self.run("list", "--json", *arguments).stdout.splitlines()]
+
+    def is_drained(self):
+        status = self.status()
+        return status["records_queued"] == 0 and status["photos_pending"] == 0
+
+    def wait_until_drained(self, seconds=None):
+        wait_for(self.is_drained, "everything is acknowledged", seconds)
+
+
+def make_photo(path, seed=1, width=320, height=240):
+    """A camera's JPEG that follows from a seed."""
+    subprocess.run([program("make_photo"), "--width", str(width), "--height", str(height), "--seed", str(seed),
+                    "--quality", "80", "-o", str(path)], check=True)
+    return path
+
+
+def assert_delivered(server, handheld, ids=None):
+    """What the centre holds is what was recorded: each finding once, alike, its photos byte for byte."""
+    mine = {item["id"]: item for item in handheld.list()}
+    held = server.findings()
+    theirs = {item["id"]: item for item in held}
+    assert len(theirs) == len(held), "an id is held twice"
+    for record_id in mine if ids is None else ids:
+        assert record_id in theirs, f"{record_id} is not at the centre"
+        for name in ("log", "seq", "kind", "note", "severity", "category", "lat", "lon", "observed_at", "recorded_at"):
+            assert mine[record_id][name] == theirs[record_id][name], name
+        assert mine[record_id]["state"] == "sent" and theirs[record_id]["complete"]
+        for photo in theirs[record_id]["photos"]:
+            copy = handheld.directory / "photo.out"
+            server.run("blob", photo["sha256"], "-o", copy)
+            assert hashlib.sha256(copy.read_bytes()).hexdigest() == photo["sha256"]
+        assert ([photo["sha256"] for photo in mine[record_id]["photos"]] ==
+                [photo["sha256"] for photo in theirs[record_id]["photos"]])
+    assert len(held) == len(mine if ids is None else ids), "the centre holds more than was recorded"
