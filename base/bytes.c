@@ -29,11 +29,10 @@ struct bytes cursor_take(struct cursor *cursor, size_t len)
         cursor->failed = true;
         return (struct bytes){0};
     }
-    if (len == 0)
-        return (struct bytes){0};
 
     struct bytes taken = {.data = cursor->next, .len = len};
-    cursor->next += len;
+    if (len > 0) /* NULL, as over an empty view, is not to be moved even by 0. */
+        cursor->next += len;
     return taken;
 }
 

@@ -31,7 +31,7 @@ DETAIL_LINES_MAX = 60
 
 # The suites that must exist: one that is missing has failed. A suite that is being built is known below, but joins
 # this list only when it is there.
-EXPECTED_SUITES = {"unit", "purity", "fuzz"}
+EXPECTED_SUITES = {"unit", "purity", "fuzz", "system", "tus"}
 PYTEST_SUITES = {"system": "tests/system", "tus": "tests/tus"}
 # The simulator's program, wherever meson puts it: takes --seeds N --first-seed S.
 SIMULATOR_NAMES = ("simulator", "simulate", "sim")
@@ -41,6 +41,7 @@ PROFILES = {
     "soak": {"seeds": 20000, "sanitized_seeds": 2000, "fuzz_seconds": 60},
 }
 BUILD_LIMIT_S = 1800
+PYTEST_NOTHING_SELECTED = 5
 SUITE_LIMIT_S = {"test": 1500, "soak": 6 * 3600}
 
 GCC = "build-gcc"
@@ -112,7 +113,7 @@ def sanitizer_environment(build):
     symbolizer = shutil.which(llvm("llvm-symbolizer")) or ""
     common = f"log_path={log}:external_symbolizer_path={symbolizer}"
     return {
-        "ASAN_OPTIONS": f"detect_stack_use_after_return=1:strict_string_checks=1:{common}",
+        "ASAN_OPTIONS": f"detect_stack_use_after_return=1:{common}",
         "UBSAN_OPTIONS": f"halt_on_error=1:print_stacktrace=1:{common}",
         # A test that waits for a deadline may look here how slow the programs are.
         "GRIDPATROL_SANITIZED": "1",
@@ -266,6 +267,8 @@ def pytest_suite(folder, suite, limit_s, *options):
     env = {**sanitizer_environment(folder), "GRIDPATROL_BUILD": path_of(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     status, output = run(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "junit_family=xunit2",
                           f"--junitxml={report}", *options, directory], limit_s, env)
+    if status == PYTEST_NOTHING_SELECTED:
+        return missing(f"{suite} {' '.join(options)}".rstrip())
     try:
         result = count_junit(report)
     except (OSError, xml.etree.ElementTree.ParseError):

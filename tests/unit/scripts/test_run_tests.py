@@ -125,7 +125,7 @@ class Profiles(unittest.TestCase):
         for profile in RUNNER.PROFILES:
             run = json.dumps([[step.name, *map(str, step.arguments)] for step in RUNNER.steps_of(profile)])
             for suite in RUNNER.EXPECTED_SUITES:
-                self.assertIn(f'"{suite}"', run)
+                self.assertIn(f'"{suite.split()[0]}"', run)
 
     def test_every_step_needs_one_that_comes_before_it(self):
         for profile in RUNNER.PROFILES:
