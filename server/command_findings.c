@@ -16,6 +16,11 @@ struct printing {
     uint64_t count;
 };
 
+static void printing_done(struct printing *printing)
+{
+    buffer_done(&printing->line);
+}
+
 static int flush_line(struct printing *printing)
 {
     if (buffer_finish(&printing->line) < 0)
@@ -265,8 +270,7 @@ static int print_all(
     const struct command_run *run, struct service *service, const struct service_finding_filter *filter)
 {
     const struct server_options *options = &run->options;
-    _cleanup_(buffer_done) struct buffer line = {0};
-    struct printing printing = {0};
+    _cleanup_(printing_done) struct printing printing = {0};
     int (*each)(void *, const struct service_finding *) = options->json      ? print_json
                                                           : options->geojson ? print_geojson
                                                           : options->csv     ? print_csv
@@ -277,7 +281,6 @@ static int print_all(
     if (options->csv)
         fputs(csv_header, stdout);
     int r = service_each_finding(service, filter, each, &printing);
-    line = printing.line;
     if (r >= 0 && options->geojson)
         fputs("\n]}\n", stdout);
     if (r >= 0 && (fflush(stdout) != 0 || ferror(stdout)))

@@ -95,15 +95,15 @@ int command_token(const struct command_run *run)
 int command_key(const struct command_run *run)
 {
     _cleanup_(service_free_cleanup) struct service *service = NULL;
-    char text[VERIFIER_KEY_TEXT_MAX + 1];
+    char key[VERIFIER_KEY_TEXT_MAX], text[VERIFIER_KEY_TEXT_MAX + 1];
 
     if (!run->options.output)
         return command_fail(EXIT_STATUS_USAGE, "key: say where to: -o FILE, or -o - for standard output");
     int status = command_open(run, (struct bytes){0}, true, &service);
     if (status != EXIT_STATUS_DONE)
         return status;
-    verify_key_format(service_receipt_key(service), true, text);
-    strcat(text, "\n");
+    verify_key_format(service_receipt_key(service), true, key);
+    snprintf(text, sizeof(text), "%s\n", key);
     int r = 0;
     if (strcmp(run->options.output, "-") == 0)
         r = fputs(text, stdout) < 0 || fflush(stdout) != 0 ? -errno : 0;

@@ -101,13 +101,13 @@ static const struct command_row command_rows[] = {
 
 /* ---- help ---- */
 
-static bool command_takes(const struct command_row *command, size_t option_index)
+static bool command_takes(const struct command_row *command, const struct option_row *option)
 {
     char word[32];
 
-    if (option_index < COMMON_OPTIONS)
+    if (option < option_rows + COMMON_OPTIONS)
         return true;
-    snprintf(word, sizeof(word), " %s ", option_rows[option_index].name);
+    snprintf(word, sizeof(word), " %s ", option->name);
     return strstr(command->options, word) != NULL;
 }
 
@@ -130,7 +130,7 @@ static int help_command(const struct command_row *command)
     size_t count = 0;
 
     for (size_t i = 0; i < ARRAY_LEN(option_rows); i++)
-        if (command_takes(command, i))
+        if (command_takes(command, &option_rows[i]))
             rows[count++] = option_rows[i];
     printf("usage: %s %s%s%s [OPTIONS]\n\nTo %s.\n\n", SERVER_PROGRAM, command->name,
         *command->arguments ? " " : "", command->arguments, command->help);
@@ -163,7 +163,7 @@ static bool option_is_given(const struct server_options *options, const struct o
 static int check_options(const struct command_row *command, const struct server_options *options)
 {
     for (size_t i = 0; i < ARRAY_LEN(option_rows); i++)
-        if (option_is_given(options, &option_rows[i]) && !command_takes(command, i))
+        if (option_is_given(options, &option_rows[i]) && !command_takes(command, &option_rows[i]))
             return command_fail(EXIT_STATUS_USAGE, "%s: --%s is no option of it; see %s %s --help",
                 command->name, option_rows[i].name, SERVER_PROGRAM, command->name);
     return EXIT_STATUS_DONE;

@@ -15,20 +15,20 @@
 #define AUDIT_ENVELOPE_BYTES_MAX (16u * 1024u)
 
 static const struct route routes[] = {
-    {"POST", "/v1/exchange", false, "/v1/exchange", EXCHANGE_ENVELOPE_BYTES_MAX, &exchange_handler,
-        SERVICE_EXCHANGE},
-    {"POST", "/v1/audit", false, "/v1/audit", AUDIT_ENVELOPE_BYTES_MAX, &exchange_handler, SERVICE_AUDIT},
-    {"POST", "/v1/repair", false, "/v1/repair", EXCHANGE_ENVELOPE_BYTES_MAX, &exchange_handler,
-        SERVICE_REPAIR},
-    {"POST", "/v1/enrol", false, "/v1/enrol", ENROLMENT_BYTES_MAX, &exchange_handler, SERVICE_ENROL},
-    {"OPTIONS", "/v1/blobs", false, "/v1/blobs", 0, &blob_handler, BLOB_OPTIONS},
-    {"POST", "/v1/blobs", false, "/v1/blobs", 0, &blob_handler, BLOB_CREATE},
-    {"OPTIONS", "/v1/blobs", true, "/v1/blobs/*", 0, &blob_handler, BLOB_OPTIONS},
-    {"HEAD", "/v1/blobs", true, "/v1/blobs/*", 0, &blob_handler, BLOB_HEAD},
-    {"PATCH", "/v1/blobs", true, "/v1/blobs/*", BLOB_BYTES_MAX, &blob_handler, BLOB_PATCH},
-    {"POST", "/v1/blobs", true, "/v1/blobs/*", BLOB_BYTES_MAX, &blob_handler, BLOB_OVERRIDE},
-    {"GET", "/healthz", false, "/healthz", 0, &health_handler, 0},
-    {"GET", "/metrics", false, "/metrics", 0, &metrics_handler, 0},
+    {"POST", "/v1/exchange", "/v1/exchange", EXCHANGE_ENVELOPE_BYTES_MAX, &exchange_handler, SERVICE_EXCHANGE,
+        false},
+    {"POST", "/v1/audit", "/v1/audit", AUDIT_ENVELOPE_BYTES_MAX, &exchange_handler, SERVICE_AUDIT, false},
+    {"POST", "/v1/repair", "/v1/repair", EXCHANGE_ENVELOPE_BYTES_MAX, &exchange_handler, SERVICE_REPAIR,
+        false},
+    {"POST", "/v1/enrol", "/v1/enrol", ENROLMENT_BYTES_MAX, &exchange_handler, SERVICE_ENROL, false},
+    {"OPTIONS", "/v1/blobs", "/v1/blobs", 0, &blob_handler, BLOB_OPTIONS, false},
+    {"POST", "/v1/blobs", "/v1/blobs", 0, &blob_handler, BLOB_CREATE, false},
+    {"OPTIONS", "/v1/blobs", "/v1/blobs/*", 0, &blob_handler, BLOB_OPTIONS, true},
+    {"HEAD", "/v1/blobs", "/v1/blobs/*", 0, &blob_handler, BLOB_HEAD, true},
+    {"PATCH", "/v1/blobs", "/v1/blobs/*", BLOB_BYTES_MAX, &blob_handler, BLOB_PATCH, true},
+    {"POST", "/v1/blobs", "/v1/blobs/*", BLOB_BYTES_MAX, &blob_handler, BLOB_OVERRIDE, true},
+    {"GET", "/healthz", "/healthz", 0, &health_handler, 0, false},
+    {"GET", "/metrics", "/metrics", 0, &metrics_handler, 0, false},
 };
 
 struct listener {

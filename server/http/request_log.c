@@ -13,7 +13,7 @@ static void peer_text(struct MHD_Connection *connection, char ret[INET6_ADDRSTRL
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
 
-    strcpy(ret, "-");
+    snprintf(ret, INET6_ADDRSTRLEN, "-");
     if (!info || !info->client_addr)
         return;
     if (info->client_addr->sa_family == AF_INET)

@@ -14,11 +14,11 @@ struct route_handler;
 struct route {
     const char *method;
     const char *path;
-    bool has_tail;    /* the path is followed by "/" and one segment, which is handed on */
     const char *name; /* for log lines and metrics */
     uint64_t body_bytes_max;
     const struct route_handler *handler;
     unsigned kind; /* the handler's own number: which of its requests this is */
+    bool has_tail; /* the path is followed by "/" and one segment, which is handed on */
 };
 
 enum route_match {

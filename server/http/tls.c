@@ -3,6 +3,7 @@
 
 #include "base/files.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <gnutls/crypto.h>
 #include <gnutls/x509.h>
@@ -55,6 +56,7 @@ static int read_text(const char *what, const char *path, char **ret, char **ret_
 
 static gnutls_datum_t datum_of(char *text)
 {
+    assert(text);
     return (gnutls_datum_t){.data = (unsigned char *)text, .size = (unsigned)strlen(text)};
 }
 

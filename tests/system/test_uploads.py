@@ -7,7 +7,6 @@ import hashlib
 import random
 import re
 import shutil
-import subprocess
 
 import pytest
 

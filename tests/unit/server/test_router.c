@@ -5,10 +5,10 @@
 #include "server/http/router.h"
 
 static const struct route routes[] = {
-    {"POST", "/v1/exchange", false, "exchange", 10, NULL, 0},
-    {"POST", "/v1/blobs", false, "create", 10, NULL, 0},
-    {"HEAD", "/v1/blobs", true, "head", 10, NULL, 0},
-    {"PATCH", "/v1/blobs", true, "patch", 10, NULL, 0},
+    {"POST", "/v1/exchange", "exchange", 10, NULL, 0, false},
+    {"POST", "/v1/blobs", "create", 10, NULL, 0, false},
+    {"HEAD", "/v1/blobs", "head", 10, NULL, 0, true},
+    {"PATCH", "/v1/blobs", "patch", 10, NULL, 0, true},
 };
 
 static enum route_match find(const char *method, const char *path, size_t *ret_index, const char **ret_tail)
