@@ -47,9 +47,26 @@ static size_t utf8_sequence(const uint8_t *data, size_t len)
     return 0;
 }
 
+/* How many bytes at the start of `data`, counted in whole words, are 0x01 to 0x7f: most text is, and this is
+ * fast. */
+static size_t plain_ascii(const uint8_t *data, size_t len)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones << 7;
+    size_t at = 0;
+    uint64_t word;
+
+    for (; len - at >= sizeof(word); at += sizeof(word)) {
+        memcpy(&word, data + at, sizeof(word));
+        /* A top bit is a byte from 0x80 up; a zero byte borrows, and so gets its own. */
+        if ((word | (word - ones)) & tops)
+            break;
+    }
+    return at;
+}
+
 bool text_is_utf8(struct bytes bytes)
 {
-    size_t at = 0;
+    size_t at = plain_ascii(bytes.data, bytes.len);
 
     while (at < bytes.len) {
         size_t len = utf8_sequence(bytes.data + at, bytes.len - at);

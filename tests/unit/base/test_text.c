@@ -102,6 +102,23 @@ static void utf8_check_agrees_with_the_definition_on_all_sequences(void **state)
     }
 }
 
+/* Words at once must find the one byte that is no ASCII, wherever it stands. */
+static void one_wrong_byte_is_found_anywhere_in_a_long_text(void **state)
+{
+    char text[35];
+
+    for (size_t len = 1; len < sizeof(text); len++)
+        for (size_t at = 0; at < len; at++)
+            for (unsigned byte = 0; byte <= UINT8_MAX; byte++) {
+                memset(text, at % 2 ? '\x01' : '\x7f', len);
+                text[at] = (char)byte;
+                assert_int_equal(is_utf8(text, len), byte > 0 && byte < 0x80);
+            }
+    memcpy(text, "12345678é234567盲道234567\xff", 29);
+    assert_true(is_utf8(text, 28));
+    assert_false(is_utf8(text, 29));
+}
+
 static void hex_goes_out_and_comes_back_in_either_case(void **state)
 {
     static const uint8_t data[] = {0x00, 0x0f, 0xf0, 0xab, 0xff};
@@ -291,6 +308,7 @@ int main(void)
         cmocka_unit_test(ill_formed_utf8_is_refused),
         cmocka_unit_test(nul_inside_text_is_refused),
         cmocka_unit_test(utf8_check_agrees_with_the_definition_on_all_sequences),
+        cmocka_unit_test(one_wrong_byte_is_found_anywhere_in_a_long_text),
         cmocka_unit_test(hex_goes_out_and_comes_back_in_either_case),
         cmocka_unit_test(hex_of_wrong_length_or_digit_leaves_the_result_untouched),
         cmocka_unit_test(uuid_text_is_the_form_of_rfc_9562),
