@@ -31,13 +31,13 @@ int evidence_head_decode(
 
 enum evidence_verdict {
     EVIDENCE_GENUINE,
-    EVIDENCE_BAD_CERTIFICATE, /* not signed by this server key */
+    EVIDENCE_BAD_CERTIFICATE, /* not signed by this server key, or of another authority */
     EVIDENCE_BAD_RECEIPT,     /* device's or server's signature does not hold, or another log */
     EVIDENCE_NOT_INCLUDED,    /* the record is not in the receipted log at this position */
     EVIDENCE_BAD_RECORD,      /* the record cannot be read, or is no finding */
     EVIDENCE_PHOTO_MISSING,   /* the record names a photo that the file lacks */
-    EVIDENCE_PHOTO_ALTERED,   /* a photo's bytes do not match their hash (told by the caller, who hashes them)
-                               */
+    EVIDENCE_PHOTO_ALTERED,   /* a photo that the record does not name, or names with another size; or its
+                                 bytes do not match their hash (told by the caller, who hashes them) */
 };
 const char *evidence_verdict_text(enum evidence_verdict verdict);
 
