@@ -166,7 +166,7 @@ class Server:
         return self.run("token", *arguments).stdout.strip()
 
     def findings(self, *arguments):
-        return [json.loads(line) for line in self.run("findings", "--json", *arguments).stdout.splitlines()]
+        return [json.loads(line) for line in self.run("findings", "--json", *arguments).stdout.split("\n")[:-1]]
 
     def devices(self):
         return [json.loads(line) for line in self.run("devices", "--json").stdout.splitlines()]
@@ -346,7 +346,7 @@ class Handheld:
         return json.loads(self.run("status", "--json").stdout)
 
     def list(self, *arguments):
-        return [json.loads(line) for line in self.run("list", "--json", *arguments).stdout.splitlines()]
+        return [json.loads(line) for line in self.run("list", "--json", *arguments).stdout.split("\n")[:-1]]
 
     def is_drained(self):
         status = self.status()
