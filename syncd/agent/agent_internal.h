@@ -59,6 +59,7 @@ struct agent_slot {
     bool is_check;
     /* repair */
     struct mend_cursor mend_end;
+    uint64_t tree_size;
     uint64_t gone;
 };
 
@@ -79,7 +80,7 @@ struct upload_place {
 /* What the last audit window showed to be sent again. */
 struct mend_list {
     struct uuid log;
-    uint64_t size; /* of the tree that the server has */
+    uint64_t size; /* of the tree that the server has, as far as is known */
     struct run *runs;
     size_t run_count;
     struct mend_cursor cursor;

@@ -164,23 +164,21 @@ static int add_differing_tiles(struct agent *agent, const struct audit_answer *a
 }
 
 /* A root that differs with nothing said of where: all of it. */
-static int add_unexplained(struct agent *agent, const struct audit_answer *answer, struct mend_list *mend)
+static int add_unexplained(
+    const struct audit_answer *answer, const struct sha256 *own_root, struct mend_list *mend)
 {
-    struct sha256 own;
-    int r;
-
-    if (!answer->has_root || mend->run_count > 0)
+    if (!answer->has_root || mend->run_count > 0 || sha256_equal(own_root, &answer->root))
         return 0;
-    r = store_root_at(agent->store, &mend->log, mend->size, &own);
-    if (r < 0 || sha256_equal(&own, &answer->root))
-        return r;
     return add_run(mend, 0, mend->size);
 }
 
 static int note_runs(struct agent *agent, const struct audit_answer *answer, struct mend_list *mend)
 {
-    int r;
+    struct sha256 own_root;
+    int r = store_root_at(agent->store, &mend->log, answer->size, &own_root);
 
+    if (r < 0)
+        return r;
     mend->size = answer->size;
     mend->runs = calloc(MEND_RUNS_MAX, sizeof(*mend->runs));
     if (!mend->runs)
@@ -191,7 +189,7 @@ static int note_runs(struct agent *agent, const struct audit_answer *answer, str
     if (r >= 0)
         r = add_differing_tiles(agent, answer, mend);
     if (r >= 0)
-        r = add_unexplained(agent, answer, mend);
+        r = add_unexplained(answer, &own_root, mend);
     return r;
 }
 

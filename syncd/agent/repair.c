@@ -195,12 +195,22 @@ int repair_send(struct agent *agent, const struct engine_action *action)
 {
     _cleanup_(parcel_free_cleanup) struct parcel *parcel = parcel_new();
     _cleanup_buffer_ struct buffer body = {0};
-    struct sha256 payload_sha256;
+    struct sha256 payload_sha256, root;
     size_t bytes_max = action->repair.bytes_max;
-    int r;
+    uint64_t receipt_size;
+    int r = outbox_receipt(agent, &agent->mend.log, &receipt_size, NULL);
 
     if (!parcel)
         return -ENOMEM;
+    if (r < 0)
+        return r;
+    /* Records may have been stored since the audit: the proofs are for the tree as it is now. */
+    if (agent->mend.size < receipt_size)
+        agent->mend.size = receipt_size;
+    /* -ERANGE: the server has more of this log than we have; an exchange finds that, and acts. */
+    r = store_root_at(agent->store, &agent->mend.log, agent->mend.size, &root);
+    if (r < 0)
+        return r;
     for (;;) {
         parcel_clear(parcel, agent->mend.cursor);
         r = fill(agent, parcel, bytes_max);
@@ -220,6 +230,7 @@ int repair_send(struct agent *agent, const struct engine_action *action)
         .request_sha256 = payload_sha256,
         .log = agent->mend.log,
         .mend_end = parcel->end,
+        .tree_size = agent->mend.size,
         .gone = parcel->lost_count,
         .used_dictionary = agent->dictionary != 0,
     };
@@ -261,14 +272,18 @@ void repair_answered(struct agent *agent, uint32_t number, const struct http_res
         return;
     }
     signed_note_answer(agent, answer.server_time_ms, response);
-    agent->mend.cursor = slot.mend_end;
-    agent->mend.gone_blob_count = 0;
+    agent->slots[number].use = AGENT_FREE;
+    if (answer.records_mended == 0 && answer.records_refused > 0 && answer.size != slot.tree_size) {
+        agent->mend.size = answer.size; /* the proofs were for another tree: the same again */
+    } else {
+        agent->mend.cursor = slot.mend_end;
+        agent->mend.gone_blob_count = 0;
+        agent->report.records_gone += slot.gone;
+        event.repaired.gone = slot.gone;
+    }
     agent->report.records_sent_again += answer.records_mended;
-    agent->report.records_gone += slot.gone;
     event.repaired.mended = answer.records_mended;
     event.repaired.refused = answer.records_refused;
     event.repaired.left = left_to_mend(&agent->mend);
-    event.repaired.gone = slot.gone;
-    agent->slots[number].use = AGENT_FREE;
     agent_feed(agent, &event);
 }

@@ -281,6 +281,8 @@ bool text_next_leave(struct engine *engine, struct engine_action *ret);
 /* True when a record could go now, or is on its way: everything else waits for that. */
 bool text_is_busy(const struct engine *engine);
 bool text_is_done(const struct engine *engine);
+/* Records of this log are on their way. */
+bool text_log_is_in_flight(const struct engine *engine, const struct uuid *log);
 uint64_t text_timer(const struct engine *engine);
 
 /* ---- media_lane.c ---- */

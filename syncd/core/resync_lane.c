@@ -363,6 +363,8 @@ void resync_plan(struct engine *engine)
     if (engine->slots[RESYNC_SLOT].use != SLOT_FREE || contact_needs_exchange(engine) ||
         engine->now_ms < resync->hold_until_ms || !contact_open(engine))
         return;
+    if (resync->phase == RESYNC_REPAIRING && text_log_is_in_flight(engine, &resync->log))
+        return; /* the tree must stand still: the server checks the proofs against the one it has now */
     if (resync->phase == RESYNC_REPAIRING) {
         slot = engine_start(engine, RESYNC_SLOT, SLOT_REPAIR);
         slot->action.kind = ENGINE_SEND_REPAIR;

@@ -496,6 +496,15 @@ bool text_is_busy(const struct engine *engine)
     return false;
 }
 
+bool text_log_is_in_flight(const struct engine *engine, const struct uuid *log)
+{
+    for (size_t i = 0; i < TEXT_SLOTS; i++)
+        if (engine->slots[i].use == SLOT_EXCHANGE && !engine->slots[i].ask &&
+            uuid_equal(&engine->slots[i].action.exchange.log, log))
+            return true;
+    return false;
+}
+
 bool text_is_done(const struct engine *engine)
 {
     const struct text_lane *text = &engine->text;

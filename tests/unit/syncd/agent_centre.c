@@ -290,7 +290,6 @@ static void answer_repair(struct centre *centre, const struct sent_request *sent
     arena_init(&arena, arena_budget_for(request_plain.len));
     assert_int_equal(repair_request_decode(buffer_bytes(&request_plain), &arena, &request), 0);
     log = log_of(centre, &request.log);
-    assert_int_equal(request.size, log->size);
     struct sha256 root = merkle_root_of(log->leaves, (size_t)log->size);
     for (size_t i = 0; i < request.run_count; i++) {
         const struct repair_run *run = &request.runs[i];
@@ -298,16 +297,18 @@ static void answer_repair(struct centre *centre, const struct sent_request *sent
 
         for (size_t k = 0; k < run->record_count; k++)
             leaves[k] = merkle_leaf(run->records[k]);
-        if (merkle_check_range(leaves, run->first_seq, run->record_count, log->size, run->proof,
-                run->proof_count, &root) < 0)
+        if (request.size != log->size || merkle_check_range(leaves, run->first_seq, run->record_count,
+                                             log->size, run->proof, run->proof_count, &root) < 0)
             answer.records_refused += run->record_count;
         else
             answer.records_mended += run->record_count;
     }
     centre->records_mended += answer.records_mended;
     centre->lost_told += request.lost_count + request.lost_blob_count;
-    centre->missing_count = centre->damaged_count = 0;
-    centre->tells_tile_roots = false;
+    if (answer.records_refused == 0) {
+        centre->missing_count = centre->damaged_count = 0;
+        centre->tells_tile_roots = false;
+    }
     answer.size = log->size;
     assert_int_equal(repair_answer_encode(&answer, &plain), 0);
     seal_answer(centre, PAYLOAD_REPAIR_ANSWER, &plain, ret);

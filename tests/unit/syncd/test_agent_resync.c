@@ -110,6 +110,34 @@ static void a_large_repair_is_sent_in_bounded_parts(void **state)
     agent_story_end(&story);
 }
 
+static void a_repair_goes_on_when_the_log_has_grown_since_the_audit(void **state)
+{
+    struct agent_story story;
+    struct centre_log *log;
+
+    begin_settled(&story, 100);
+    log = &story.centre.logs[0];
+    story.centre.missing[0] = (struct run){.first = 10, .count = 5};
+    story.centre.missing_count = 1;
+    assert_int_equal(agent_resync(story.agent, AUDIT_RECORDS), 0);
+    agent_story_answer(&story, 3);
+    /* The audit is answered; before the repair comes, the centre takes records whose answer is late. */
+    append_many(story.store, 100, 5);
+    for (uint64_t seq = log->size; seq < 107; seq++) {
+        struct merkle_source source;
+
+        assert_int_equal(store_merkle_source(story.store, &log->id, &source), 0);
+        assert_int_equal(source.leaves(source.context, seq, 1, &log->leaves[seq]), 0);
+    }
+    log->size = 107;
+    agent_story_settle(&story);
+    assert_int_equal(story.resyncs_done, 1);
+    assert_true(story.report.ok);
+    assert_int_equal(story.centre.records_mended, 5);
+    assert_int_equal(story.centre.repairs, 2);
+    agent_story_end(&story);
+}
+
 static void a_record_neither_side_has_is_told_and_the_resync_is_not_ok(void **state)
 {
     struct agent_story story;
@@ -239,6 +267,20 @@ static void an_audit_answer_cut_at_every_byte_proves_nothing(void **state)
     agent_story_end(&story);
 }
 
+static void a_centre_that_has_more_of_the_log_is_no_damage_of_ours(void **state)
+{
+    struct agent_story story;
+
+    begin_settled(&story, 50);
+    story.centre.logs[0].size += 10;
+    assert_int_equal(agent_resync(story.agent, AUDIT_PRESENCE), 0);
+    agent_story_answer(&story, 3);
+    assert_int_equal(story.damaged, 0);
+    assert_int_equal(story.alarms, 0);
+    assert_int_equal(story.resyncs_done, 0);
+    agent_story_end(&story);
+}
+
 static void a_command_of_the_centre_is_carried_out_once_and_names_itself(void **state)
 {
     struct agent_story story;
@@ -266,12 +308,14 @@ int main(void)
         cmocka_unit_test(runs_beyond_the_end_or_named_twice_are_sent_once),
         cmocka_unit_test(a_tile_whose_root_differs_is_sent_again_whole),
         cmocka_unit_test(a_large_repair_is_sent_in_bounded_parts),
+        cmocka_unit_test(a_repair_goes_on_when_the_log_has_grown_since_the_audit),
         cmocka_unit_test(a_record_neither_side_has_is_told_and_the_resync_is_not_ok),
         cmocka_unit_test(photos_found_missing_or_damaged_are_uploaded_again),
         cmocka_unit_test(a_photo_neither_side_has_is_told_and_the_resync_is_not_ok),
         cmocka_unit_test(records_missing_at_the_servers_end_are_found_by_an_audit_too),
         cmocka_unit_test(an_unsigned_audit_answer_proves_nothing),
         cmocka_unit_test(an_audit_answer_cut_at_every_byte_proves_nothing),
+        cmocka_unit_test(a_centre_that_has_more_of_the_log_is_no_damage_of_ours),
         cmocka_unit_test(a_command_of_the_centre_is_carried_out_once_and_names_itself),
     };
 

@@ -290,6 +290,28 @@ static void while_a_log_is_repaired_no_records_are_added_to_it(void **state)
     story_end(&story);
 }
 
+static void a_repair_waits_for_the_records_that_are_on_their_way(void **state)
+{
+    struct story story;
+    struct engine_event found = story_audited(1000);
+
+    begin_resync(&story, AUDIT_RECORDS);
+    story_log(&story, 0, 1005, 1000);
+    story_tell(&story);
+    assert_false(story.slots[0].busy); /* nothing was answered yet: one request at a time */
+    found.audited.next_seq = 500;
+    answer_audit(&story, found);
+    assert_true(story.slots[0].busy && story.slots[3].busy);
+    found.audited.next_seq = 0;
+    found.audited.to_mend_records = 7;
+    answer_audit(&story, found);
+    assert_false(story.slots[3].busy);
+    story_stored(&story, 0);
+    assert_int_equal(story.slots[3].action.kind, ENGINE_SEND_REPAIR);
+    assert_true(story.slots[3].busy);
+    story_end(&story);
+}
+
 static void a_command_of_the_server_is_carried_out_once(void **state)
 {
     struct story story;
@@ -403,6 +425,7 @@ int main(void)
         cmocka_unit_test(a_revoked_device_learns_it_at_once),
         cmocka_unit_test(a_repair_that_is_too_large_is_halved),
         cmocka_unit_test(while_a_log_is_repaired_no_records_are_added_to_it),
+        cmocka_unit_test(a_repair_waits_for_the_records_that_are_on_their_way),
         cmocka_unit_test(a_command_of_the_server_is_carried_out_once),
         cmocka_unit_test(a_command_that_failed_is_taken_up_again_later),
         cmocka_unit_test(a_person_takes_the_place_of_a_command_which_is_done_after),
