@@ -44,7 +44,8 @@ def seeds():
     for number, row in enumerate(lines("enrolment")):
         if row[0] in ("token_url", "upload_token"):
             yield "token_url", "%s_%d" % (row[0], number), data_of(row[5])
-        elif row[0] == "certificate":
+    for row in lines("evidence"):
+        if row[0] == "certificate":
             yield "enrol", "certificate", data_of(row[2])
         elif row[0] == "evidence":
             yield "evidence", "genuine", data_of(row[1])

@@ -9,13 +9,12 @@ Usage: make_record_vectors.py [DIRECTORY]     (default: its own folder). The out
 Each line is: what, then its fields; bytes are in hex, an empty field is "-".
 """
 
-import pathlib
 import struct
 import sys
 import uuid
 
 import make_vectors
-from make_vectors import LOG, OTHER_LOG, cell, field, leaf_hash, sha256, varint
+from make_vectors import LOG, OTHER_LOG, field, leaf_hash, sha256, varint
 
 
 # ---- Protocol Buffers: a field of the default value is not written
@@ -367,13 +366,5 @@ def messages_lines():
         yield "refused", what, name, data
 
 
-def main():
-    folder = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else pathlib.Path(__file__).resolve().parent
-    for name, lines in [("records", records_lines()), ("messages", messages_lines())]:
-        with open(folder / (name + ".tsv"), "w", encoding="ascii", newline="\n") as out:
-            for line in lines:
-                out.write("\t".join(cell(value) for value in line) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(make_vectors.run({"records": records_lines, "messages": messages_lines}, ["records", "messages"]))

@@ -264,23 +264,22 @@ FILES = {"merkle": merkle_lines, "ids": ids_lines, "notes": notes_lines, "envelo
 WITHOUT_STREAMS = ["merkle", "ids", "notes"]
 
 
-def content(name):
-    return "".join("\t".join(cell(value) for value in line) + "\n" for line in FILES[name]())
-
-
-def main():
+def run(files, without_streams):
+    """The command line of each of these scripts: writes the files, or with --check compares those that can be."""
     folder = pathlib.Path(__file__).resolve().parent
+    contents = {name: "".join("\t".join(cell(value) for value in line) + "\n" for line in lines())
+                for name, lines in files.items()}
     if sys.argv[1:] == ["--check"]:
-        altered = [name for name in WITHOUT_STREAMS if (folder / (name + ".tsv")).read_text() != content(name)]
+        altered = [name for name in without_streams if (folder / (name + ".tsv")).read_text() != contents[name]]
         for name in altered:
-            print(f"tests/vectors/{name}.tsv is not what make_vectors.py writes")
+            print(f"tests/vectors/{name}.tsv is not what {pathlib.Path(sys.argv[0]).name} writes")
         return 1 if altered else 0
     if sys.argv[1:]:
         folder = pathlib.Path(sys.argv[1])
-    for name in FILES:
-        (folder / (name + ".tsv")).write_text(content(name), encoding="ascii", newline="\n")
+    for name, content in contents.items():
+        (folder / (name + ".tsv")).write_text(content, encoding="ascii", newline="\n")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(FILES, WITHOUT_STREAMS))

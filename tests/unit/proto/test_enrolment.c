@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tests of device certificates against tests/vectors/enrolment.tsv. Enrolment messages are in
+/* Tests of device certificates against tests/vectors/evidence.tsv. Enrolment messages are in
  * test_messages.c. */
 #include "tests/unit/proto/message_samples.h"
 
 #include <errno.h>
 
-#define VECTORS "tests/vectors/enrolment.tsv"
+#define VECTORS "tests/vectors/evidence.tsv"
 
 static void certificates_are_read_as_the_independent_writer_wrote_them(void **state)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tests of proto/evidence.h: the file of tests/vectors/enrolment.tsv, and one built here of which a part is
+ * Tests of proto/evidence.h: the file of tests/vectors/evidence.tsv, and one built here of which a part is
  * forged as well as a forger without the keys can.
  */
 #include "tests/unit/proto/message_samples.h"
@@ -53,7 +53,7 @@ static int verify_file(struct bytes file, const struct verify_key *server, enum 
 
 static void take_vector_file(struct buffer *ret)
 {
-    struct vector_file vectors = vector_open("tests/vectors/enrolment.tsv");
+    struct vector_file vectors = vector_open("tests/vectors/evidence.tsv");
 
     assert_true(vector_next(&vectors, "evidence"));
     buffer_put_bytes(ret, vector_bytes(&vectors, 1));
