@@ -23,7 +23,9 @@ int sim_disk_step(struct sim_disk *disk)
         disk->dead = true;
         return -EIO;
     }
-    return 0;
+    if (disk->stop_in > 0 && --disk->stop_in == 0)
+        disk->stopped = true;
+    return disk->stopped ? -EIO : 0;
 }
 
 /* ---- inodes ---- */
@@ -33,6 +35,7 @@ static struct sim_inode *inode_new(struct sim_disk *disk)
     struct sim_inode *inode = must_alloc(calloc(1, sizeof(*inode)));
     inode->disk = disk;
     inode->pending_end = &inode->pending;
+    inode->modified_ms = disk->clock->wall_ms;
     inode->next = disk->inodes;
     disk->inodes = inode;
     return inode;
@@ -138,6 +141,7 @@ int sim_inode_write(struct sim_inode *inode, const void *data, size_t len, uint6
     if (end > inode->volatile_len)
         volatile_set_len(inode, end);
     memcpy(inode->volatile_data + offset, data, len);
+    inode->modified_ms = disk->clock->wall_ms;
     note_pending(inode, offset, data, len);
     disk->counts.writes++;
     return 0;
@@ -153,6 +157,33 @@ int sim_inode_truncate(struct sim_inode *inode, uint64_t len)
     return 0;
 }
 
+static void durable_set_len(struct sim_inode *inode, uint64_t len)
+{
+    if (len > inode->durable_capacity) {
+        size_t capacity = inode->durable_capacity ? inode->durable_capacity : 4096;
+
+        while (capacity < len)
+            capacity *= 2;
+        inode->durable_data = must_alloc(realloc(inode->durable_data, capacity));
+        inode->durable_capacity = capacity;
+    }
+    if (len > inode->durable_len)
+        memset(inode->durable_data + inode->durable_len, 0, len - inode->durable_len);
+    inode->durable_len = len;
+}
+
+/* A write, or with `len` 0 a truncation to `offset`. */
+static void durable_apply(struct sim_inode *inode, uint64_t offset, const uint8_t *data, size_t len)
+{
+    if (len == 0) {
+        durable_set_len(inode, offset);
+        return;
+    }
+    if (offset + len > inode->durable_len)
+        durable_set_len(inode, offset + len);
+    memcpy(inode->durable_data + offset, data, len);
+}
+
 int sim_inode_sync(struct sim_inode *inode)
 {
     struct sim_disk *disk = inode->disk;
@@ -166,10 +197,9 @@ int sim_inode_sync(struct sim_inode *inode)
         inode_forget_pending(inode);
         return -EIO;
     }
-    inode->durable_data = must_alloc(realloc(inode->durable_data, inode->volatile_len + 1));
-    if (inode->volatile_len > 0)
-        memcpy(inode->durable_data, inode->volatile_data, inode->volatile_len);
-    inode->durable_len = inode->volatile_len;
+    /* Only what is pending reaches the disk: what a failed sync has lost is not written by the next one. */
+    for (const struct sim_write *write = inode->pending; write; write = write->next)
+        durable_apply(inode, write->offset, write->data, write->len);
     inode_forget_pending(inode);
     return 0;
 }
@@ -463,7 +493,7 @@ static int sim_stat(void *context, const char *path, uint64_t *ret_size, int64_t
     if (ret_size)
         *ret_size = name->inode ? name->inode->volatile_len : 0;
     if (ret_modified_ms)
-        *ret_modified_ms = 0;
+        *ret_modified_ms = name->inode ? name->inode->modified_ms : 0;
     return 0;
 }
 
@@ -554,37 +584,26 @@ static const struct world_verbs sim_verbs = {
 static void inode_crash(struct sim_inode *inode)
 {
     struct sim_random *random = &inode->disk->random;
-    uint8_t *data = inode->durable_data;
-    uint64_t len = inode->durable_len;
     bool torn = sim_random_chance(random, 70);
     for (struct sim_write *write = inode->pending; torn && write; write = write->next) {
         if (write->len == 0) {
-            if (sim_random_chance(random, 50) && write->offset < len)
-                len = write->offset;
+            if (sim_random_chance(random, 50) && write->offset < inode->durable_len)
+                durable_set_len(inode, write->offset);
             continue;
         }
         for (uint64_t at = 0; at < write->len;) {
             uint64_t sector_end = (write->offset + at) / SIM_SECTOR * SIM_SECTOR + SIM_SECTOR - write->offset;
             uint64_t end = sector_end < write->len ? sector_end : write->len;
-            if (sim_random_chance(random, 50)) {
-                uint64_t to = write->offset + end;
-                if (to > len) {
-                    data = must_alloc(realloc(data, to + 1));
-                    memset(data + len, 0, to - len);
-                    len = to;
-                }
-                memcpy(data + write->offset + at, write->data + at, end - at);
-            }
+            if (sim_random_chance(random, 50))
+                durable_apply(inode, write->offset + at, write->data + at, end - at);
             at = end;
         }
     }
     inode_forget_pending(inode);
-    inode->durable_data = data;
-    inode->durable_len = len;
     volatile_set_len(inode, 0);
-    volatile_set_len(inode, len);
-    if (len > 0)
-        memcpy(inode->volatile_data, data, len);
+    volatile_set_len(inode, inode->durable_len);
+    if (inode->durable_len > 0)
+        memcpy(inode->volatile_data, inode->durable_data, inode->durable_len);
 }
 
 static void locks_forget(struct sim_inode *inode)
@@ -609,6 +628,7 @@ void sim_disk_crash(struct sim_disk *disk)
     disk->crash_in = 0;
     disk->failing_syncs = 0;
     sim_disk_kill(disk);
+    sim_disk_end_stop(disk);
     /* Unsynced directory changes may or may not have reached the disk: one chance for all, as a journalling
      * file system commits them together and a rename is never half done. */
     bool reached = sim_random_chance(&disk->random, 50);
@@ -628,6 +648,32 @@ void sim_disk_crash(struct sim_disk *disk)
 void sim_disk_plan_crash(struct sim_disk *disk, uint64_t operations)
 {
     disk->crash_in = operations;
+}
+
+void sim_disk_die(struct sim_disk *disk)
+{
+    disk->dead = true;
+}
+
+void sim_disk_plan_stop(struct sim_disk *disk, uint64_t operations)
+{
+    disk->stop_in = operations;
+}
+
+void sim_disk_stop(struct sim_disk *disk)
+{
+    disk->stopped = true;
+}
+
+bool sim_disk_is_stopped(const struct sim_disk *disk)
+{
+    return disk->stopped;
+}
+
+void sim_disk_end_stop(struct sim_disk *disk)
+{
+    disk->stopped = false;
+    disk->stop_in = 0;
 }
 
 bool sim_disk_is_dead(const struct sim_disk *disk)
@@ -702,8 +748,8 @@ void sim_disk_restore(struct sim_disk *disk, const struct sim_disk_image *image)
             continue;
         struct sim_inode *inode = inode_new(disk);
         volatile_set_len(inode, file->len);
-        inode->durable_data = must_alloc(malloc(file->len + 1));
-        inode->durable_len = file->len;
+        durable_set_len(inode, file->len);
+        inode->modified_ms = disk->clock->wall_ms;
         if (file->len > 0) {
             memcpy(inode->volatile_data, file->data, file->len);
             memcpy(inode->durable_data, file->data, file->len);

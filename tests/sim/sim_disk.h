@@ -36,8 +36,17 @@ void sim_disk_crash(struct sim_disk *disk);
  * -EIO and changes nothing, until sim_disk_crash brings the durable state back. 0 takes the plan back. */
 void sim_disk_plan_crash(struct sim_disk *disk, uint64_t operations);
 bool sim_disk_is_dead(const struct sim_disk *disk);
+/* The same at once. */
+void sim_disk_die(struct sim_disk *disk);
 /* Processes die but the kernel lives (kill -9): handles and locks go, all that was written stays. */
 void sim_disk_kill(struct sim_disk *disk);
+/* One process of several is killed at the n-th operation from now: from then on every change fails with -EIO,
+ * while its locks can be released and its files closed, as the kernel does for the dead. That done,
+ * sim_disk_end_stop lets the others go on. 0 takes the plan back. */
+void sim_disk_plan_stop(struct sim_disk *disk, uint64_t operations);
+void sim_disk_stop(struct sim_disk *disk);
+bool sim_disk_is_stopped(const struct sim_disk *disk);
+void sim_disk_end_stop(struct sim_disk *disk);
 
 /* Disk size in bytes: writes over it fail with -ENOSPC. 0: no limit. */
 void sim_disk_set_capacity(struct sim_disk *disk, uint64_t bytes);

@@ -24,10 +24,11 @@ struct sim_inode {
     struct sim_disk *disk;
     uint8_t *volatile_data, *durable_data;
     uint64_t volatile_len, durable_len;
-    size_t volatile_capacity;
+    size_t volatile_capacity, durable_capacity;
     struct sim_write *pending, **pending_end; /* since the last sync, in order */
     uint64_t references;                      /* names and open handles */
-    int flock_holder;                         /* lock handle + 1, 0: free */
+    int64_t modified_ms;
+    int flock_holder; /* lock handle + 1, 0: free */
     /* SQLite's locks on the database file. */
     unsigned shared_count;
     const void *reserved_by, *pending_by, *exclusive_by;
@@ -67,8 +68,9 @@ struct sim_disk {
     uint64_t generation;
     uint64_t capacity;
     uint64_t crash_in; /* operations until the planned crash, 0: none */
+    uint64_t stop_in;  /* operations until the planned end of a process, 0: none */
     unsigned failing_syncs;
-    bool dead;
+    bool dead, stopped;
     struct sim_disk_counts counts;
     void **graves; /* shared memory of the dead */
     size_t grave_count;
