@@ -309,15 +309,21 @@ static void compare_log(
         _cleanup_buffer_ struct buffer bytes = {0};
         struct bytes records[COMPARE_AT_ONCE];
         struct compare compare = {.sim = sim, .log = log, .records = records};
-        int r = store_outbox_read(
-            handheld->store, &log->id, first, COMPARE_AT_ONCE, 1u << 20, &bytes, records, &compare.count);
+        uint64_t left = log->size - first;
+        int r = store_outbox_read(handheld->store, &log->id, first,
+            left < COMPARE_AT_ONCE ? (size_t)left : COMPARE_AT_ONCE, 1u << 20, &bytes, records,
+            &compare.count);
 
         if (r >= 0)
             r = storage->verbs->records_each(storage, record_key(stored.number, first),
                 record_key(stored.number, first + compare.count), true, compare_record, &compare);
         if (r < 0 || compare.count == 0 || compare.next != compare.count) {
-            sim_fail(sim, "record %llu of a log differs between handheld %u and the centre: %s",
-                (unsigned long long)(first + compare.next), handheld->number, strerror(-r));
+            sim_fail(sim,
+                "record %llu of a log differs between handheld %u (%llu records, receipt for %llu) and the "
+                "centre (%llu): %s",
+                (unsigned long long)(first + compare.next), handheld->number, (unsigned long long)log->size,
+                (unsigned long long)log->receipt_size, (unsigned long long)stored.frontier.size,
+                strerror(-r));
             return;
         }
         first += compare.count;

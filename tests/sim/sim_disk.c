@@ -184,6 +184,14 @@ static void durable_apply(struct sim_inode *inode, uint64_t offset, const uint8_
     memcpy(inode->durable_data + offset, data, len);
 }
 
+/* Only what is pending reaches the disk: what a failed sync has lost is not written by the next one. */
+static void inode_flush(struct sim_inode *inode)
+{
+    for (const struct sim_write *write = inode->pending; write; write = write->next)
+        durable_apply(inode, write->offset, write->data, write->len);
+    inode_forget_pending(inode);
+}
+
 int sim_inode_sync(struct sim_inode *inode)
 {
     struct sim_disk *disk = inode->disk;
@@ -197,10 +205,7 @@ int sim_inode_sync(struct sim_inode *inode)
         inode_forget_pending(inode);
         return -EIO;
     }
-    /* Only what is pending reaches the disk: what a failed sync has lost is not written by the next one. */
-    for (const struct sim_write *write = inode->pending; write; write = write->next)
-        durable_apply(inode, write->offset, write->data, write->len);
-    inode_forget_pending(inode);
+    inode_flush(inode);
     return 0;
 }
 
@@ -670,10 +675,19 @@ bool sim_disk_is_stopped(const struct sim_disk *disk)
     return disk->stopped;
 }
 
+/* What was written some time ago the kernel has flushed by itself. */
+static void write_back(struct sim_disk *disk)
+{
+    for (struct sim_inode *inode = disk->inodes; inode; inode = inode->next)
+        inode_flush(inode);
+}
+
 void sim_disk_end_stop(struct sim_disk *disk)
 {
     disk->stopped = false;
     disk->stop_in = 0;
+    if (disk->failing_syncs > 0)
+        write_back(disk);
 }
 
 bool sim_disk_is_dead(const struct sim_disk *disk)
@@ -688,6 +702,7 @@ void sim_disk_set_capacity(struct sim_disk *disk, uint64_t bytes)
 
 void sim_disk_fail_syncs(struct sim_disk *disk, unsigned count)
 {
+    write_back(disk);
     disk->failing_syncs = count;
 }
 

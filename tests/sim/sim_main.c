@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <sodium.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -194,6 +195,13 @@ static int parse(int argc, char **argv, struct options *ret)
     return optind < argc || ret->workers == 0 || ret->workers > WORKERS_MAX ? -EINVAL : 0;
 }
 
+/* What SQLite has to say, for whoever reads a trace. */
+static void print_sqlite(void *context, int code, const char *text)
+{
+    (void)context;
+    printf("              sqlite %d: %s\n", code, text);
+}
+
 int main(int argc, char **argv)
 {
     struct options options = {.first_seed = 1, .seeds = 100, .workers = 2};
@@ -202,7 +210,8 @@ int main(int argc, char **argv)
 
     if (parse(argc, argv, &options) < 0)
         return usage();
-    if (sodium_init() < 0)
+    if (sodium_init() < 0 ||
+        (options.trace && sqlite3_config(SQLITE_CONFIG_LOG, print_sqlite, NULL) != SQLITE_OK))
         return 1;
     results =
         mmap(NULL, WORKERS_MAX * sizeof(*results), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -185,10 +185,11 @@ static int vfs_sector_size(sqlite3_file *base)
     return SIM_SECTOR;
 }
 
+/* As SQLite's own VFS for Unix says of every file system: what is not written to stays as it is. */
 static int vfs_device_characteristics(sqlite3_file *base)
 {
     (void)base;
-    return 0;
+    return SQLITE_IOCAP_POWERSAFE_OVERWRITE;
 }
 
 /* ---- shared memory ---- */
