@@ -232,6 +232,7 @@ def test_exchange_is_stored_and_acknowledged_with_a_receipt(server, make_handhel
     assert notes == [f"record {seq} of handheld 1" for seq in range(1, 10)]
 
 
+@pytest.mark.smoke
 def test_five_identical_parallel_posts_are_one_record_each_and_the_same_receipt(server, make_handheld):
     handheld = make_handheld(server)
     body = handheld.tool("exchange", "--first", 0, "--count", 20)
@@ -528,6 +529,7 @@ def test_connections_over_the_limit_are_not_served_and_come_later(make_server):
 # ---- TLS ----
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_old_tls_is_refused_and_sessions_are_resumed(server):
     context = harness.ssl.SSLContext(harness.ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(str(server.certificates.ca))
@@ -559,6 +561,7 @@ def test_whole_chain_is_presented_so_that_a_handheld_can_pin_the_ca(server):
 # ---- stopping and dying ----
 
 
+@pytest.mark.smoke
 def test_sigterm_answers_requests_in_flight_and_commits_what_is_queued(server, make_handheld):
     handheld, slow = make_handheld(server), make_handheld(server, 2)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
