@@ -58,6 +58,26 @@ static void every_bit_of_a_certificate_counts(void **state)
     }
 }
 
+/* What stands outside of an envelope is not signed: a device there would be a claim of whoever carried it. */
+static void a_certificate_that_names_a_device_outside_is_refused(void **state)
+{
+    struct vector_file vectors = vector_open(VECTORS);
+    struct sign_key server = sample_server_key();
+    struct uuid device = sample_device();
+    _cleanup_buffer_ struct buffer envelope = {0};
+    struct device_certificate certificate;
+    _cleanup_arena_ struct arena arena;
+
+    arena_init(&arena, 16384);
+    assert_true(vector_next(&vectors, "certificate"));
+    assert_int_equal(envelope_seal(PAYLOAD_DEVICE_CERTIFICATE, vector_bytes(&vectors, 1), 9, 0, &device,
+                         &server, &envelope, NULL),
+        0);
+    assert_int_equal(
+        device_certificate_verify(buffer_bytes(&envelope), &server.public, &arena, &certificate), -EBADMSG);
+    vector_close(&vectors);
+}
+
 static void a_certificate_over_its_limits_is_not_signed(void **state)
 {
     static char long_text[KEY_NAME_MAX + 1];
@@ -79,6 +99,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(certificates_are_read_as_the_independent_writer_wrote_them),
         cmocka_unit_test(every_bit_of_a_certificate_counts),
+        cmocka_unit_test(a_certificate_that_names_a_device_outside_is_refused),
         cmocka_unit_test(a_certificate_over_its_limits_is_not_signed),
     };
 

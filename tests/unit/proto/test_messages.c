@@ -443,6 +443,32 @@ static void what_is_over_a_limit_is_not_encoded(void **state)
     assert_int_equal(encoded.len, 0);
 }
 
+static void a_repair_has_its_most_records_in_all_its_runs_together(void **state)
+{
+    static struct bytes records[REPAIR_RECORDS_MAX];
+    _cleanup_message_samples_ struct message_samples samples;
+    _cleanup_buffer_ struct buffer encoded = {0};
+    _cleanup_arena_ struct arena arena;
+    struct repair_request request, decoded;
+    struct repair_run runs[2];
+
+    message_samples_init(&samples);
+    for (size_t i = 0; i < ARRAY_LEN(records); i++)
+        records[i] = bytes_of_text("a record of some length");
+    runs[0] = (struct repair_run){.first_seq = 0, .records = records, .record_count = REPAIR_RECORDS_MAX - 1};
+    runs[1] = (struct repair_run){.first_seq = 100000, .records = records, .record_count = 1};
+    request = samples.repair_request;
+    request.size = 200000;
+    request.runs = runs;
+    assert_int_equal(repair_request_encode(&request, &encoded), 0);
+    arena_init(&arena, arena_budget_for(encoded.len));
+    assert_int_equal(repair_request_decode(buffer_bytes(&encoded), &arena, &decoded), 0);
+    assert_int_equal(decoded.runs[0].record_count, REPAIR_RECORDS_MAX - 1);
+
+    runs[1].record_count = 2;
+    assert_int_equal(repair_request_encode(&request, &encoded), -EMSGSIZE);
+}
+
 static void names_of_levels_go_there_and_back(void **state)
 {
     static const enum audit_level levels[] = {AUDIT_PRESENCE, AUDIT_RECORDS, AUDIT_MEDIA};
@@ -472,6 +498,7 @@ int main(void)
         cmocka_unit_test(one_record_more_than_the_most_is_refused),
         cmocka_unit_test(answers_with_the_longest_lists_fit_their_budgets),
         cmocka_unit_test(what_is_over_a_limit_is_not_encoded),
+        cmocka_unit_test(a_repair_has_its_most_records_in_all_its_runs_together),
         cmocka_unit_test(names_of_levels_go_there_and_back),
     };
 
