@@ -93,6 +93,22 @@ static int check_names(struct service *service)
     return origin_format(service->authority, service->tenant, &nil, origin);
 }
 
+/* Under the storage's lock, so that of two processes that start on a new directory one makes the keys. */
+static int open_keys(struct service *service)
+{
+    struct transaction transaction;
+    int r;
+
+    if (service->read_only)
+        return keys_open(service);
+    r = transaction_begin(service, &transaction);
+    if (r < 0)
+        return r;
+    r = keys_open(service);
+    transaction_rollback(&transaction);
+    return r;
+}
+
 static int open_parts(struct service *service, const char **ret_part, char **ret_error)
 {
     int r;
@@ -108,12 +124,12 @@ static int open_parts(struct service *service, const char **ret_part, char **ret
         r = files_make_directory(service->world, service->directory);
     if (r < 0)
         return r;
-    *ret_part = "keys";
-    r = keys_open(service);
-    if (r < 0)
-        return r;
     *ret_part = "database";
     r = open_storage(service, ret_error);
+    if (r < 0)
+        return r;
+    *ret_part = "keys";
+    r = open_keys(service);
     if (r < 0)
         return r;
     *ret_part = "incarnation";
@@ -161,7 +177,8 @@ void service_free(struct service *service)
 {
     if (!service)
         return;
-    if (service->writer)
+    /* Only who keeps house writes the file; an admin command beside it does not. */
+    if (service->noted_boot_ms > 0)
         (void)incarnation_note(service);
     uploads_done(service);
     readers_done(&service->readers);

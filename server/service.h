@@ -55,8 +55,8 @@ struct service_reply {
 };
 void service_reply_done(struct service_reply *reply);
 
-/* True when a device with this id may send now: asked before the body is read. False: refuse (answer by
- * service_refuse). */
+/* True when a device with this id is enrolled and not revoked: asked before the body is read. One that is not
+ * may still send a small request, to be adopted by its certificate or told why not. */
 bool service_knows_device(struct service *service, const struct uuid *device);
 
 /* Takes the request's body (borrowed until the job is freed). Always gives a job: one that failed carries its
@@ -171,6 +171,7 @@ struct service_metrics {
     uint64_t commit_us_total;
 };
 void service_metrics(struct service *service, struct service_metrics *ret);
-/* Work to be done when idle, in small steps: secondary indexes built behind in sorted batches, expired
- * partials removed. Returns 1 when more is left, 0 when nothing, -errno. Writer thread. */
+/* Work to be done when idle, in small steps: the index of public ids built behind in sorted batches, expired
+ * partials removed, the write-ahead log moved into the database. Returns 1 when more is left, 0 when nothing,
+ * -errno. Writer thread. */
 int service_housekeeping(struct service *service);

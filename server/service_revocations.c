@@ -138,7 +138,6 @@ int revocations_open(struct service *service)
     struct uuid nobody = {{0}};
     bool revoked;
 
-    pthread_mutex_init(&service->revocations.mutex, NULL);
     return revocations_has(service, &nobody, &revoked);
 }
 

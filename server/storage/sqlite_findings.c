@@ -473,35 +473,42 @@ int sqlite_id_put(struct storage *storage, const struct uuid *id, uint64_t key)
 
 int sqlite_ids_build(struct storage *storage, struct storage_state *state)
 {
-    _cleanup_free_ struct id_and_key *ids = calloc(STORAGE_IDS_BATCH, sizeof(*ids));
+    _cleanup_free_ struct id_and_key *ids = NULL;
+    uint64_t arrival = state->indexed_arrival;
     size_t rows = 0, count = 0;
+    sqlite3_stmt *statement;
     int r = 0;
-    sqlite3_stmt *statement = sqlite_statement(sqlite_of(storage), SQL_IDS_NEXT, &r);
 
+    /* Every record has an arrival, not every one a row: so this is no less than what there is to index. */
+    if (state->next_arrival - 1 - state->indexed_arrival < STORAGE_IDS_BATCH)
+        return 0;
+    ids = calloc(STORAGE_IDS_BATCH, sizeof(*ids));
+    statement = sqlite_statement(sqlite_of(storage), SQL_IDS_NEXT, &r);
     if (!ids)
         return -ENOMEM;
     if (!statement)
         return r;
-    sqlite_bind_number(statement, 1, state->indexed_arrival);
+    sqlite_bind_number(statement, 1, arrival);
     sqlite_bind_number(statement, 2, STORAGE_IDS_BATCH);
     for (; rows < STORAGE_IDS_BATCH && (r = sqlite_step(statement)) == 1; rows++) {
-        state->indexed_arrival = sqlite_number(statement, 1);
+        arrival = sqlite_number(statement, 1);
         if (read_id(statement, &ids[count]))
             count++;
     }
     sqlite3_reset(statement);
-    if (r < 0)
-        return r;
+    if (r < 0 || rows < STORAGE_IDS_BATCH)
+        return r < 0 ? r : 0;
     qsort(ids, count, sizeof(*ids), compare_ids);
     for (size_t i = 0; i < count; i++) {
         r = sqlite_id_put(storage, &ids[i].id, ids[i].key);
         if (r < 0)
             return r;
     }
-    return rows == STORAGE_IDS_BATCH ? 1 : 0;
+    state->indexed_arrival = arrival;
+    return 1;
 }
 
-/* Rows that came after the last batch was indexed. */
+/* Rows that came after the last batch was indexed: less than a batch, once housekeeping has caught up. */
 static int find_in_tail(struct storage *storage, const struct uuid *id, uint64_t *ret_key)
 {
     struct storage_state state;
@@ -515,7 +522,7 @@ static int find_in_tail(struct storage *storage, const struct uuid *id, uint64_t
     if (!statement)
         return r;
     sqlite_bind_number(statement, 1, state.indexed_arrival);
-    sqlite_bind_number(statement, 2, STORAGE_IDS_TAIL_MAX);
+    sqlite_bind_number(statement, 2, INT64_MAX);
     while ((r = sqlite_step(statement)) == 1) {
         if (!read_id(statement, &row) || !uuid_equal(&row.id, id))
             continue;

@@ -25,9 +25,9 @@
 #define STORAGE_LOCK_WAIT_MS 10000u
 #define STORAGE_SEQ_BITS 40u
 #define STORAGE_LOG_NUMBER_MAX ((UINT64_C(1) << 23) - 1)
-#define STORAGE_VERSIONS_MAX 256u   /* of one finding: itself, its amendments, its withdrawals */
-#define STORAGE_IDS_BATCH 8192u     /* public ids indexed at once */
-#define STORAGE_IDS_TAIL_MAX 65536u /* a look-up reads at most as many that are not indexed yet */
+#define STORAGE_VERSIONS_MAX 256u /* of one finding: itself, its amendments, its withdrawals */
+#define STORAGE_IDS_BATCH 32768u  /* public ids indexed at once: each batch touches most pages of the index  \
+                                   */
 
 static inline uint64_t record_key(uint64_t log, uint64_t seq)
 {
@@ -261,7 +261,8 @@ struct storage_verbs {
     int (*rehomed_any)(struct storage *storage, const struct uuid *log); /* 1 or 0 */
     /* Forgets all of it but arrivals: before a rebuild. */
     int (*derived_clear)(struct storage *storage);
-    /* Indexes the next public ids up to `state->next_arrival`; 1 when more are left. */
+    /* Indexes the next public ids, a whole batch or none; 1 when another batch is there. A look-up reads what
+     * is not indexed yet. */
     int (*ids_build)(struct storage *storage, struct storage_state *state);
     int (*id_put)(struct storage *storage, const struct uuid *id, uint64_t key);
     /* Key of the finding with this public id. */

@@ -443,7 +443,7 @@ static void photos_that_the_handheld_has_lost_are_wanted_no_more(void **state)
 
 /* ---- public ids, rebuilding ---- */
 
-static int count_found(void *user, const struct service_finding *finding)
+static int keep_id(void *user, const struct service_finding *finding)
 {
     struct uuid *found = user;
 
@@ -451,25 +451,36 @@ static int count_found(void *user, const struct service_finding *finding)
     return 0;
 }
 
+static void assert_found(struct centre *centre, const struct handheld *handheld, uint64_t seq)
+{
+    struct uuid id = record_id(handheld, seq), found = {{0}};
+
+    assert_int_equal(service_finding_by_id(centre->service, &id, keep_id, &found), 0);
+    assert_memory_equal(found.b, id.b, UUID_BYTES);
+}
+
 static void a_finding_is_found_by_its_public_id_before_and_after_it_was_indexed(void **state)
 {
     struct centre *centre = *state;
     struct handheld *handheld = handheld_enrolled(centre);
-    struct uuid id, found = {{0}}, unknown = random_uuid();
+    struct uuid unknown = random_uuid(), found;
 
     append_opened(handheld);
-    append_findings(handheld, 9);
+    append_findings(handheld, 33000);
     deliver(centre, handheld);
-    id = record_id(handheld, 7);
-    assert_int_equal(service_finding_by_id(centre->service, &id, count_found, &found), 0);
-    assert_memory_equal(found.b, id.b, UUID_BYTES);
+    assert_found(centre, handheld, 7);
     while (service_housekeeping(centre->service) == 1)
         ;
-    assert_int_equal(centre_sql(centre, "SELECT count(*) FROM finding_ids"), 9);
-    found = (struct uuid){{0}};
-    assert_int_equal(service_finding_by_id(centre->service, &id, count_found, &found), 0);
-    assert_memory_equal(found.b, id.b, UUID_BYTES);
-    assert_int_equal(service_finding_by_id(centre->service, &unknown, count_found, &found), -ENOENT);
+    assert_int_equal(centre_sql(centre, "SELECT count(*) FROM finding_ids"), 32768);
+    assert_found(centre, handheld, 7);
+    assert_found(centre, handheld, 32990);
+    assert_int_equal(service_finding_by_id(centre->service, &unknown, keep_id, &found), -ENOENT);
+
+    /* Mended rows that had been indexed, and were lost with the index's row, are found again. */
+    centre_sql(centre, "DELETE FROM finding_ids WHERE key & 0xffffffffff = 7");
+    struct service_check_report report;
+    assert_int_equal(service_check(centre->service, false, true, NULL, NULL, &report), 0);
+    assert_found(centre, handheld, 7);
     handheld_free(handheld);
 }
 

@@ -242,6 +242,7 @@ static void a_restored_database_has_less_and_a_new_incarnation_and_takes_the_res
     append_findings(handheld, 5);
     exchange(centre, handheld, 5, 5, &before);
     assert_int64_equal(before.exchange.size, 10);
+    assert_int_equal(service_housekeeping(centre->service), 0);
     centre_stop(centre);
     centre_shell(centre, "rm centre.db* && cp backup/* .");
     centre_start(centre);
