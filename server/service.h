@@ -87,7 +87,7 @@ struct service_upload {
 /* Who an upload token belongs to. -EBADMSG, -EKEYEXPIRED, -EACCES revoked. */
 int service_upload_authorise(struct service *service, const char *token_text, struct uuid *ret_device);
 /* Creation, keyed by (device, hash): an existing partial is found again. -EACCES not named by a stored record
- * of this device, -EFBIG, -EDQUOT, -EEXIST already stored whole (offset = size), -ENOSPC. */
+ * of this device, -EFBIG, -EINVAL empty, -EDQUOT, -EEXIST already stored whole (offset = size), -ENOSPC. */
 int service_upload_create(struct service *service, const struct uuid *device, const struct sha256 *sha256,
     uint64_t size, struct service_upload *ret);
 /* -ENOENT, -EKEYEXPIRED (expired and removed). */

@@ -253,6 +253,8 @@ int service_upload_create(struct service *service, const struct uuid *device, co
 
     if (size > BLOB_BYTES_MAX)
         return -EFBIG;
+    if (size == 0)
+        return -EINVAL;
     r = find_named(service, device, sha256, &blob);
     if (r < 0)
         return r;

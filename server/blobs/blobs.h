@@ -51,7 +51,8 @@ struct blob_verbs {
     int (*write_begin)(
         struct blobs *blobs, const struct blob_partial *partial, struct blob_writer **ret_writer);
     int (*write)(struct blob_writer *writer, const void *data, size_t len);
-    /* Makes all that was written durable and promises the new offset. After a failure the partial is gone. */
+    /* Makes all that was written durable and promises the new offset, unless that is all of it: then the blob
+     * is to be put in place first. After a failure the partial is gone. */
     int (*write_keep)(struct blob_writer *writer, int64_t expires_ms, struct blob_partial *ret);
     /* Checks the whole hash and puts the blob in place, durably. -EILSEQ: it does not match, the partial is
      * removed. To be called when all of it was kept. */

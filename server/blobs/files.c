@@ -459,7 +459,8 @@ static int write_keep(struct blob_writer *writer, int64_t expires_ms, struct blo
 
     partial.offset = writer->written;
     partial.expires_ms = expires_ms;
-    if (r >= 0)
+    /* All of it is never promised: killed before the blob is in place, the sender must come again. */
+    if (r >= 0 && partial.offset < partial.size)
         r = promise_write(world, writer->offset, writer->counter + 1, &partial);
     if (r < 0) {
         /* After a failed fsync nobody knows what is on the disk: the sender starts again. */
