@@ -178,11 +178,32 @@ static void enrolment_load(struct daemon *daemon)
         log_info("records go to %s", daemon->enrolment.server_url);
 }
 
+static bool is_database_file(const char *name)
+{
+    return strcmp(name, "queue.db") == 0 || strcmp(name, "queue.db-wal") == 0 ||
+           strcmp(name, "queue.db-shm") == 0;
+}
+
+/* Someone deleted the database under us, or `patrol` found it damaged and set it aside: what is recorded now
+ * goes into another file than the one that is open here. */
+static int on_database_gone(struct daemon *daemon)
+{
+    log_err(
+        "the database in %s was taken away while it was in use: ending, so that the next start opens what is "
+        "there now",
+        daemon->directory);
+    return sd_event_exit(daemon->event, -EUCLEAN);
+}
+
 static int on_files(sd_event_source *source, const struct inotify_event *event, void *context)
 {
     (void)source;
     struct daemon *daemon = context;
-    if (event->len == 0 || strcmp(event->name, "enrolment.conf") != 0)
+    if (event->len == 0)
+        return 0;
+    if ((event->mask & (IN_DELETE | IN_MOVED_FROM)) && is_database_file(event->name))
+        return on_database_gone(daemon);
+    if (!(event->mask & (IN_MOVED_TO | IN_CLOSE_WRITE)) || strcmp(event->name, "enrolment.conf") != 0)
         return 0;
     enrolment_load(daemon);
     agent_sync_now(daemon->agent);
@@ -435,8 +456,8 @@ static int ears_open(struct daemon *daemon)
     r = path ? control_new(daemon->event, path, &listener, &daemon->control) : -ENOMEM;
     if (r < 0)
         return r;
-    r = sd_event_add_inotify(
-        daemon->event, &daemon->files, daemon->directory, IN_MOVED_TO | IN_CLOSE_WRITE, on_files, daemon);
+    r = sd_event_add_inotify(daemon->event, &daemon->files, daemon->directory,
+        IN_MOVED_TO | IN_CLOSE_WRITE | IN_MOVED_FROM | IN_DELETE, on_files, daemon);
     if (r < 0)
         return r;
     r = link_watch_new(daemon->event, on_link, daemon, &daemon->link);
@@ -528,8 +549,9 @@ enum exit_status daemon_run(
         r = sd_event_loop(daemon.event);
         sd_notify(0, "STOPPING=1");
         if (r < 0) {
-            log_err("the event loop failed (%s): what was recorded stays queued", strerror(-r));
             status = EXIT_STATUS_FAILED;
+            if (r != -EUCLEAN) /* that one was told where it was found */
+                log_err("the event loop failed (%s): what was recorded stays queued", strerror(-r));
         }
     }
     stop(&daemon);
