@@ -51,14 +51,14 @@ static const struct finding *shown_finding(const struct service_finding *item)
     return has_one && item->finding.category.code.len > 0 ? &item->finding : NULL;
 }
 
-static void put_photo(
-    struct buffer *line, bool first, const struct sha256 *hash, uint64_t size, const char *role, bool stored)
+static void put_photo(struct buffer *line, bool first, const struct sha256 *hash, uint64_t size,
+    const char *role, const char *state)
 {
     char text[SHA256_TEXT_LEN + 1];
 
     text_hex(hash->b, SHA256_BYTES, text);
     buffer_printf(line, "%s{\"sha256\":\"%s\",\"size\":%" PRIu64 ",\"role\":\"%s\",\"state\":\"%s\"}",
-        first ? "" : ",", text, size, role, stored ? "stored" : "missing");
+        first ? "" : ",", text, size, role, state);
 }
 
 static void put_photos(struct buffer *line, const struct service_finding *item)
@@ -69,12 +69,11 @@ static void put_photos(struct buffer *line, const struct service_finding *item)
     buffer_put_text(line, "\"photos\":[");
     for (size_t i = 0; finding && i < finding->photo_count; i++) {
         const struct photo *photo = &finding->photos[i];
-        put_photo(
-            line, first, &photo->sha256, photo->size, "photo", item->photo_stored && item->photo_stored[i]);
+        put_photo(line, first, &photo->sha256, photo->size, "photo", item->photo_states[i]);
         first = false;
         if (photo->preview_size > 0)
-            put_photo(line, false, &photo->preview_sha256, photo->preview_size, "preview",
-                item->preview_stored && item->preview_stored[i]);
+            put_photo(
+                line, false, &photo->preview_sha256, photo->preview_size, "preview", item->preview_states[i]);
     }
     buffer_put_u8(line, ']');
 }
@@ -256,7 +255,7 @@ static int print_plain(void *user, const struct service_finding *item)
     size_t stored = 0, count = finding ? finding->photo_count : 0;
 
     for (size_t i = 0; i < count; i++)
-        stored += item->photo_stored && item->photo_stored[i] ? 1u : 0u;
+        stored += strcmp(item->photo_states[i], "stored") == 0 ? 1u : 0u;
     text_uuid(item->id.b, id);
     rfc3339_format(item->recorded_ms / 1000 * 1000, item->utc_offset_min, time);
     buffer_printf(&printing->line, "%s  %s  %-8.*s %-8s %-11s photos %zu of %zu\n", id, time,

@@ -10,21 +10,40 @@ struct finding_walk {
     void *user;
 };
 
-static int blob_is_stored(struct storage *storage, const struct sha256 *sha256, bool *ret)
+static const char *blob_state_text(enum stored_blob_state state)
+{
+    switch (state) {
+    case STORED_BLOB_MISSING:
+        break;
+    case STORED_BLOB_PRESENT:
+        return "stored";
+    case STORED_BLOB_ERASED:
+        return "erased";
+    case STORED_BLOB_LOST:
+        return "lost";
+    }
+    return "missing";
+}
+
+/* Says the blob's state, and takes a finding for incomplete when the blob is not stored. */
+static int tell_blob(struct storage *storage, const struct sha256 *sha256, const char **ret, bool *complete)
 {
     struct stored_blob blob;
     int r = storage->verbs->blob_find(storage, sha256, &blob);
 
     if (r < 0 && r != -ENOENT)
         return r;
-    *ret = r >= 0 && blob.state == STORED_BLOB_PRESENT;
+    enum stored_blob_state state = r < 0 ? STORED_BLOB_MISSING : blob.state;
+    *ret = blob_state_text(state);
+    if (state != STORED_BLOB_PRESENT)
+        *complete = false;
     return 0;
 }
 
 static int walk_finding(void *user, const struct stored_finding *stored)
 {
     struct finding_walk *walk = user;
-    bool photos[FINDING_PHOTOS_MAX] = {false}, previews[FINDING_PHOTOS_MAX] = {false};
+    const char *photos[FINDING_PHOTOS_MAX] = {NULL}, *previews[FINDING_PHOTOS_MAX] = {NULL};
     struct service_finding finding = {.device = stored->device,
         .log = stored->log,
         .seq = record_key_seq(stored->key),
@@ -38,8 +57,8 @@ static int walk_finding(void *user, const struct stored_finding *stored)
         .state = finding_state_name(stored->state),
         .reason = stored->reason,
         .complete = true,
-        .photo_stored = photos,
-        .preview_stored = previews};
+        .photo_states = photos,
+        .preview_states = previews};
 
     if (stored->is_rehomed)
         finding.id = stored->first_id;
@@ -49,14 +68,12 @@ static int walk_finding(void *user, const struct stored_finding *stored)
         finding.parent = stored->parent_id;
     for (size_t i = 0; i < stored->finding.photo_count; i++) {
         const struct photo *photo = &stored->finding.photos[i];
-        int r = blob_is_stored(walk->storage, &photo->sha256, &photos[i]);
+        int r = tell_blob(walk->storage, &photo->sha256, &photos[i], &finding.complete);
 
         if (r >= 0 && photo->preview_size > 0)
-            r = blob_is_stored(walk->storage, &photo->preview_sha256, &previews[i]);
+            r = tell_blob(walk->storage, &photo->preview_sha256, &previews[i], &finding.complete);
         if (r < 0)
             return r;
-        if (!photos[i] || (photo->preview_size > 0 && !previews[i]))
-            finding.complete = false;
     }
     return walk->each(walk->user, &finding);
 }
