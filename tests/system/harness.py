@@ -27,7 +27,8 @@ def find_build():
 
 BUILD = find_build()
 ROOMS = {"patrol": "collector", "patrol-syncd": "syncd", "patrol-server": "server", "handheld": "tests/tools",
-         "make_photo": "tests/data", "append": "tests/tools"}
+         "make_photo": "tests/data", "append": "tests/tools",
+         "tus_upload": "tests/tools"}
 
 
 def program(name):

@@ -14,12 +14,25 @@ class Closed(Exception):
 
 
 def read_message(stream, is_answer_to_head=False):
-    """(head, body) of one HTTP message with a Content-Length, as bytes."""
+    """(head, body) of one HTTP message, as bytes."""
     head = read_head(stream)
     status = head.split(b" ", 2)[1]
     if is_answer_to_head or status in (b"204", b"304"):
         return head, b""
+    if header_of(head, "transfer-encoding") == "chunked":
+        return head, read_chunks(stream)
     return head, read_exactly(stream, content_length(head))
+
+
+def read_chunks(stream):
+    """A chunked body, as it is on the wire."""
+    data = b""
+    while True:
+        line = stream.readline(1024)
+        size = int(line.split(b";")[0], 16)
+        data += line + read_exactly(stream, size + 2)
+        if size == 0:
+            return data
 
 
 def read_head(stream):
@@ -39,12 +52,16 @@ def read_exactly(stream, count):
     return data
 
 
+def header_of(head, wanted):
+    for line in head.decode("latin-1").split("\r\n")[1:]:
+        name, _, value = line.partition(":")
+        if name.lower() == wanted:
+            return value.strip()
+    return None
+
+
 def content_length(head):
-    for line in head.split(b"\r\n")[1:]:
-        name, _, value = line.partition(b":")
-        if name.lower() == b"content-length":
-            return int(value)
-    return 0
+    return int(header_of(head, "content-length") or 0)
 
 
 class Call:
@@ -58,6 +75,9 @@ class Call:
         self.body_left = content_length(self.head)
         self.body_read = b""
         self.at = harness.time.monotonic()
+
+    def header(self, name):
+        return header_of(self.head, name)
 
     def read_some_of_body(self, count):
         piece = read_exactly(self.stream, min(count, self.body_left))
