@@ -204,6 +204,7 @@ static int start_listening(struct serving *serving)
                 .grace_ms = config->body_grace_ms,
                 .rate_bytes_min = config->body_rate_min,
             },
+        .memory_bytes_max = config->memory_max,
         .metrics_off = strcmp(config->metrics, "off") == 0,
         .metrics_to_all = strcmp(config->metrics, "all") == 0,
     };

@@ -28,6 +28,30 @@ static void exchange_begin(struct request *request)
         request->body_bytes_max = UNKNOWN_DEVICE_BYTES_MAX;
 }
 
+/* A prepared request keeps its inflated and decoded records until it is answered. Many large ones at once, as
+ * when handhelds come back after an outage, must not take all memory: the estimate is what typical records
+ * inflate to. */
+#define MEMORY_FACTOR 64u
+
+static bool take_memory(struct request *request)
+{
+    struct http_shell *shell = request->shell;
+    uint64_t wanted = (uint64_t)request->body.len * MEMORY_FACTOR;
+    uint64_t taken = atomic_fetch_add(&shell->memory_bytes, wanted);
+
+    request->memory_bytes = wanted;
+    return taken == 0 || taken + wanted <= shell->memory_bytes_max; /* one alone is always carried out */
+}
+
+/* Before the answer goes out, which may take a slow handheld long. */
+static void give_memory_back(struct request *request)
+{
+    service_job_free(take_ptr(request->job));
+    buffer_done(&request->body);
+    atomic_fetch_sub(&request->shell->memory_bytes, request->memory_bytes);
+    request->memory_bytes = 0;
+}
+
 static int exchange_data(struct request *request, const void *data, size_t len)
 {
     buffer_put(&request->body, data, len);
@@ -50,11 +74,17 @@ static void exchange_answer(struct request *request)
         reply.body = (struct buffer){0};
     }
     service_reply_done(&reply);
+    give_memory_back(request);
 }
 
 static void exchange_end(struct request *request)
 {
     uint64_t start_us = clock_now_us();
+    if (!take_memory(request)) {
+        request_answer_text(request, 503, "busy", "busy: try again later");
+        request_answer_header(request, "Retry-After", "5");
+        return;
+    }
     int r = service_prepare(request->shell->service, (enum service_route)request->route->kind,
         buffer_bytes(&request->body), &request->job);
     metrics_count_prepare(request->shell->metrics, clock_now_us() - start_us);
@@ -72,8 +102,7 @@ static void exchange_end(struct request *request)
 
 static void exchange_done(struct request *request, bool complete)
 {
-    service_job_free(request->job);
-    request->job = NULL;
+    give_memory_back(request);
 }
 
 const struct route_handler exchange_handler = {

@@ -288,6 +288,7 @@ int listener_start(const struct listener_options *options, struct listener **ret
     listener->shell = (struct http_shell){
         .service = options->service,
         .writer = options->writer,
+        .memory_bytes_max = options->memory_bytes_max,
         .metrics_off = options->metrics_off,
         .metrics_to_all = options->metrics_to_all,
     };

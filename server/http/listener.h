@@ -19,6 +19,7 @@ struct listener_options {
     unsigned threads;
     unsigned connections_max;
     struct connection_limits limits;
+    uint64_t memory_bytes_max; /* of requests that are being carried out */
     bool metrics_off, metrics_to_all;
 };
 

@@ -66,6 +66,7 @@ struct request {
     /* The routes' own. */
     struct writer_item item;
     struct service_job *job;
+    uint64_t memory_bytes; /* of the shell's, this request's share */
     struct blob_request *blob;
 };
 
@@ -82,6 +83,10 @@ struct http_shell {
     struct service *service;
     struct writer *writer;
     struct metrics *metrics;
+    /* What requests that are being carried out may take in memory, and take: an estimate from their bodies.
+     */
+    uint64_t memory_bytes_max;
+    atomic_uint_least64_t memory_bytes;
     bool metrics_to_all; /* else to loopback only */
     bool metrics_off;
 };

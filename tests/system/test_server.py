@@ -526,6 +526,47 @@ def test_connections_over_the_limit_are_not_served_and_come_later(make_server):
             one.close()
 
 
+def test_large_requests_over_the_memory_limit_are_told_to_come_again(make_server, make_handheld):
+    server = make_server(config="[serve]\nmemory_max = 1MiB\n")
+    handheld, other = make_handheld(server), make_handheld(server, 2)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        ahead = pool.submit(handheld.exchange, 10, 3000)  # alone, and so carried out; held, and so in memory
+        wait_for(lambda: b"gridpatrol_writer_held 1\n" in server.request("GET", "/metrics").content, "it is held")
+        response = server.request("POST", "/v1/exchange", other.tool("exchange", "--first", 0, "--count", 10))
+        assert (response.status, response.headers["Retry-After"]) == (503, "5")
+        assert ahead.result()[1]["outcome"] == "ahead"
+    assert other.exchange(0, 10)[1]["size"] == 10
+    assert handheld.exchange(0, 3000)[1]["size"] == 3000
+
+
+def test_server_listens_on_ipv6_loopback(make_server):
+    server = make_server(start=False, tls=False)
+    process = harness.Process(server.command("serve", "--listen", "[::1]:0"), server.log, env=harness.environment())
+    server.process = process
+    text = wait_for(lambda: (server.data / "serve.conf").exists() and (server.data / "serve.conf").read_text(), "serve.conf")
+    port = int(re.search(r"url = http://\[::1\]:(\d+)\n", text)[1])
+    wait_for(lambda: "serving" in process.text(), "it serves")
+    connection = harness.http.client.HTTPConnection("::1", port, timeout=harness.PATIENCE_S)
+    assert server.request("GET", "/healthz", connection=connection).status == 200
+    connection.close()
+
+
+def test_service_manager_is_told_of_start_and_stop(make_server, tmp_path):
+    server = make_server(start=False)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(str(tmp_path / "notify"))
+        notify.settimeout(harness.PATIENCE_S)
+        server.process = harness.Process(
+            server.command("serve", "--listen", "127.0.0.1:0", "--tls-cert", server.certificates.chain, "--tls-key",
+                           server.certificates.key), server.log,
+            env=harness.environment(NOTIFY_SOCKET=tmp_path / "notify"))
+        assert notify.recv(4096).startswith(b"READY=1\n")
+        assert server.listens()
+        server.process.child.terminate()
+        assert notify.recv(4096).startswith(b"STOPPING=1\n")
+        assert server.process.child.wait(timeout=10) == 0
+
+
 # ---- TLS ----
 
 
