@@ -197,7 +197,7 @@ int signed_receipt(struct agent *agent, const struct uuid *log, struct bytes not
 /* ---- exchange.c ---- */
 
 int exchange_send(struct agent *agent, const struct engine_action *action);
-void exchange_answered(struct agent *agent, uint32_t slot, const struct http_response *response);
+void exchange_answered(struct agent *agent, uint32_t number, const struct http_response *response);
 
 /* ---- blobs.c ---- */
 
@@ -220,19 +220,19 @@ int blobs_file_is_whole(struct agent *agent, const struct store_blob *blob);
 /* ---- uploads.c ---- */
 
 int uploads_send(struct agent *agent, const struct engine_action *action);
-void uploads_answered(struct agent *agent, uint32_t slot, const struct http_response *response);
+void uploads_answered(struct agent *agent, uint32_t number, const struct http_response *response);
 void uploads_forget(struct agent *agent);
 
 /* ---- audit.c ---- */
 
 int audit_send(struct agent *agent, const struct engine_action *action);
-void audit_answered(struct agent *agent, uint32_t slot, const struct http_response *response);
+void audit_answered(struct agent *agent, uint32_t number, const struct http_response *response);
 void mend_list_clear(struct mend_list *mend);
 
 /* ---- repair.c ---- */
 
 int repair_send(struct agent *agent, const struct engine_action *action);
-void repair_answered(struct agent *agent, uint32_t slot, const struct http_response *response);
+void repair_answered(struct agent *agent, uint32_t number, const struct http_response *response);
 
 /* ---- memory.c ---- */
 

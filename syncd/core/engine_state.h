@@ -237,9 +237,9 @@ uint64_t engine_later(const struct engine *engine, uint64_t delay_ms);
 /* Uniform between `min` and min * 2^exponent, at most `max`. */
 uint64_t engine_backoff(struct engine *engine, uint64_t min_ms, uint64_t max_ms, uint32_t exponent);
 void engine_alarm(struct engine *engine, enum engine_alarm alarm);
-struct slot *engine_start(struct engine *engine, uint32_t slot, enum slot_use use);
+struct slot *engine_start(struct engine *engine, uint32_t index, enum slot_use use);
 /* Forgets a request; its later result is late. Tells the agent when it had already begun. */
-void engine_cancel(struct engine *engine, uint32_t slot);
+void engine_cancel(struct engine *engine, uint32_t index);
 bool engine_any_busy(const struct engine *engine);
 void rate_add(struct rate *rate, uint64_t amount, uint64_t elapsed_ms);
 /* How much goes through in so much time; 0 when nothing was measured. */

@@ -201,14 +201,10 @@ static void answer_exchange(struct centre *centre, const struct sent_request *se
         return;
     arena_init(&arena, arena_budget_for(request_plain.len));
     assert_int_equal(exchange_request_decode(buffer_bytes(&request_plain), &arena, &request), 0);
-    centre->last_log = request.log;
-    centre->last_first_seq = request.first_seq;
     centre->last_record_count = request.record_count;
-    centre->last_asked = request.asked_blob_count;
     centre->last_had_certificate = request.certificate.len > 0;
     log = log_of(centre, &request.log);
-    answer.outcome =
-        centre->has_forced_outcome ? centre->forced_outcome : take_records(centre, log, &request);
+    answer.outcome = take_records(centre, log, &request);
     answer.size = log->size;
     sign_receipt(centre, log, &receipt);
     answer.receipt = buffer_bytes(&receipt);
@@ -265,9 +261,9 @@ static void answer_audit(struct centre *centre, const struct sent_request *sent,
     for (uint64_t first = 0; centre->tells_tile_roots && first < log->size; first += TILE_LEAVES) {
         size_t count = log->size - first < TILE_LEAVES ? (size_t)(log->size - first) : TILE_LEAVES;
 
-        tile_roots[answer.tile_root_count++] =
-            first == 0 ? (struct sha256){{0}} : merkle_root_of(log->leaves + first, count);
+        tile_roots[answer.tile_root_count++] = merkle_root_of(log->leaves + first, count);
     }
+    tile_roots[0] = (struct sha256){{0}};
     sign_receipt(centre, log, &receipt);
     answer.receipt = buffer_bytes(&receipt);
     assert_int_equal(audit_answer_encode(&answer, &plain), 0);
@@ -324,7 +320,7 @@ static void put_offset(struct centre_reply *reply, uint64_t offset)
 
 static struct sha256 hash_of_hex(const char *hex)
 {
-    struct sha256 hash;
+    struct sha256 hash = {{0}};
 
     assert_int_equal(text_parse_hex(hex, SHA256_TEXT_LEN, hash.b, SHA256_BYTES), 0);
     return hash;

@@ -44,39 +44,32 @@ struct centre {
     struct sign_key receipt_key;
     struct verify_key device_key;
     struct uuid device, incarnation;
+    int64_t time_ms;
     struct centre_log logs[CENTRE_LOGS_MAX];
     size_t log_count;
     struct centre_blob blobs[CENTRE_BLOBS_MAX];
     size_t blob_count;
-    int64_t time_ms;
     /* answers to exchanges */
-    bool has_forced_outcome;
-    enum exchange_outcome forced_outcome;
-    bool gives_token;
-    bool confirms_blobs;
     uint64_t quarantine_every; /* every n-th record, 0: none */
     uint64_t quarantine_bits;  /* bit n: the record at n */
     struct blob_have wanted;
-    bool has_wanted;
-    struct command command;
-    bool has_command;
     const uint32_t *dictionaries;
     size_t dictionary_count;
-    /* refusal instead of any signed answer */
-    bool refuses;
+    struct command command;
+    bool gives_token, confirms_blobs, has_wanted, has_command;
+    bool refuses;          /* instead of any signed answer */
+    bool tells_tile_roots; /* in the next audit window, with zeros in place of the first one */
     enum refusal_reason refusal;
     /* the next audit window */
     struct run missing[8], damaged[8];
     size_t missing_count, damaged_count;
     struct blob_finding bad_blobs[8];
     size_t bad_blob_count;
-    bool tells_tile_roots; /* with zeros in place of the first one */
     /* what came */
     size_t exchanges, audits, repairs, records_appended, records_again, records_mended, lost_told;
-    struct uuid last_log;
-    uint64_t last_first_seq, last_record_count, last_asked;
-    bool last_had_certificate;
     size_t posts, heads, patches;
+    uint64_t last_record_count;
+    bool last_had_certificate;
 };
 
 struct agent_story {

@@ -4,6 +4,9 @@
 
 #include "proto/compression.h"
 
+#include <spawn.h>
+#include <sys/wait.h>
+
 /* Brings the exchange of the queue into slot 0, whatever the engine waits for. */
 static void try_now(struct agent_story *story)
 {
@@ -345,13 +348,16 @@ static void a_late_small_receipt_is_not_taken_for_a_server_set_back(void **state
 /* Copies the data directory as it is now; the story goes on there after `become_copy`. */
 static char *copy_directory(struct agent_story *story)
 {
-    char *copy = NULL, *command = NULL;
+    char *copy = unit_directory_make(), *from = files_join(story->directory, ".");
+    char *arguments[] = {(char *)(uintptr_t) "cp", (char *)(uintptr_t) "-r", from, copy, NULL};
+    int status;
+    pid_t pid;
 
     assert_int_equal(store_checkpoint_wal(story->store, true), 0);
-    copy = unit_directory_make();
-    assert_true(asprintf(&command, "cp -r %s/. %s/", story->directory, copy) > 0);
-    assert_int_equal(system(command), 0);
-    free(command);
+    assert_int_equal(posix_spawnp(&pid, "cp", NULL, NULL, arguments, NULL), 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    free(from);
     return copy;
 }
 
