@@ -168,7 +168,7 @@ int log_root_at(struct store *store, int64_t log_number, uint64_t size, struct s
 int append_row(struct store *store, struct log_row *log, int64_t stored_kind, struct bytes record,
     const struct sha256 *leaf)
 {
-    static const char sql[] = "INSERT INTO records(key, kind, leaf, bytes) VALUES(?1, ?2, ?3, ?4)";
+    static const char sql[] = "INSERT INTO records(key, kind, mark, leaf, bytes) VALUES(?1, ?2, ?3, ?4, ?5)";
 
     if (log->size > SEQ_MAX)
         return -EOVERFLOW;
@@ -177,10 +177,12 @@ int append_row(struct store *store, struct log_row *log, int64_t stored_kind, st
         int r = database_prepare(store, sql, &statement);
         if (r < 0)
             return r;
-        sqlite3_bind_int64(statement, 1, record_key(log->number, log->size));
+        int64_t key = record_key(log->number, log->size);
+        sqlite3_bind_int64(statement, 1, key);
         sqlite3_bind_int64(statement, 2, stored_kind);
-        bind_bytes(statement, 3, sha256_bytes(leaf));
-        bind_bytes(statement, 4, record);
+        sqlite3_bind_int64(statement, 3, record_mark(key, stored_kind, leaf));
+        bind_bytes(statement, 4, sha256_bytes(leaf));
+        bind_bytes(statement, 5, record);
         r = database_step(store, statement);
         if (r < 0)
             return r;

@@ -55,7 +55,8 @@ static int check_database(struct checking *checking)
 static int check_window(struct checking *checking, const struct log_row *log, bool holed, uint64_t first,
     uint64_t end, struct merkle_frontier *frontier)
 {
-    static const char sql[] = "SELECT key, leaf, bytes FROM records WHERE key BETWEEN ?1 AND ?2 ORDER BY key";
+    static const char sql[] = "SELECT key, leaf, bytes, kind, mark FROM records WHERE key BETWEEN ?1 AND ?2"
+                              " ORDER BY key";
     _cleanup_statement_ sqlite3_stmt *statement = NULL;
     uint64_t next = first;
 
@@ -72,7 +73,9 @@ static int check_window(struct checking *checking, const struct log_row *log, bo
             report(checking, "log %lld: records %llu to %llu are missing", (long long)log->number,
                 (unsigned long long)next, (unsigned long long)(seq - 1));
         next = seq + 1;
-        if (sha256_from_bytes(column_bytes(statement, 1), &leaf) < 0 || !sha256_equal(&leaf, &now))
+        if (sha256_from_bytes(column_bytes(statement, 1), &leaf) < 0 || !sha256_equal(&leaf, &now) ||
+            sqlite3_column_int64(statement, 4) !=
+                record_mark(sqlite3_column_int64(statement, 0), sqlite3_column_int64(statement, 3), &leaf))
             report(checking, "log %lld: record %llu is not what was recorded", (long long)log->number,
                 (unsigned long long)seq);
         r = merkle_append(frontier, &leaf);

@@ -169,9 +169,23 @@ int log_open(struct store *store, const struct store_author *author, enum open_r
     const struct uuid *predecessor, struct log_row *ret);
 /* In a write transaction: appends the device event of a boot when the log has not been told of it. */
 int log_tell_boot(struct store *store, const struct store_author *author, struct log_row *log);
-/* In a write transaction: carries everything of `from` at or above `first_seq` into `to`. */
+/* Which records stand re-homed in which logs (carried.c). */
+struct carried {
+    struct position_in_log recorded_at;
+    int64_t holder; /* log number */
+};
+struct carried_list {
+    struct carried *rows;
+    size_t count;
+};
+int carried_read(struct store *store, struct carried_list *ret);
+void carried_done(struct carried_list *list);
+bool carried_into_later(
+    const struct carried_list *list, const struct position_in_log *recorded_at, int64_t log_number);
+/* In a write transaction: carries everything of `from` at or above `first_seq` into `to`, but for what
+ * `already` (may be NULL) finds in a later log. Adds to `ret_count`. */
 int log_rehome(struct store *store, const struct store_author *author, const struct log_row *from,
-    uint64_t first_seq, struct log_row *to, uint64_t *ret_count);
+    uint64_t first_seq, const struct carried_list *already, struct log_row *to, uint64_t *ret_count);
 /* Finished: nothing of it will ever be sent again. */
 static inline bool log_is_finished(const struct log_row *log)
 {
@@ -189,6 +203,11 @@ int logs_file_add(struct store *store, const struct log_row *log, enum open_reas
 /* Calls `each` for each well-formed line. */
 int logs_file_each(
     struct store *store, int (*each)(void *user, int64_t number, const struct uuid *id), void *user);
+
+/* ---- marks.c: four bytes that tie a row to its key ---- */
+
+uint32_t record_mark(int64_t key, int64_t stored_kind, const struct sha256 *leaf);
+uint32_t log_mark(int64_t number, const struct uuid *id);
 
 /* ---- append.c ---- */
 

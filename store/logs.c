@@ -172,7 +172,7 @@ static int next_number(struct store *store, int64_t *ret)
 
 static int insert_log(struct store *store, const struct log_row *log)
 {
-    static const char sql[] = "INSERT INTO logs(number, id, kind) VALUES(?1, ?2, ?3)";
+    static const char sql[] = "INSERT INTO logs(number, id, kind, mark) VALUES(?1, ?2, ?3, ?4)";
     _cleanup_statement_ sqlite3_stmt *statement = NULL;
 
     int r = database_prepare(store, sql, &statement);
@@ -181,6 +181,7 @@ static int insert_log(struct store *store, const struct log_row *log)
     sqlite3_bind_int64(statement, 1, log->number);
     bind_bytes(statement, 2, uuid_bytes(&log->id));
     sqlite3_bind_int64(statement, 3, log->kind);
+    sqlite3_bind_int64(statement, 4, log_mark(log->number, &log->id));
     return database_step(store, statement);
 }
 
@@ -376,7 +377,7 @@ static int leave(struct store *store, void *user)
     if (r >= 0 && !log.left)
         r = log_open(store, leaving->author, leaving->reason, &log.id, &current);
     if (r >= 0 && carry)
-        r = log_rehome(store, leaving->author, &log, first_seq, &current, &leaving->rehomed);
+        r = log_rehome(store, leaving->author, &log, first_seq, NULL, &current, &leaving->rehomed);
     if (r < 0)
         return r;
     leaving->new_log = current.id;

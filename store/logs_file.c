@@ -4,7 +4,8 @@
  * there was one before. Called when a log is opened, and by recovery. Lines are only added; one that was cut
  * off by a crash is passed over.
  *
- *   1 6fa1c2d4-0000-4000-8000-000000000000 0 1764000000000        number, log id, reason, wall clock ms
+ *   1 6fa1c2d4-0000-4000-8000-000000000000 0 1764000000000 5d3c9a10      number, log id, reason, wall clock
+ * ms, mark
  */
 #include "store/internal.h"
 
@@ -17,7 +18,9 @@ static bool parse_line(const char *line, int64_t *ret_number, struct uuid *ret_i
     char number_text[8];
     char id_text[UUID_TEXT_LEN + 1];
     uint64_t number;
+    uint8_t mark[4];
     size_t digits = strspn(line, "0123456789");
+    const char *mark_text = strrchr(line, ' ');
 
     if (digits == 0 || digits >= sizeof(number_text) || line[digits] != ' ' ||
         strlen(line + digits + 1) < UUID_TEXT_LEN || line[digits + 1 + UUID_TEXT_LEN] != ' ')
@@ -27,10 +30,12 @@ static bool parse_line(const char *line, int64_t *ret_number, struct uuid *ret_i
     memcpy(id_text, line + digits + 1, UUID_TEXT_LEN);
     id_text[UUID_TEXT_LEN] = '\0';
     if (text_parse_u64(number_text, &number) < 0 || number < 1 || number > LOG_NUMBER_MAX ||
-        text_parse_uuid(id_text, ret_id->b) < 0)
+        text_parse_uuid(id_text, ret_id->b) < 0 ||
+        text_parse_hex(mark_text + 1, strlen(mark_text + 1), mark, sizeof(mark)) < 0)
         return false;
     *ret_number = (int64_t)number;
-    return true;
+    struct cursor cursor = cursor_of(bytes_of(mark, sizeof(mark)));
+    return cursor_u32be(&cursor) == log_mark(*ret_number, ret_id);
 }
 
 int logs_file_each(
@@ -54,7 +59,7 @@ int logs_file_each(
 
         if (cursor.failed)
             return 0;
-        if (taken.len >= sizeof(line))
+        if (taken.len == 0 || taken.len >= sizeof(line))
             continue;
         memcpy(line, taken.data, taken.len);
         line[taken.len] = '\0';
@@ -108,8 +113,8 @@ int logs_file_add(struct store *store, const struct log_row *log, enum open_reas
         return -ENOMEM;
     text_uuid(log->id.b, id);
     /* The line break before it ends a line that a crash cut off; empty lines are passed over. */
-    snprintf(line, sizeof(line), "\n%lld %s %d %lld\n", (long long)log->number, id, (int)reason,
-        (long long)world->verbs->wall_ms(world->context));
+    snprintf(line, sizeof(line), "\n%lld %s %d %lld %08x\n", (long long)log->number, id, (int)reason,
+        (long long)world->verbs->wall_ms(world->context), log_mark(log->number, &log->id));
     int file = world->verbs->open(world->context, path, WORLD_WRITE, false);
     if (file < 0)
         return file;

@@ -180,6 +180,9 @@ static int open_store(struct store *store, struct store_opened *opened)
             r = schema_look(store);
         if (r == 0)
             return 0;
+        /* Somebody is just making it. */
+        if (store->role == STORE_READER && r == 2)
+            return -ENOENT;
         if (store->role == STORE_READER)
             return r > 0 ? -EUCLEAN : r;
         database_close(store);

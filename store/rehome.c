@@ -79,6 +79,7 @@ int rehomed_inner(struct bytes bytes, struct position_in_log *ret_at, struct byt
 struct rehoming {
     const struct store_author *author;
     const struct log_row *from;
+    const struct carried_list *already;
     struct log_row *to;
 };
 
@@ -97,9 +98,12 @@ static int rehome_one(struct store *store, const struct rehoming *rehoming, uint
      * nobody could check it. */
     if (stored_kind == RECORD_OPENED || stored_kind == RECORD_CLOSED || !sha256_equal(&now, leaf))
         return 0;
-    if (stored_kind % KIND_INNER_FACTOR == RECORD_REHOMED) {
-        if (rehomed_inner(bytes, &at, &recorded) < 0)
-            recorded = bytes;
+    bool is_rehomed = stored_kind % KIND_INNER_FACTOR == RECORD_REHOMED;
+    if (is_rehomed && rehomed_inner(bytes, &at, &recorded) < 0)
+        recorded = bytes;
+    if (rehoming->already && carried_into_later(rehoming->already, &at, rehoming->from->number))
+        return 0;
+    if (is_rehomed) {
         r = append_row(store, rehoming->to, stored_kind, bytes, leaf);
     } else {
         struct record record = {
@@ -113,12 +117,12 @@ static int rehome_one(struct store *store, const struct rehoming *rehoming, uint
 }
 
 int log_rehome(struct store *store, const struct store_author *author, const struct log_row *from,
-    uint64_t first_seq, struct log_row *to, uint64_t *ret_count)
+    uint64_t first_seq, const struct carried_list *already, struct log_row *to, uint64_t *ret_count)
 {
     static const char sql[] =
         "SELECT key, kind, leaf, bytes FROM records WHERE key BETWEEN ?1 AND ?2 ORDER BY key";
     _cleanup_statement_ sqlite3_stmt *statement = NULL;
-    struct rehoming rehoming = {.author = author, .from = from, .to = to};
+    struct rehoming rehoming = {.author = author, .from = from, .already = already, .to = to};
 
     if (first_seq >= from->size)
         return 0;

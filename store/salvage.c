@@ -71,31 +71,32 @@ static int size_found(struct store *store, int64_t number, uint64_t *ret)
     return 0;
 }
 
-/* A receipt that speaks of other records than those found is none of ours. Where records are missing below it
- * nobody can tell, and it is believed. */
+/* A receipt that does not speak of these records is none: they are sent once more, and the centre knows each
+ * of them by its id. Where records are missing below it the root cannot be had, and its size is believed. */
 static int check_receipt(struct store *store, struct salvaged_log *log, uint64_t size)
 {
     struct checkpoint checkpoint;
     struct sha256 root;
+    int r = -EUCLEAN;
 
-    if (log->receipt_size == 0 || log->receipt_size > size)
-        return 0;
-    int r = log_root_at(store, log->number, log->receipt_size, &root);
-    if (r < 0)
-        return r == -EUCLEAN ? 0 : r;
+    if (log->receipt_size > 0 && log->receipt_size <= size)
+        r = log_root_at(store, log->number, log->receipt_size, &root);
+    if (r < 0 && r != -EUCLEAN)
+        return r;
     if (checkpoint_parse(bytes_of(log->note, log->note_len), &checkpoint) >= 0 &&
-        (checkpoint.size != log->receipt_size || !sha256_equal(&checkpoint.root, &root))) {
-        log->receipt_size = 0;
-        log->note_len = 0;
-    }
+        checkpoint.size == log->receipt_size && (r < 0 || sha256_equal(&checkpoint.root, &root)))
+        return 0;
+    log->receipt_size = 0;
+    log->note_len = 0;
     return 0;
 }
 
 static int insert_log(struct store *store, const struct salvaged_log *log, uint64_t size, bool has_rehomed,
     uint64_t rehomed_from)
 {
-    static const char sql[] = "INSERT INTO logs(number, id, kind, final_size, rehomed_from, receipt_size,"
-                              " receipt_time_s, receipt_note) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    static const char sql[] =
+        "INSERT INTO logs(number, id, kind, final_size, rehomed_from, receipt_size,"
+        " receipt_time_s, receipt_note, mark) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     _cleanup_statement_ sqlite3_stmt *statement = NULL;
 
     int r = database_prepare(store, sql, &statement);
@@ -110,6 +111,7 @@ static int insert_log(struct store *store, const struct salvaged_log *log, uint6
     bind_u64(statement, 6, log->receipt_size);
     sqlite3_bind_int64(statement, 7, log->receipt_time_s);
     bind_bytes(statement, 8, bytes_of(log->note, log->note_len));
+    sqlite3_bind_int64(statement, 9, log_mark(log->number, &log->id));
     return database_step(store, statement);
 }
 
@@ -166,27 +168,38 @@ static int adopt_orphans(struct store *store, int64_t number, struct log_row *to
     return r;
 }
 
-static int go_on(struct salvaging *salvaging, const struct uuid *predecessor, uint64_t *ret_salvaged)
+static int rehome_all(struct salvaging *salvaging, const struct carried_list *already, struct log_row *to,
+    uint64_t *ret_salvaged)
 {
     struct salvaged_log *logs = (struct salvaged_log *)(void *)salvaging->logs.data;
     struct store *store = salvaging->store;
-    struct log_row to;
+    int r = 0;
 
-    int r = log_open(store, &own_author, OPEN_RECOVERED, predecessor, &to);
     for (size_t i = 0; r >= 0 && i < salvaging->log_count; i++) {
         struct log_row from;
 
         if (!logs[i].has_id) {
-            r = adopt_orphans(store, logs[i].number, &to, ret_salvaged);
+            r = adopt_orphans(store, logs[i].number, to, ret_salvaged);
             continue;
         }
         if (logs[i].is_left)
             continue;
         r = log_find_number(store, logs[i].number, &from);
         if (r >= 0)
-            r = log_rehome(store, &own_author, &from, logs[i].rehomed_from, &to, ret_salvaged);
+            r = log_rehome(store, &own_author, &from, logs[i].rehomed_from, already, to, ret_salvaged);
     }
     return r;
+}
+
+static int go_on(struct salvaging *salvaging, const struct uuid *predecessor, uint64_t *ret_salvaged)
+{
+    _cleanup_(carried_done) struct carried_list already = {0};
+    struct log_row to;
+
+    int r = carried_read(salvaging->store, &already);
+    if (r >= 0)
+        r = log_open(salvaging->store, &own_author, OPEN_RECOVERED, predecessor, &to);
+    return r < 0 ? r : rehome_all(salvaging, &already, &to, ret_salvaged);
 }
 
 /* ---- what other tables say about records ---- */

@@ -29,34 +29,54 @@ static bool is_record_key(int64_t key)
     return key_log_number(key) >= 1 && key_log_number(key) <= LOG_NUMBER_MAX;
 }
 
-/* ---- records(key, kind, leaf, bytes) ---- */
+/* ---- records(key, kind, mark, leaf, bytes) ---- */
 
-static int take_record(struct salvaging *salvaging, const struct cell *cell)
+static int insert_record(
+    struct salvaging *salvaging, int64_t key, int64_t kind, const struct sha256 *leaf, struct bytes bytes)
 {
-    static const char sql[] = "INSERT OR IGNORE INTO records(key, kind, leaf, bytes) VALUES(?1, ?2, ?3, ?4)";
+    static const char sql[] =
+        "INSERT OR IGNORE INTO records(key, kind, mark, leaf, bytes) VALUES(?1, ?2, ?3, ?4, ?5)";
     _cleanup_statement_ sqlite3_stmt *statement = NULL;
-    const struct column *columns = cell->columns;
 
-    if (cell->column_count < 4 || !is_record_key(cell->rowid) || columns[0].type != COLUMN_NULL ||
-        !is_integer(&columns[1], 0, UINT16_MAX) || !is_blob(&columns[2], SHA256_BYTES) ||
-        columns[3].type != COLUMN_BLOB || columns[3].bytes.len > RECORD_BYTES_MAX)
-        return 0;
-    struct sha256 leaf = merkle_leaf(columns[3].bytes);
-    if (memcmp(leaf.b, columns[2].bytes.data, SHA256_BYTES) != 0)
-        return 0;
     int r = database_prepare(salvaging->store, sql, &statement);
     if (r < 0)
         return r;
-    sqlite3_bind_int64(statement, 1, cell->rowid);
-    sqlite3_bind_int64(statement, 2, columns[1].integer);
-    bind_bytes(statement, 3, columns[2].bytes);
-    bind_bytes(statement, 4, columns[3].bytes);
+    sqlite3_bind_int64(statement, 1, key);
+    sqlite3_bind_int64(statement, 2, kind);
+    sqlite3_bind_int64(statement, 3, record_mark(key, kind, leaf));
+    bind_bytes(statement, 4, sha256_bytes(leaf));
+    bind_bytes(statement, 5, bytes);
     r = database_step(salvaging->store, statement);
     return r < 0 ? r : 1;
 }
 
-/* ---- logs(number, id, kind, final_size, rehomed_from, boot_id, receipt_size, receipt_time_s, receipt_note,
- * ids_size)
+/* The bytes are a record's. Whether it stood at this key the mark says; where the key itself is damaged, it
+ * may be the one after the row before. */
+static int take_record(struct salvaging *salvaging, const struct cell *cell)
+{
+    const struct column *columns = cell->columns;
+    int64_t key = cell->rowid, next_key = salvaging->last_key + 1;
+
+    if (cell->column_count < 5 || columns[0].type != COLUMN_NULL || !is_integer(&columns[1], 0, UINT16_MAX) ||
+        !is_integer(&columns[2], 0, UINT32_MAX) || !is_blob(&columns[3], SHA256_BYTES) ||
+        columns[4].type != COLUMN_BLOB || columns[4].bytes.len > RECORD_BYTES_MAX)
+        return 0;
+    struct sha256 leaf = merkle_leaf(columns[4].bytes);
+    if (memcmp(leaf.b, columns[3].bytes.data, SHA256_BYTES) != 0)
+        return 0;
+    if (record_mark(key, columns[1].integer, &leaf) != columns[2].integer) {
+        if (record_mark(next_key, columns[1].integer, &leaf) != columns[2].integer)
+            return 1;
+        key = next_key;
+    }
+    if (!is_record_key(key))
+        return 1;
+    salvaging->last_key = key;
+    return insert_record(salvaging, key, columns[1].integer, &leaf, columns[4].bytes);
+}
+
+/* ---- logs(number, id, mark, kind, final_size, rehomed_from, boot_id, receipt_size, receipt_time_s,
+ * receipt_note, ids_size)
  */
 
 struct salvaged_log *salvaged_log_of(struct salvaging *salvaging, int64_t number)
@@ -74,39 +94,55 @@ struct salvaged_log *salvaged_log_of(struct salvaging *salvaging, int64_t number
     return log;
 }
 
+/* Of several states of a row nobody can tell the last one. A log that was left stays so; and the smaller
+ * receipt is the safe one: what it does not cover is sent once more, and known by its id. */
+static void merge_log(struct salvaged_log *log, const struct cell *cell)
+{
+    const struct column *columns = cell->columns;
+
+    log->kind = (enum log_kind)columns[3].integer;
+    if (columns[4].type != COLUMN_NULL) {
+        log->is_left = true;
+        log->final_size = (uint64_t)columns[4].integer;
+        log->has_rehomed = log->has_rehomed || columns[5].type != COLUMN_NULL;
+        log->rehomed_from = (uint64_t)columns[5].integer;
+    }
+    if (log->has_id && log->receipt_size <= (uint64_t)columns[7].integer)
+        return;
+    log->receipt_size = (uint64_t)columns[7].integer;
+    log->receipt_time_s = columns[8].integer;
+    log->note_len = columns[9].bytes.len;
+    if (log->note_len > 0)
+        memcpy(log->note, columns[9].bytes.data, log->note_len);
+}
+
 static int take_log(struct salvaging *salvaging, const struct cell *cell)
 {
     const struct column *columns = cell->columns;
 
-    if (cell->column_count < 10 || cell->rowid < 1 || cell->rowid > LOG_NUMBER_MAX ||
+    if (cell->column_count < 11 || cell->rowid < 1 || cell->rowid > LOG_NUMBER_MAX ||
         columns[0].type != COLUMN_NULL || !is_blob(&columns[1], UUID_BYTES) ||
-        !is_integer(&columns[2], LOG_FINDINGS, LOG_TRACKS) ||
-        !is_integer_or_null(&columns[3], 0, (int64_t)LOG_SIZE_MAX) ||
+        !is_integer(&columns[2], 0, UINT32_MAX) || !is_integer(&columns[3], LOG_FINDINGS, LOG_TRACKS) ||
         !is_integer_or_null(&columns[4], 0, (int64_t)LOG_SIZE_MAX) ||
-        (columns[5].type != COLUMN_NULL && !is_blob(&columns[5], UUID_BYTES)) ||
-        !is_integer(&columns[6], 0, (int64_t)LOG_SIZE_MAX) || columns[7].type != COLUMN_INTEGER ||
-        (columns[8].type != COLUMN_NULL && columns[8].type != COLUMN_BLOB) ||
-        columns[8].bytes.len > NOTE_TEXT_BYTES_MAX)
+        !is_integer_or_null(&columns[5], 0, (int64_t)LOG_SIZE_MAX) ||
+        (columns[6].type != COLUMN_NULL && !is_blob(&columns[6], UUID_BYTES)) ||
+        !is_integer(&columns[7], 0, (int64_t)LOG_SIZE_MAX) || columns[8].type != COLUMN_INTEGER ||
+        (columns[9].type != COLUMN_NULL && columns[9].type != COLUMN_BLOB) ||
+        columns[9].bytes.len > NOTE_TEXT_BYTES_MAX)
         return 0;
+    struct uuid id;
+    (void)uuid_from_bytes(columns[1].bytes, &id);
+    if (log_mark(cell->rowid, &id) != columns[2].integer)
+        return 1;
     struct salvaged_log *log = salvaged_log_of(salvaging, cell->rowid);
     if (!log)
         return -ENOMEM;
-    /* Of two states of a row the later one counts: receipts grow, and a log that was left stays so. */
-    if (log->has_id && (log->receipt_size > (uint64_t)columns[6].integer ||
-                           (log->is_left && columns[3].type == COLUMN_NULL)))
-        return 1;
-    (void)uuid_from_bytes(columns[1].bytes, &log->id);
+    if (salvaging->in_frames && log->is_committed)
+        return 1; /* as it was last committed is how it was */
+    merge_log(log, cell);
+    log->id = id;
     log->has_id = true;
-    log->kind = (enum log_kind)columns[2].integer;
-    log->is_left = columns[3].type != COLUMN_NULL;
-    log->final_size = (uint64_t)columns[3].integer;
-    log->has_rehomed = columns[4].type != COLUMN_NULL;
-    log->rehomed_from = (uint64_t)columns[4].integer;
-    log->receipt_size = (uint64_t)columns[6].integer;
-    log->receipt_time_s = columns[7].integer;
-    log->note_len = columns[8].bytes.len;
-    if (log->note_len > 0)
-        memcpy(log->note, columns[8].bytes.data, log->note_len);
+    log->is_committed = !salvaging->in_frames;
     return 1;
 }
 
@@ -203,5 +239,6 @@ int salvage_rows(struct salvaging *salvaging, struct damaged_image *image)
     /* What was last committed first: whatever else the WAL's frames hold only fills gaps. */
     int r = damaged_image_each(image, take_cell, salvaging);
 
+    salvaging->in_frames = true;
     return r < 0 ? r : damaged_image_each_frame(image, take_cell, salvaging);
 }

@@ -10,6 +10,7 @@
 struct salvaged_log {
     int64_t number;
     bool has_id;
+    bool is_committed; /* the row is from a page as it was last committed */
     struct uuid id;
     enum log_kind kind;
     bool is_left;
@@ -26,6 +27,8 @@ struct salvaging {
     struct store *store;
     struct buffer logs; /* of struct salvaged_log */
     size_t log_count;
+    bool in_frames;   /* past the committed pages: what comes now only fills gaps */
+    int64_t last_key; /* of the record taken last: the next one on a page follows it */
 };
 
 int salvage_rows(struct salvaging *salvaging, struct damaged_image *image);

@@ -14,11 +14,12 @@
 /* Migration n makes version n + 1 out of version n. */
 static const char *const migrations[SCHEMA_VERSION] = {
     /* 1. Nothing here says whether a record was sent: that is `seq < receipt_size`. */
-    "CREATE TABLE logs(number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, kind INTEGER NOT NULL,"
+    "CREATE TABLE logs(number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, mark INTEGER NOT NULL,"
+    " kind INTEGER NOT NULL,"
     " final_size INTEGER, rehomed_from INTEGER, boot_id BLOB, receipt_size INTEGER NOT NULL DEFAULT 0,"
     " receipt_time_s INTEGER NOT NULL DEFAULT 0, receipt_note BLOB, ids_size INTEGER NOT NULL DEFAULT 0) STRICT;"
-    "CREATE TABLE records(key INTEGER PRIMARY KEY, kind INTEGER NOT NULL, leaf BLOB NOT NULL,"
-    " bytes BLOB NOT NULL) STRICT;"
+    "CREATE TABLE records(key INTEGER PRIMARY KEY, kind INTEGER NOT NULL, mark INTEGER NOT NULL,"
+    " leaf BLOB NOT NULL, bytes BLOB NOT NULL) STRICT;"
     /* Sums run from the log's start to the tile's end. */
     "CREATE TABLE tiles(key INTEGER PRIMARY KEY, root BLOB NOT NULL, frontier BLOB NOT NULL,"
     " people INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT;"

@@ -253,7 +253,7 @@ int store_check(struct store *store, void (*fault)(void *user, const char *line)
  * stored and older than `age_ms`. */
 int store_free_photos(struct store *store, uint64_t age_ms, uint64_t *ret_freed);
 
-/* Builds the index of public ids as far as it can be built; store_find does it too. For idle times. */
+/* Builds the index of public ids as far as it can be built; store_find and store_sweep do it too. */
 int store_index_ids(struct store *store);
 
 /* Small settings that survive: text by key, e.g. "last_server_time_ms". -ENOENT. */

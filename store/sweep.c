@@ -131,8 +131,11 @@ int store_sweep(struct store *store, uint64_t older_than_ms, uint64_t *ret_remov
     }
     if (r >= 0)
         r = restore_ballast(store);
+    if (r >= 0)
+        r = store_index_ids(store);
     if (r < 0)
         return r;
+    (void)sqlite3_db_release_memory(store->database);
     if (ret_removed)
         *ret_removed = sweeping.removed;
     return 0;

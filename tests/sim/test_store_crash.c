@@ -46,6 +46,22 @@ struct handheld {
     uint64_t recoveries;
 };
 
+/* Stores a receipt at `size`. */
+static int receive(struct handheld *handheld, const struct uuid *log, uint64_t size)
+{
+    static const uint8_t seed[SIGN_SEED_BYTES] = {1};
+    _cleanup_buffer_ struct buffer note = {0};
+    struct checkpoint checkpoint = {.origin = "test/default/log", .size = size};
+    struct sign_key key;
+
+    int r = store_root_at(handheld->store, log, size, &checkpoint.root);
+    if (r < 0)
+        return r;
+    sign_key_from_seed("test/default/device", seed, &key);
+    assert_int_equal(checkpoint_sign(&checkpoint, &key, &note), 0);
+    return store_apply_receipt(handheld->store, log, &checkpoint, 1700000000, buffer_bytes(&note), NULL, 0);
+}
+
 static void check(struct handheld *handheld, bool holds, const char *what)
 {
     if (!holds)
@@ -117,12 +133,8 @@ static int take_receipt(struct handheld *handheld)
     const struct store_log *log = &logs[sim_random_below(&handheld->random, count)];
     if (log->size == log->receipt_size)
         return 0;
-    struct checkpoint checkpoint = {
-        .size = log->receipt_size + 1 + sim_random_below(&handheld->random, log->size - log->receipt_size)};
-    r = store_root_at(handheld->store, &log->id, checkpoint.size, &checkpoint.root);
-    return r < 0 ? r
-                 : store_apply_receipt(
-                       handheld->store, &log->id, &checkpoint, 1700000000, bytes_of_text("note"), NULL, 0);
+    return receive(handheld, &log->id,
+        log->receipt_size + 1 + sim_random_below(&handheld->random, log->size - log->receipt_size));
 }
 
 static int leave(struct handheld *handheld)

@@ -83,13 +83,32 @@ static inline void append_many(struct store *store, unsigned first, unsigned cou
     }
 }
 
-/* A receipt's checkpoint at `size`, with a note that nobody checks here. */
-static inline int receive(struct store *store, const struct uuid *log, uint64_t size)
+/* A note about `checkpoint` as the handheld signs it; nobody here checks whose signature it is. */
+static inline void make_note(struct buffer *buffer, struct checkpoint *checkpoint)
+{
+    static const uint8_t seed[SIGN_SEED_BYTES] = {1};
+    struct sign_key key;
+
+    sign_key_from_seed("test/default/device", seed, &key);
+    snprintf(checkpoint->origin, sizeof(checkpoint->origin), "test/default/log");
+    assert_int_equal(checkpoint_sign(checkpoint, &key, buffer), 0);
+}
+
+/* Applies a receipt at `size`, with records in quarantine. */
+static inline int receive_with(struct store *store, const struct uuid *log, uint64_t size,
+    const struct quarantined *quarantined, size_t count)
 {
     struct checkpoint checkpoint = {.size = size};
+    _cleanup_buffer_ struct buffer note = {0};
 
     assert_int_equal(store_root_at(store, log, size, &checkpoint.root), 0);
-    return store_apply_receipt(store, log, &checkpoint, 1700000000, bytes_of_text("note"), NULL, 0);
+    make_note(&note, &checkpoint);
+    return store_apply_receipt(store, log, &checkpoint, 1700000000, buffer_bytes(&note), quarantined, count);
+}
+
+static inline int receive(struct store *store, const struct uuid *log, uint64_t size)
+{
+    return receive_with(store, log, size, NULL, 0);
 }
 
 static inline struct store_status status_of(struct store *store)
