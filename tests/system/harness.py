@@ -28,7 +28,7 @@ def find_build():
 BUILD = find_build()
 ROOMS = {"patrol": "collector", "patrol-syncd": "syncd", "patrol-server": "server", "handheld": "tests/tools",
          "make_photo": "tests/data", "append": "tests/tools",
-         "tus_upload": "tests/tools"}
+         "tus_upload": "tests/tools", "libclock_shim.so": "tests/tools"}
 
 
 def program(name):

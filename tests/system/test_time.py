@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Handhelds whose wall clock is wrong by decades: they enrol, record and deliver over TLS all the same, and certificates
+are verified all the same."""
+
+import calendar
+import time
+
+import pytest
+
+import harness
+from harness import assert_delivered, openssl, wait_for
+
+CLOCKS = {"1970": calendar.timegm((1970, 1, 1, 0, 0, 30)), "2099": calendar.timegm((2099, 6, 1, 12, 0, 0))}
+
+
+def set_clock(handheld, clock):
+    handheld.more_environment = {
+        "LD_PRELOAD": harness.program("libclock_shim.so"),
+        "CLOCK_SHIM_OFFSET_S": int(CLOCKS[clock] - time.time()),
+        "ASAN_OPTIONS": "verify_asan_link_order=0",
+    }
+
+
+@pytest.fixture(params=CLOCKS)
+def wrong(request, make_real_handheld):
+    """A handheld with a wrong clock, not enrolled."""
+    handheld = make_real_handheld()
+    set_clock(handheld, request.param)
+    handheld.year = request.param
+    return handheld
+
+
+def year_of(item):
+    # In the handheld's zone, which may be hours ahead.
+    return item["recorded_at"][:4]
+
+
+def test_wrong_clock_does_not_keep_anything_from_the_centre(server, wrong, tmp_path):
+    wrong.enroll(server)
+    wrong.start()
+    ids = [wrong.record(photos=[harness.make_photo(tmp_path / "photo.jpg")]), *wrong.record_many(10)]
+    wrong.wait_until_drained()
+    assert {year_of(item) for item in wrong.list()} == {wrong.year}, "the clock was not wrong at all"
+    assert_delivered(server, wrong, ids)
+    wrong.run("resync", "--level", "media", "--wait", "30")
+
+
+def test_clock_that_jumps_under_way_changes_neither_order_nor_delivery(server, make_real_handheld):
+    handheld = make_real_handheld(server)
+    ids, years = [], []
+    for clock in (None, "2099", "1970", None):
+        if clock:
+            set_clock(handheld, clock)
+        else:
+            handheld.more_environment = {}
+        handheld.start()
+        ids.append(handheld.record(f"clock {clock}"))
+        years.append(clock)
+        handheld.wait_until_drained()
+        handheld.stop()
+    listed = handheld.list()
+    assert [item["id"] for item in listed] == ids
+    assert [year_of(item) for item, year in zip(listed, years) if year] == ["2099", "1970"]
+    held = sorted(server.findings(), key=lambda item: item["seq"])
+    assert [item["id"] for item in held] == ids
+    assert_delivered(server, handheld, ids)
+
+
+def test_wrong_clock_does_not_open_the_door_to_another_ca(server, wrong, make_relay, tmp_path):
+    wrong.enroll(server)
+    server.stop()
+    other = harness.Certificates(tmp_path / "other", "other")
+    context = harness.ssl.SSLContext(harness.ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(other.chain, other.key)
+    portal = make_relay(port=server.port, context=context)
+    wrong.record()
+    wrong.start()
+    wait_for(lambda: portal.connections >= 2, "it tries")
+    wait_for(lambda: wrong.call("Status")["failures"] >= 2, "it fails")
+    assert portal.calls == [] and wrong.status()["records_sent"] == 0
+
+
+def expired(certificates, directory):
+    """A certificate of the right CA that has expired yesterday."""
+    directory.mkdir()
+    made = harness.Certificates.__new__(harness.Certificates)
+    made.ca, made.key, made.chain = certificates.ca, certificates.key, directory / "chain.pem"
+    source = certificates.ca.parent
+    openssl("x509", "-req", "-in", source / "server.csr", "-CA", certificates.ca, "-CAkey", source / "ca.key",
+            "-CAcreateserial", "-days", "-1", "-extfile", source / "server.ext", "-out", directory / "leaf.pem")
+    made.chain.write_text((directory / "leaf.pem").read_text() + certificates.ca.read_text())
+    return made
+
+
+def test_certificate_that_expired_before_the_last_contact_is_refused_at_any_clock(server, wrong, make_relay, certificates,
+                                                                                  tmp_path):
+    wrong.enroll(server)
+    wrong.start()
+    ids = [wrong.record("first")]
+    wrong.wait_until_drained()  # from now on it knows what time it is at least
+    server.stop()
+    old = expired(certificates, tmp_path / "expired")
+    context = harness.ssl.SSLContext(harness.ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(old.chain, old.key)
+    portal = make_relay(port=server.port, context=context)
+    ids.append(wrong.record("second"))
+    wait_for(lambda: portal.connections >= 2 and wrong.call("Status")["failures"] >= 2, "it tries and fails")
+    assert portal.calls == []
+    portal.close()
+    server.start()
+    wrong.wait_until_drained()
+    assert_delivered(server, wrong, ids)
