@@ -32,7 +32,7 @@ struct world_verbs {
     /* Cryptographic random bytes. */
     void (*random)(void *context, void *ret, size_t len);
 
-    /* New files get mode 0660 less the umask, `secret` ones 0600, directories 0770. */
+    /* New files get mode 0660 less the umask, `secret` ones 0600. */
     int (*open)(void *context, const char *path, enum world_open how, bool secret);
     int (*close)(void *context, int file);
     /* Bytes read at `offset`: fewer than `len` only at the end of the file. */

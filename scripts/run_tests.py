@@ -37,7 +37,7 @@ PYTEST_SUITES = {"system": "tests/system", "tus": "tests/tus"}
 SIMULATOR_NAMES = ("simulator", "simulate", "sim")
 
 PROFILES = {
-    "test": {"seeds": 2000, "sanitized_seeds": 400, "fuzz_seconds": 0},
+    "test": {"seeds": 2000, "sanitized_seeds": 400},
     "soak": {"seeds": 20000, "sanitized_seeds": 2000, "fuzz_seconds": 60},
 }
 BUILD_LIMIT_S = 1800
@@ -366,8 +366,8 @@ class Step:
     needs: str = ""  # a step that must have passed
 
 
-def steps_of(profile):
-    numbers = PROFILES[profile]
+def steps_of(profile, numbers=None):
+    numbers = PROFILES[profile] | (numbers or {})
     limit_s = SUITE_LIMIT_S[profile]
     build_steps = [Step("build gcc", build_gcc), Step("build sanitized", build_sanitized)]
     plain = [
@@ -417,14 +417,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", choices=PROFILES, default="test")
     parser.add_argument("--list", action="store_true", help="name the steps")
+    for name in sorted({name for numbers in PROFILES.values() for name in numbers}):
+        parser.add_argument("--" + name.replace("_", "-"), type=int, metavar="N", help="instead of the profile's number")
     parser.add_argument("steps", nargs="*", metavar="STEP")
     options = parser.parse_args()
 
-    steps = steps_of(options.profile)
+    numbers = {name: value for name, value in vars(options).items() if name in PROFILES["soak"] and value is not None}
+    steps = steps_of(options.profile, numbers)
     if options.steps:
-        steps = [step for step in steps if step.name.startswith(tuple(options.steps))]
-        wanted = {step.needs for step in steps} - {step.name for step in steps}
-        steps = [step for step in steps_of(options.profile) if step.name in wanted] + steps
+        chosen = {step.name for step in steps if step.name.startswith(tuple(options.steps))}
+        chosen |= {step.needs for step in steps if step.name in chosen}
+        steps = [step for step in steps if step.name in chosen]
     if options.list:
         print("\n".join(step.name for step in steps))
         return 0

@@ -110,6 +110,18 @@ static void files_are_private_to_owner_and_group_and_secrets_to_the_owner(void *
     assert_int_equal(status.st_mode & 07777, 0600);
 }
 
+static void directories_hand_their_group_down(void **state)
+{
+    struct fixture *fixture = *state;
+    mode_t mask = umask(0007);
+    struct stat status;
+
+    assert_int_equal(fixture->verbs->make_directory(NULL, fixture->path), 0);
+    umask(mask);
+    assert_int_equal(stat(fixture->path, &status), 0);
+    assert_int_equal(status.st_mode & 07777, 02770);
+}
+
 static void no_descriptor_survives_exec(void **state)
 {
     struct fixture *fixture = *state;
@@ -310,6 +322,7 @@ int main(void)
         WORLD_TEST(offsets_beyond_the_largest_file_are_refused),
         WORLD_TEST(create_refuses_an_existing_file_and_write_keeps_its_content),
         WORLD_TEST(files_are_private_to_owner_and_group_and_secrets_to_the_owner),
+        WORLD_TEST(directories_hand_their_group_down),
         WORLD_TEST(no_descriptor_survives_exec),
         WORLD_TEST(reading_a_pipe_fails_instead_of_waiting),
         WORLD_TEST(rename_unlink_and_stat_tell_what_is_there),
