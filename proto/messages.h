@@ -148,7 +148,7 @@ struct audit_request {
     struct uuid log;
     enum audit_level level;
     uint64_t from_seq;
-    struct bytes checkpoint; /* the handheld's newest receipt for this log */
+    struct bytes checkpoint; /* the handheld's newest receipt for this log, or empty */
     bool has_after_blob;
     struct sha256 after_blob;
     bool has_command;

@@ -158,8 +158,8 @@ int agent_store_error(struct agent *agent, int error);
 void outbox_feed(struct agent *agent);
 /* All logs in order of opening, allocated; at most AUDITED_LOGS_MAX. */
 int outbox_all_logs(struct agent *agent, struct store_log **ret, size_t *ret_count);
-/* The size of the receipt held for a log, 0: none; its note is appended when `ret_note` is given. */
-int outbox_receipt(struct agent *agent, const struct uuid *log, uint64_t *ret_size, struct buffer *ret_note);
+/* The size of the receipt held for a log, 0: none. */
+int outbox_receipt(struct agent *agent, const struct uuid *log, uint64_t *ret_size);
 
 /* ---- signed.c ---- */
 

@@ -26,7 +26,8 @@ void mend_list_clear(struct mend_list *mend)
 int audit_send(struct agent *agent, const struct engine_action *action)
 {
     struct agent_slot *slot = &agent->slots[action->slot];
-    _cleanup_buffer_ struct buffer note = {0}, plain = {0}, body = {0};
+    /* Without our receipt: what the server says is compared with it here. */
+    _cleanup_buffer_ struct buffer plain = {0}, body = {0};
     struct audit_request request = {
         .log = action->audit.log,
         .level = action->audit.level,
@@ -37,13 +38,12 @@ int audit_send(struct agent *agent, const struct engine_action *action)
     };
     struct sha256 payload_sha256;
     uint64_t receipt_size;
-    int r = outbox_receipt(agent, &action->audit.log, &receipt_size, &note);
+    int r = outbox_receipt(agent, &action->audit.log, &receipt_size);
 
     if (r < 0)
         return r;
     signed_request_id(agent, request.request_id);
     memcpy(request.command_id, action->audit.command_id, COMMAND_ID_BYTES);
-    request.checkpoint = buffer_bytes(&note);
     r = audit_request_encode(&request, &plain);
     if (r >= 0)
         r = signed_seal(agent,

@@ -143,7 +143,7 @@ static int make_fitting_body(
 
 static int prepare(struct agent *agent, const struct engine_action *action, struct outgoing *outgoing)
 {
-    int r = outbox_receipt(agent, &action->exchange.log, &outgoing->receipt_size, NULL);
+    int r = outbox_receipt(agent, &action->exchange.log, &outgoing->receipt_size);
 
     if (r >= 0)
         r = read_records(agent, action, outgoing);
@@ -228,7 +228,7 @@ static int take_receipt(struct agent *agent, const struct agent_slot *slot,
     struct effect *effect)
 {
     uint64_t held_size;
-    int r = outbox_receipt(agent, &slot->log, &held_size, NULL);
+    int r = outbox_receipt(agent, &slot->log, &held_size);
 
     if (r >= 0)
         r = compare_root(agent, &slot->log, checkpoint);

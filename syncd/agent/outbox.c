@@ -23,10 +23,10 @@ int outbox_all_logs(struct agent *agent, struct store_log **ret, size_t *ret_cou
     return 0;
 }
 
-int outbox_receipt(struct agent *agent, const struct uuid *log, uint64_t *ret_size, struct buffer *ret_note)
+int outbox_receipt(struct agent *agent, const struct uuid *log, uint64_t *ret_size)
 {
-    _cleanup_buffer_ struct buffer unwanted = {0};
-    int r = store_receipt(agent->store, log, ret_size, ret_note ? ret_note : &unwanted);
+    _cleanup_buffer_ struct buffer note = {0};
+    int r = store_receipt(agent->store, log, ret_size, &note);
 
     if (r == -ENOENT) {
         *ret_size = 0;

@@ -198,7 +198,7 @@ int repair_send(struct agent *agent, const struct engine_action *action)
     struct sha256 payload_sha256, root;
     size_t bytes_max = action->repair.bytes_max;
     uint64_t receipt_size;
-    int r = outbox_receipt(agent, &agent->mend.log, &receipt_size, NULL);
+    int r = outbox_receipt(agent, &agent->mend.log, &receipt_size);
 
     if (!parcel)
         return -ENOMEM;
