@@ -75,16 +75,6 @@ static int put_row(
     return r;
 }
 
-static int put_in_quarantine(struct transaction *transaction, const struct subject *subject,
-    const char *reason, const struct parent *parent)
-{
-    const struct stored_finding row = row_of(subject, FINDING_QUARANTINED, subject->key, parent);
-    int r = transaction->storage->verbs->quarantine(transaction->storage, subject->key, reason);
-
-    transaction->quarantined++;
-    return r < 0 ? r : put_row(transaction, subject, &row);
-}
-
 static int name_blobs(
     struct transaction *transaction, const struct subject *subject, const struct finding *finding)
 {
@@ -104,6 +94,19 @@ static int name_blobs(
             return r;
     }
     return 0;
+}
+
+static int put_in_quarantine(struct transaction *transaction, const struct subject *subject,
+    const char *reason, const struct parent *parent)
+{
+    const struct stored_finding row = row_of(subject, FINDING_QUARANTINED, subject->key, parent);
+    int r = transaction->storage->verbs->quarantine(transaction->storage, subject->key, reason);
+
+    transaction->quarantined++;
+    if (r >= 0)
+        r = put_row(transaction, subject, &row);
+    /* Its photos are taken all the same: the handheld waits to be rid of them, and a rebuild may apply it. */
+    return r < 0 ? r : name_blobs(transaction, subject, &row.finding);
 }
 
 /* ---- versions ---- */

@@ -479,7 +479,7 @@ static int list_wanted(struct service_job *job, struct storage *storage, struct 
     }
     answer->wanted_blobs = parts->wanted;
     answer->wanted_blob_count = count;
-    return make_token(job, parts, answer);
+    return 0;
 }
 
 /* Only of blobs that the device's own records name: the answer tells nothing about what others stored. */
@@ -547,6 +547,9 @@ static int fill_answer(struct service_job *job, struct answer_parts *parts, stru
         r = list_quarantined(job, reader.storage, parts, answer);
     if (r >= 0)
         r = list_wanted(job, reader.storage, parts, answer);
+    /* Also when nothing is wanted: the handheld may not know yet that its last upload has come through. */
+    if (r >= 0)
+        r = make_token(job, parts, answer);
     if (r >= 0)
         r = list_stored(job, reader.storage, parts, answer);
     if (r >= 0)

@@ -420,6 +420,44 @@ static void photos_named_by_records_are_wanted_previews_first_oldest_first(void 
     handheld_free(handheld);
 }
 
+static void photos_of_a_record_in_quarantine_are_wanted_too(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_enrolled(centre);
+    struct sha256 sha256 = hash_of("of an amendment");
+    const struct photo photo = {.sha256 = sha256, .size = 1000};
+    struct record record = {.kind = RECORD_AMENDMENT,
+        .wall_ms = TEST_WALL_MS,
+        .amendment = {.parent = {.log = random_uuid(), .seq = 7, .id = random_uuid()},
+            .finding = finding_of("of a finding that is nowhere")}};
+    struct service_upload upload;
+    _cleanup_answered_ struct answered answered = {0};
+
+    record.amendment.finding.photos = &photo;
+    record.amendment.finding.photo_count = 1;
+    append_opened(handheld);
+    append_record(handheld, &record);
+    exchange(centre, handheld, 0, 2, &answered);
+    assert_int_equal(answered.exchange.quarantined_count, 1);
+    assert_int_equal(answered.exchange.wanted_blob_count, 1);
+    assert_int_equal(service_upload_create(centre->service, &handheld->device, &sha256, 1000, &upload), 0);
+    handheld_free(handheld);
+}
+
+static void a_token_for_uploads_is_given_when_nothing_is_wanted_too(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_enrolled(centre);
+    _cleanup_answered_ struct answered answered = {0};
+
+    /* A handheld whose last answer was lost asks for an upload that is whole already, and is told so. */
+    append_opened(handheld);
+    exchange(centre, handheld, 0, 1, &answered);
+    assert_int_equal(answered.exchange.wanted_blob_count, 0);
+    assert_true(answered.exchange.upload_token.len > 0);
+    handheld_free(handheld);
+}
+
 static void photos_that_the_handheld_has_lost_are_wanted_no_more(void **state)
 {
     struct centre *centre = *state;
@@ -581,6 +619,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             photos_named_by_records_are_wanted_previews_first_oldest_first, start, stop),
         cmocka_unit_test_setup_teardown(photos_that_the_handheld_has_lost_are_wanted_no_more, start, stop),
+        cmocka_unit_test_setup_teardown(photos_of_a_record_in_quarantine_are_wanted_too, start, stop),
+        cmocka_unit_test_setup_teardown(a_token_for_uploads_is_given_when_nothing_is_wanted_too, start, stop),
         cmocka_unit_test_setup_teardown(
             a_finding_is_found_by_its_public_id_before_and_after_it_was_indexed, start, stop),
         cmocka_unit_test_setup_teardown(the_derived_tables_made_again_are_the_same, start, stop),
