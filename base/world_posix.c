@@ -12,6 +12,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -111,6 +113,42 @@ static void posix_random(void *context, void *ret, size_t len)
     }
 }
 
+/* What root makes in a directory of somebody else's belongs to that one: a daemon that runs as a user of its
+ * own shall be able to read what an administrator's command has left beside its files. Only for what was just
+ * made: an existing file may be a link to anything. Where it cannot be given away, it stays root's. */
+static void give_to_owner_of_directory(int made, const char *path)
+{
+    char parent[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    size_t len = slash ? (size_t)(slash - path) + 1 : 0;
+    struct stat status;
+
+    if (geteuid() != 0 || len >= sizeof(parent))
+        return;
+    memcpy(parent, path, len);
+    snprintf(parent + len, sizeof(parent) - len, ".");
+    if (stat(parent, &status) < 0 || status.st_uid == 0)
+        return;
+    int r = fchown(made, status.st_uid, status.st_gid);
+    (void)r;
+}
+
+static int create_file(const char *path, mode_t mode)
+{
+    int file = open_file(path, O_RDWR | O_CREAT | O_EXCL, mode);
+
+    if (file >= 0)
+        give_to_owner_of_directory(file, path);
+    return file;
+}
+
+static int open_or_create_file(const char *path, mode_t mode)
+{
+    int file = geteuid() == 0 ? create_file(path, mode) : -EEXIST;
+
+    return file == -EEXIST ? open_file(path, O_RDWR | O_CREAT, mode) : file;
+}
+
 static int posix_open(void *context, const char *path, enum world_open how, bool secret)
 {
     mode_t mode = secret ? SECRET_FILE_MODE : FILE_MODE;
@@ -121,9 +159,9 @@ static int posix_open(void *context, const char *path, enum world_open how, bool
          * Regular files do not mind. */
         return open_file(path, O_RDONLY | O_NONBLOCK, 0);
     case WORLD_CREATE:
-        return open_file(path, O_RDWR | O_CREAT | O_EXCL, mode);
+        return create_file(path, mode);
     case WORLD_WRITE:
-        return open_file(path, O_RDWR | O_CREAT, mode);
+        return open_or_create_file(path, mode);
     }
     return -EINVAL;
 }
@@ -196,6 +234,9 @@ static int posix_make_directory(void *context, const char *path)
 
     if (mkdir(path, DIRECTORY_MODE) < 0)
         return -errno;
+    _cleanup_close_ int directory = open_file(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+    if (directory >= 0)
+        give_to_owner_of_directory(directory, path);
     /* What is made in it belongs to its group, whoever makes it. mkdir does not take the bit. A file system
      * that does not know it, or a group that is not ours, is no reason to do without the directory. */
     if (stat(path, &status) == 0)
@@ -263,7 +304,7 @@ static int posix_space(void *context, const char *path, uint64_t *ret_free_bytes
 
 static int posix_lock_open(void *context, const char *path)
 {
-    return open_file(path, O_RDWR | O_CREAT, FILE_MODE);
+    return open_or_create_file(path, FILE_MODE);
 }
 
 static int lock_operation(int lock, int operation)

@@ -13,6 +13,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define IMPORT_BATCH STORE_APPEND_MAX
 #define READ_CHUNK 65536u
@@ -260,6 +261,9 @@ enum exit_status command_import(struct program *program)
     _cleanup_close_ int file = standard ? -1 : open(from, O_RDONLY | O_CLOEXEC);
     if (!standard && file < 0)
         return complain(EXIT_STATUS_REFUSED, "from: %s: %s", from, strerror(errno));
+    struct stat status_of_file;
+    if (!standard && fstat(file, &status_of_file) == 0 && S_ISDIR(status_of_file.st_mode))
+        return complain(EXIT_STATUS_REFUSED, "from: %s: is a directory; name a file", from);
     struct import import = {.program = program, .name = standard ? "standard input" : from};
     struct form_refusal refusal;
     if (form_text_take(
@@ -282,8 +286,8 @@ enum exit_status command_import(struct program *program)
     if (import.status != EXIT_STATUS_DONE)
         return import.status;
     if (import.refused > 0)
-        return complain(EXIT_STATUS_REFUSED, "%llu lines were refused, see above; the others are recorded",
-            (unsigned long long)import.refused);
+        return complain(EXIT_STATUS_REFUSED, "%llu line%s refused, see above; the others are recorded",
+            (unsigned long long)import.refused, import.refused == 1 ? " was" : "s were");
     if (stop_wanted)
         return complain(EXIT_STATUS_FAILED, "stopped at line %llu; what has an id is recorded",
             (unsigned long long)import.line_number);

@@ -74,11 +74,21 @@ static enum exit_status inspector_of(struct program *program, struct bytes *ret)
     return EXIT_STATUS_DONE;
 }
 
+static bool has_field_beside_from(const struct patrol_options *options)
+{
+    return options->category || options->component || options->severity || options->note || options->lat ||
+           options->lon || options->accuracy || options->fix_time || options->no_fix ||
+           options->observed_at || options->photos.count > 0;
+}
+
 enum exit_status command_record(struct program *program, const char *const *arguments, size_t count)
 {
     (void)arguments;
     (void)count;
     const struct patrol_options *options = &program->options;
+    if (options->from && has_field_beside_from(options))
+        return complain(EXIT_STATUS_USAGE, "record: with --from, findings come from the file alone; of the "
+                                           "fields, only --inspector may be given");
     if (options->from)
         return command_import(program);
     struct finding_form form = form_of(options);

@@ -140,7 +140,7 @@ static int decide_url(struct serving *serving, const struct listen_address *addr
     return EXIT_STATUS_DONE;
 }
 
-static int write_serve_file(struct serving *serving)
+static int listen_and_tell_url(struct serving *serving)
 {
     char ca[SHA256_TEXT_LEN + 1];
     const struct serve_file file = {
@@ -149,6 +149,9 @@ static int write_serve_file(struct serving *serving)
         .pid = (uint64_t)getpid(),
     };
 
+    /* Whoever knows the URL may come at once: what comes before the threads run waits in the backlog. */
+    if (listen(serving->listen_fd, LISTEN_BACKLOG) < 0)
+        return command_fail(EXIT_STATUS_FAILED, "listen: %s", strerror(errno));
     text_hex(serving->tls.ca_sha256.b, SHA256_BYTES, ca);
     int r = serve_file_write(serving->run->directory, &file);
     if (r < 0)
@@ -184,8 +187,6 @@ static int start_listening(struct serving *serving)
     const struct server_config *config = &serving->run->config;
 
     raise_descriptor_limit(config->connections_max);
-    if (listen(serving->listen_fd, LISTEN_BACKLOG) < 0)
-        return command_fail(EXIT_STATUS_FAILED, "listen: %s", strerror(errno));
     int r = writer_start(serving->service, &serving->writer);
     if (r < 0)
         return command_fail(EXIT_STATUS_FAILED, "the writer did not start: %s", strerror(-r));
@@ -238,7 +239,7 @@ static int start(struct serving *serving)
     if (status == EXIT_STATUS_DONE)
         status = command_open(run, bytes_of_text(serving->tls.ca_pem), false, &serving->service);
     if (status == EXIT_STATUS_DONE)
-        status = write_serve_file(serving);
+        status = listen_and_tell_url(serving);
     if (status == EXIT_STATUS_DONE)
         status = start_listening(serving);
     return status;

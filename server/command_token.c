@@ -9,6 +9,8 @@
 #include <errno.h>
 
 #define TOKEN_VALID_MS_MAX (UINT64_C(366) * 24 * 3600 * 1000)
+#define SERVE_WAIT_MS 3000u
+#define SERVE_LOOK_MS 50u
 
 /* "90 min" and the like, by the same rules as in configuration files. */
 static int parse_duration(const char *text, uint64_t *ret_ms)
@@ -32,13 +34,28 @@ static int parse_duration(const char *text, uint64_t *ret_ms)
     return 0;
 }
 
+/* A serve that is just starting tells its URL within a moment: `serve & token` in a script shall do. */
+static int wait_for_serve_file(const char *directory, struct serve_file *ret, char **ret_error)
+{
+    const struct world *world = world_posix();
+    int r = serve_file_read(directory, ret, ret_error);
+
+    for (unsigned waited_ms = 0; r == -ENOENT && waited_ms < SERVE_WAIT_MS; waited_ms += SERVE_LOOK_MS) {
+        free(*ret_error);
+        *ret_error = NULL;
+        world->verbs->pause_ms(world->context, SERVE_LOOK_MS);
+        r = serve_file_read(directory, ret, ret_error);
+    }
+    return r;
+}
+
 static int token_url_of(const struct command_run *run, struct service *service, struct token_url *ret)
 {
     _cleanup_(serve_file_done) struct serve_file file = {0};
     _cleanup_free_ char *error = NULL;
     const char *reason;
 
-    int r = serve_file_read(run->directory, &file, &error);
+    int r = wait_for_serve_file(run->directory, &file, &error);
     if (r == -ENOENT)
         return command_fail(EXIT_STATUS_FAILED,
             "%s/serve.conf: not there, so this server's URL is not known; start patrol-server serve first",

@@ -191,6 +191,11 @@ def test_a_lone_line_on_a_pipe_is_committed_at_once(handheld):
         assert child.wait(timeout=harness.PATIENCE_S) == 0
 
 
+def test_options_beside_from_that_would_be_lost_are_refused(handheld):
+    assert "--from" in handheld.run("record", "--from", "-", "--note", "x", input="", status=2).stderr
+    assert "directory" in handheld.run("record", "--from", "/", status=3).stderr
+
+
 def test_odd_line_endings_blank_lines_and_a_missing_last_newline_are_taken(handheld):
     text = json.dumps(WHOLE) + "\r\n\n   \n" + json.dumps(WHOLE)
     assert len(handheld.run("record", "--from", "-", input=text).stdout.split()) == 2

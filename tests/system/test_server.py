@@ -127,6 +127,12 @@ def test_token_without_serve_says_what_to_do(make_server):
     assert "serve.conf" in error and "serve" in error and error.count("\n") == 1
 
 
+def test_token_waits_for_a_serve_that_is_just_starting(make_server):
+    server = make_server(start=False)
+    server.start(wait=False)
+    assert server.token().startswith(("https://", "http://"))
+
+
 @pytest.mark.parametrize("arguments, field", [
     (["--valid", "soon"], "valid"), (["--valid", "0s"], "valid"), (["--valid", "900d"], "valid"),
     (["--valid", "1h\nname = x"], "valid"), (["--name", "n" * 200], "name"), (["--inspector", "\udcff"], "inspector"),

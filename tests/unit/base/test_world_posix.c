@@ -49,6 +49,47 @@ static int opened(struct fixture *fixture, const char *path, enum world_open how
     return file;
 }
 
+static void what_root_makes_belongs_to_the_owner_of_the_directory(void **state)
+{
+    struct fixture *fixture = *state;
+    char inner[300];
+    struct stat status;
+
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(chown(fixture->directory, 65534, 65533), 0);
+    snprintf(inner, sizeof(inner), "%s/inner", fixture->directory);
+    assert_int_equal(fixture->verbs->make_directory(NULL, inner), 0);
+    _cleanup_close_ int made = opened(fixture, fixture->path, WORLD_CREATE);
+    _cleanup_close_ int written = opened(fixture, fixture->other, WORLD_WRITE);
+
+    assert_int_equal(fstat(made, &status), 0);
+    assert_int_equal(status.st_uid, 65534);
+    assert_int_equal(status.st_gid, 65533);
+    assert_int_equal(fstat(written, &status), 0);
+    assert_int_equal(status.st_uid, 65534);
+    assert_int_equal(stat(inner, &status), 0);
+    assert_int_equal(status.st_uid, 65534);
+}
+
+static void root_gives_no_file_away_that_was_there_before(void **state)
+{
+    struct fixture *fixture = *state;
+    char target[] = "/tmp/patrol-world-XXXXXX";
+    struct stat status;
+
+    if (geteuid() != 0)
+        skip();
+    _cleanup_close_ int precious = mkstemp(target);
+    assert_true(precious >= 0);
+    assert_int_equal(chown(fixture->directory, 65534, 65534), 0);
+    assert_int_equal(symlink(target, fixture->path), 0);
+    _cleanup_close_ int written = opened(fixture, fixture->path, WORLD_WRITE);
+    assert_int_equal(unlink(target), 0);
+    assert_int_equal(fstat(written, &status), 0);
+    assert_int_equal(status.st_uid, 0);
+}
+
 static void written_bytes_are_read_back_at_their_offsets(void **state)
 {
     struct fixture *fixture = *state;
@@ -318,6 +359,8 @@ static void threads_may_share_a_handle(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        WORLD_TEST(what_root_makes_belongs_to_the_owner_of_the_directory),
+        WORLD_TEST(root_gives_no_file_away_that_was_there_before),
         WORLD_TEST(written_bytes_are_read_back_at_their_offsets),
         WORLD_TEST(offsets_beyond_the_largest_file_are_refused),
         WORLD_TEST(create_refuses_an_existing_file_and_write_keeps_its_content),
