@@ -116,8 +116,10 @@ static int configure(struct store *store)
     (void)sqlite3_wal_hook(database, note_wal_pages, store);
     if (store->role == STORE_READER)
         return 0;
-    /* FULL is SQLite's default, but a library may be built otherwise, and everything rests on it. */
-    return database_run(store, "PRAGMA synchronous=FULL; PRAGMA journal_size_limit=4194304");
+    /* FULL is SQLite's default, but a library may be built otherwise, and everything rests on it. The cache
+     * holds 1 MiB: nothing here is read twice but what is near the end of a table. */
+    return database_run(
+        store, "PRAGMA synchronous=FULL; PRAGMA journal_size_limit=4194304; PRAGMA cache_size=-1024");
 }
 
 int database_open(struct store *store)
@@ -361,7 +363,9 @@ int store_change_counter(struct store *store, uint64_t *ret)
     static const char sql[] = "PRAGMA data_version";
     int64_t version = 0;
 
-    int r = database_read_number(store, sql, NULL, 0, &version);
+    int r = check_not_moved(store);
+    if (r >= 0)
+        r = database_read_number(store, sql, NULL, 0, &version);
     if (r < 0)
         return r;
     *ret = (uint64_t)version;

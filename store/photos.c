@@ -119,7 +119,7 @@ static int copy(const struct source *source, const struct world *world, int file
             return -EFBIG;
         int r = world->verbs->write(world->context, file, chunk, (size_t)n, size);
         if (r < 0)
-            return r;
+            return r == -EDQUOT ? -ENOSPC : r;
         crypto_hash_sha256_update(&state, chunk, (size_t)n);
         size += (uint64_t)n;
     }

@@ -180,7 +180,8 @@ struct store_status {
 /* Not slower at a million records than at a thousand: counts come from positions, sums from rows kept up to
  * date. */
 int store_status(struct store *store, struct store_status *ret);
-/* A number that changes whenever another process has committed: cheap. */
+/* A number that changes whenever another process has committed: cheap. -EUCLEAN when the files were taken
+ * away or set aside: to be opened again. */
 int store_change_counter(struct store *store, uint64_t *ret);
 
 /* ---- the outbox (daemon) ---- */

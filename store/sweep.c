@@ -114,7 +114,7 @@ static int restore_ballast(struct store *store)
         return r;
     r = ballast_make(store);
     store_unlock(store);
-    return r == -ENOSPC ? 0 : r;
+    return r == -ENOSPC || r == -EDQUOT ? 0 : r;
 }
 
 int store_sweep(struct store *store, uint64_t older_than_ms, uint64_t *ret_removed)

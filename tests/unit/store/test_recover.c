@@ -426,7 +426,9 @@ static void open_connection_notices_that_its_files_were_set_aside(void **state)
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
+    uint64_t counter;
     assert_int_equal(append_note(other, "into the void", NULL), -EUCLEAN);
+    assert_int_equal(store_change_counter(other, &counter), -EUCLEAN);
     store_free(other);
     reopen(here, STORE_DAEMON, &opened);
     assert_false(opened.recovered);
