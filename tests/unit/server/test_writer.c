@@ -14,9 +14,8 @@
 struct service_job {
     struct writer_item item;
     struct uuid log;
-    bool is_ahead;
     unsigned commits;
-    bool is_held_by_shell, is_released;
+    bool is_ahead, is_held_by_shell, is_released;
 };
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -29,23 +28,23 @@ static struct {
     int commit_result;
     unsigned blobs_stored;
     struct service_job *ends_ahead; /* this job is no longer ahead when a commit has been made */
-} service;
+} fake;
 
 /* ---- the service, as the writer sees it ---- */
 
-int service_commit(struct service *unused, struct service_job *const *jobs, size_t count)
+int service_commit(struct service *service, struct service_job *const *jobs, size_t count)
 {
     pthread_mutex_lock(&mutex);
-    service.commits_begun++;
-    service.last_group = count;
+    fake.commits_begun++;
+    fake.last_group = count;
     pthread_cond_broadcast(&changed);
-    while (service.is_gate_closed)
+    while (fake.is_gate_closed)
         pthread_cond_wait(&changed, &mutex);
     for (size_t i = 0; i < count; i++)
-        if (++jobs[i]->commits > 1 && jobs[i] == service.ends_ahead)
+        if (++jobs[i]->commits > 1 && jobs[i] == fake.ends_ahead)
             jobs[i]->is_ahead = false;
-    service.commits_ended++;
-    int r = service.commit_result;
+    fake.commits_ended++;
+    int r = fake.commit_result;
     pthread_mutex_unlock(&mutex);
     return r;
 }
@@ -56,16 +55,16 @@ bool service_job_is_ahead(const struct service_job *job, struct uuid *ret_log)
     return job->is_ahead;
 }
 
-int service_blob_stored(struct service *unused, const struct sha256 *sha256, uint64_t size)
+int service_blob_stored(struct service *service, const struct sha256 *sha256, uint64_t size)
 {
     pthread_mutex_lock(&mutex);
-    service.blobs_stored++;
+    fake.blobs_stored++;
     pthread_cond_broadcast(&changed);
     pthread_mutex_unlock(&mutex);
     return size == 7 ? 0 : -EIO;
 }
 
-int service_housekeeping(struct service *unused)
+int service_housekeeping(struct service *service)
 {
     return 0;
 }
@@ -104,7 +103,7 @@ static int submit(struct writer *writer, struct service_job *job)
 static void set_gate(bool is_closed)
 {
     pthread_mutex_lock(&mutex);
-    service.is_gate_closed = is_closed;
+    fake.is_gate_closed = is_closed;
     pthread_cond_broadcast(&changed);
     pthread_mutex_unlock(&mutex);
 }
@@ -120,7 +119,7 @@ static void set_gate(bool is_closed)
 static int set_up(void **state)
 {
     struct writer *writer;
-    memset(&service, 0, sizeof(service));
+    memset(&fake, 0, sizeof(fake));
     alarm(60); /* what is awaited in vain ends the test */
     *state = NULL;
     if (writer_start(NULL, &writer) < 0)
@@ -146,7 +145,7 @@ static void what_waits_during_a_commit_is_committed_together(void **state)
     set_gate(true);
     assert_int_equal(submit(writer, &first), 0);
     assert_true(first.is_held_by_shell);
-    AWAIT(service.commits_begun == 1);
+    AWAIT(fake.commits_begun == 1);
     for (size_t i = 0; i < 9; i++) {
         others[i] = job_for((uint8_t)(2 + i));
         assert_int_equal(submit(writer, &others[i]), 0);
@@ -157,8 +156,8 @@ static void what_waits_during_a_commit_is_committed_together(void **state)
     set_gate(false);
     for (size_t i = 0; i < 9; i++)
         AWAIT(others[i].is_released);
-    assert_int_equal(service.commits_ended, 2);
-    assert_int_equal(service.last_group, 9);
+    assert_int_equal(fake.commits_ended, 2);
+    assert_int_equal(fake.last_group, 9);
     assert_true(first.is_released);
 }
 
@@ -172,12 +171,12 @@ static void group_is_bounded(void **state)
         jobs[i] = job_for((uint8_t)i);
         assert_int_equal(submit(writer, &jobs[i]), 0);
         if (i == 0)
-            AWAIT(service.commits_begun == 1);
+            AWAIT(fake.commits_begun == 1);
     }
     set_gate(false);
     AWAIT(jobs[SERVICE_GROUP_MAX + 9].is_released);
-    assert_int_equal(service.commits_ended, 3); /* 1, then 64, then 9 */
-    assert_int_equal(service.last_group, 9);
+    assert_int_equal(fake.commits_ended, 3); /* 1, then 64, then 9 */
+    assert_int_equal(fake.last_group, 9);
 }
 
 static void full_queue_refuses_and_takes_nothing(void **state)
@@ -192,7 +191,7 @@ static void full_queue_refuses_and_takes_nothing(void **state)
         jobs[i] = job_for(1);
         assert_int_equal(submit(writer, &jobs[i]), 0);
         if (i == 0)
-            AWAIT(service.commits_begun == 1); /* this one is off the queue */
+            AWAIT(fake.commits_begun == 1); /* this one is off the queue */
     }
     assert_int_equal(submit(writer, &over), -EBUSY);
     assert_false(over.is_held_by_shell);
@@ -209,7 +208,7 @@ static void job_that_is_ahead_is_held_until_its_own_log_grows(void **state)
     struct service_job ahead = job_for(1), of_another_log = job_for(2), before = job_for(1);
 
     ahead.is_ahead = true;
-    service.ends_ahead = &ahead;
+    fake.ends_ahead = &ahead;
     assert_int_equal(submit(writer, &ahead), 0);
     AWAIT(ahead.commits == 1);
     assert_int_equal(submit(writer, &of_another_log), 0);
@@ -246,13 +245,13 @@ static void failed_commit_is_told_to_every_job_and_to_the_health_check(void **st
     struct service_job failed = job_for(1), good = job_for(1);
 
     assert_true(writer_is_well(writer));
-    service.commit_result = -EIO;
+    fake.commit_result = -EIO;
     assert_int_equal(submit(writer, &failed), 0);
     AWAIT(failed.is_released);
     assert_int_equal(failed.item.result, -EIO);
     assert_false(writer_is_well(writer));
     pthread_mutex_lock(&mutex);
-    service.commit_result = 0;
+    fake.commit_result = 0;
     pthread_mutex_unlock(&mutex);
     assert_int_equal(submit(writer, &good), 0);
     AWAIT(good.is_released);
@@ -271,7 +270,7 @@ static void stored_blobs_are_entered_with_and_without_somebody_who_waits(void **
     assert_int_equal(writer_submit(writer, &good.item), 0);
     assert_int_equal(writer_submit(writer, &bad.item), 0);
     writer_submit_stored(writer, &hash, 7);
-    AWAIT(good.is_released && bad.is_released && service.blobs_stored == 3);
+    AWAIT(good.is_released && bad.is_released && fake.blobs_stored == 3);
     assert_int_equal(good.item.result, 0);
     assert_int_equal(bad.item.result, -EIO);
 }
