@@ -31,7 +31,7 @@ DETAIL_LINES_MAX = 60
 
 # The suites that must exist: one that is missing has failed. A suite that is being built is known below, but joins
 # this list only when it is there.
-EXPECTED_SUITES = {"unit", "purity", "fuzz", "system", "tus"}
+EXPECTED_SUITES = {"unit", "purity", "fuzz", "sim", "system", "tus"}
 PYTEST_SUITES = {"system": "tests/system", "tus": "tests/tus"}
 # The simulator's program, wherever meson puts it: takes --seeds N --first-seed S.
 SIMULATOR_NAMES = ("simulator", "simulate", "sim")

@@ -492,7 +492,7 @@ static int list_stored(struct service_job *job, struct storage *storage, struct 
     assert(request->asked_blob_count <= EXCHANGE_ASKED_BLOBS_MAX);
     for (size_t i = 0; i < request->asked_blob_count; i++) {
         const struct sha256 *sha256 = &request->asked_blobs[i];
-        struct stored_blob blob;
+        struct stored_blob blob = {0};
         int r = storage->verbs->blob_is_named(storage, sha256, job->device.number);
 
         if (r > 0)

@@ -136,7 +136,7 @@ int incarnation_open(struct service *service)
 {
     _cleanup_free_ char *path = files_join(service->directory, INCARNATION_NAME);
     struct incarnation noted = {0};
-    struct storage_state state;
+    struct storage_state state = {0};
     bool is_noted;
     int r;
 
