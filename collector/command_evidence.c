@@ -318,11 +318,12 @@ static enum exit_status print_verdict(const struct program *program, const char 
                 continue;
             char *text =
                 json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(10));
-            printf("  %-12s %s\n", name, text ? text : json_string_value(value));
+            printf("  %-12s ", name);
+            print_one_line(text ? text : json_string_value(value));
             free(text);
         }
     } else {
-        complain(EXIT_STATUS_FAILED, "%s is not genuine: %s", path, evidence_verdict_text(facts->verdict));
+        complain(EXIT_STATUS_FAILED, "%s: %s", path, evidence_verdict_text(facts->verdict));
     }
     json_decref(object);
     return genuine ? EXIT_STATUS_DONE : EXIT_STATUS_FAILED;

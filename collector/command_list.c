@@ -192,7 +192,8 @@ static enum exit_status print_whole(const struct record *record, const struct fi
         char *text = json_is_string(value)
                          ? NULL
                          : json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(10));
-        printf("%-12s %s\n", name, text ? text : json_string_value(value));
+        printf("%-12s ", name);
+        print_one_line(text ? text : json_string_value(value));
         free(text);
     }
     json_decref(object);

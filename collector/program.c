@@ -28,6 +28,24 @@ enum exit_status complain(enum exit_status status, const char *format, ...)
     return status;
 }
 
+void print_one_line(const char *text)
+{
+    for (const char *at = text ? text : ""; *at; at++) {
+        uint8_t byte = (uint8_t)*at, next = (uint8_t)at[1];
+        bool upper_control = byte == 0xc2 && next >= 0x80 && next < 0xa0; /* U+0080 to U+009F */
+
+        if (byte == '\n')
+            fputs("\\n", stdout);
+        else if (byte < 0x20 || byte == 0x7f)
+            printf("\\x%02x", byte);
+        else if (upper_control)
+            printf("\\x%02x", (uint8_t) * ++at);
+        else
+            putchar(byte);
+    }
+    putchar('\n');
+}
+
 enum exit_status complain_store(const struct program *program, int r, const char *doing)
 {
     switch (r) {

@@ -46,6 +46,9 @@ struct program {
 
 /* One line "patrol: ..." on stderr; returns the status. */
 enum exit_status complain(enum exit_status status, const char *format, ...) _printf_(2, 3);
+/* `text` (UTF-8, may be NULL) on standard output in one line: control characters as \n and \x1b, so that a
+ * note can neither pass for a line of ours nor steer the terminal. */
+void print_one_line(const char *text);
 /* The line and status for what the store's functions return; `doing` continues "cannot ...". */
 enum exit_status complain_store(const struct program *program, int r, const char *doing);
 

@@ -49,26 +49,32 @@ static int wait_for_serve_file(const char *directory, struct serve_file *ret, ch
     return r;
 }
 
-static int token_url_of(const struct command_run *run, struct service *service, struct token_url *ret)
+static int read_serve_file(const struct command_run *run, struct serve_file *ret)
 {
-    _cleanup_(serve_file_done) struct serve_file file = {0};
     _cleanup_free_ char *error = NULL;
-    const char *reason;
 
-    int r = wait_for_serve_file(run->directory, &file, &error);
+    int r = wait_for_serve_file(run->directory, ret, &error);
     if (r == -ENOENT)
         return command_fail(EXIT_STATUS_FAILED,
             "%s/serve.conf: not there, so this server's URL is not known; start patrol-server serve first",
             run->directory);
     if (r < 0)
         return command_fail(EXIT_STATUS_FAILED, "%s", error ? error : strerror(-r));
-    if (server_url_parse(file.url, ret->server_url, &reason) < 0)
+    return EXIT_STATUS_DONE;
+}
+
+static int token_url_of(const struct command_run *run, const struct serve_file *file, struct service *service,
+    struct token_url *ret)
+{
+    const char *reason;
+
+    if (server_url_parse(file->url, ret->server_url, &reason) < 0)
         return command_fail(EXIT_STATUS_FAILED, "%s/serve.conf: url: %s", run->directory, reason);
     ret->receipt_key_sha256 =
         sha256_of(bytes_of(service_receipt_key(service)->public_key, SIGN_PUBLIC_BYTES));
-    ret->has_ca = file.ca_sha256 != NULL;
+    ret->has_ca = file->ca_sha256 != NULL;
     if (ret->has_ca &&
-        text_parse_hex(file.ca_sha256, strlen(file.ca_sha256), ret->ca_sha256.b, SHA256_BYTES) < 0)
+        text_parse_hex(file->ca_sha256, strlen(file->ca_sha256), ret->ca_sha256.b, SHA256_BYTES) < 0)
         return command_fail(EXIT_STATUS_FAILED,
             "%s/serve.conf: ca_sha256: not 64 hex digits; start patrol-server serve again", run->directory);
     return EXIT_STATUS_DONE;
@@ -77,6 +83,7 @@ static int token_url_of(const struct command_run *run, struct service *service, 
 int command_token(const struct command_run *run)
 {
     _cleanup_(service_free_cleanup) struct service *service = NULL;
+    _cleanup_(serve_file_done) struct serve_file file = {0};
     _cleanup_buffer_ struct buffer text = {0};
     struct token_url url = {0};
     uint64_t valid_ms = run->config.token_valid_ms;
@@ -94,9 +101,13 @@ int command_token(const struct command_run *run)
         return command_fail(EXIT_STATUS_REFUSED, "inspector: not UTF-8, or over %u bytes; give a shorter one",
             INSPECTOR_BYTES_MAX);
 
-    int status = command_open(run, (struct bytes){0}, false, &service);
+    /* Before the storage is opened: `serve` makes the data, as its own user, and this command may be root's.
+     */
+    int status = read_serve_file(run, &file);
     if (status == EXIT_STATUS_DONE)
-        status = token_url_of(run, service, &url);
+        status = command_open(run, (struct bytes){0}, false, &service);
+    if (status == EXIT_STATUS_DONE)
+        status = token_url_of(run, &file, service, &url);
     if (status != EXIT_STATUS_DONE)
         return status;
     int r = service_token_make(service, name, inspector, valid_ms / 1000, url.token);

@@ -275,6 +275,11 @@ def test_list_filters_by_state_and_show_shows_one(handheld):
     assert "one" in handheld.run("show", identity).stdout
 
 
+def test_a_note_is_shown_in_one_line_and_cannot_steer_the_terminal(handheld):
+    finding = handheld.run("record", "--category", "06010", "--no-fix", "x", "--note", "a\nstate sent\x1b[2J人").stdout.strip()
+    assert "note         a\\nstate sent\\x1b[2J人\n" in handheld.run("show", finding).stdout
+
+
 def test_what_needs_a_receipt_says_so(handheld, tmp_path):
     identity = handheld.record()
     result = handheld.run("export", "--evidence", identity, "-o", tmp_path / "x.evidence", status=1)
