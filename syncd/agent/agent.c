@@ -47,6 +47,17 @@ void agent_feed_nothing(struct agent *agent, uint32_t slot)
     agent_feed(agent, &(struct engine_event){.kind = ENGINE_NOTHING_TO_SEND, .slot = slot});
 }
 
+int agent_transport_send(struct agent *agent, uint32_t slot, const struct http_request *request)
+{
+    int r = agent->transport.send(agent->transport.context, slot, request);
+
+    if (r < 0) {
+        agent_note(agent, LOG_LEVEL_WARNING, "a request could not be started: %s; tried again", strerror(-r));
+        agent_feed_failed(agent, slot, FAILURE_NETWORK, 0);
+    }
+    return 0;
+}
+
 void agent_alarm(struct agent *agent, const char *text)
 {
     if (agent->listener.alarm)

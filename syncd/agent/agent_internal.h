@@ -9,6 +9,7 @@
  *   blobs.c      which blobs are uploaded but unconfirmed, which a resync is mending
  *   uploads.c    tus requests
  *   audit.c      audit windows: the server's word against the own log
+ *   mend_list.c  what such a window shows to be sent again
  *   repair.c     runs of records with their proofs
  *   memory.c     what is remembered in the store's settings
  */
@@ -83,6 +84,8 @@ struct mend_list {
     uint64_t size; /* of the tree that the server has, as far as is known */
     struct run *runs;
     size_t run_count;
+    uint64_t total;   /* positions in all runs */
+    bool is_diverged; /* behind our receipt the centre has another's records */
     struct mend_cursor cursor;
     struct sha256 gone_blobs[AUDIT_WINDOW_BLOBS_MAX]; /* to be told */
     size_t gone_blob_count;
@@ -146,6 +149,8 @@ void agent_feed(struct agent *agent, const struct engine_event *event);
 void agent_feed_failed(
     struct agent *agent, uint32_t slot, enum engine_failure failure, uint32_t retry_after_s);
 void agent_feed_nothing(struct agent *agent, uint32_t slot);
+/* Hands a request to the transport. One that it does not take is a network fault, and is fed as such: 0. */
+int agent_transport_send(struct agent *agent, uint32_t slot, const struct http_request *request);
 void agent_alarm(struct agent *agent, const char *text);
 void agent_note(struct agent *agent, int level, const char *format, ...) _printf_(3, 4);
 struct store_author agent_author(const struct agent *agent);
@@ -227,6 +232,12 @@ void uploads_forget(struct agent *agent);
 
 int audit_send(struct agent *agent, const struct engine_action *action);
 void audit_answered(struct agent *agent, uint32_t number, const struct http_response *response);
+
+/* ---- mend_list.c ---- */
+
+/* Fills an empty list. -ERANGE: the server has more of a log that goes on than we have. */
+int mend_list_note(struct agent *agent, const struct store_log *log, const struct audit_answer *answer,
+    struct mend_list *mend);
 void mend_list_clear(struct mend_list *mend);
 
 /* ---- repair.c ---- */

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Audit windows: proto/README.md, "Audit and repair". The centre says what it holds, as recomputed from its
- * own disk; here its word is held against the log of this handheld, and what is to be sent again is noted.
- *
- * Runs that the centre names as missing or damaged are noted as they are. When it could not tell them and its
- * root or the roots of its tiles differ from ours, the whole tiles are noted.
+ * own disk; here its word is held against the log of this handheld, and what is to be sent again is noted
+ * (mend_list.c).
  */
 #include "syncd/agent/agent_internal.h"
 
@@ -13,13 +11,6 @@
 #include <errno.h>
 
 #define AUDIT_LEVEL 9
-#define MEND_RUNS_MAX (2u * AUDIT_RUNS_MAX + AUDIT_WINDOW_RECORDS_MAX / TILE_LEAVES)
-
-void mend_list_clear(struct mend_list *mend)
-{
-    free(mend->runs);
-    *mend = (struct mend_list){0};
-}
 
 /* ---- request ---- */
 
@@ -69,129 +60,6 @@ int audit_send(struct agent *agent, const struct engine_action *action)
 }
 
 /* ---- what the window shows ---- */
-
-static int add_run(struct mend_list *mend, uint64_t first, uint64_t count)
-{
-    if (first >= mend->size || count == 0)
-        return 0;
-    if (count > mend->size - first)
-        count = mend->size - first;
-    if (mend->run_count == MEND_RUNS_MAX)
-        return -EBADMSG;
-    mend->runs[mend->run_count++] = (struct run){.first = first, .count = count};
-    return 0;
-}
-
-static int add_runs(struct mend_list *mend, const struct run *runs, size_t count)
-{
-    int r = 0;
-
-    for (size_t i = 0; i < count && r >= 0; i++)
-        r = add_run(mend, runs[i].first, runs[i].count);
-    return r;
-}
-
-static int compare_runs(const void *a, const void *b)
-{
-    const struct run *left = a, *right = b;
-
-    return left->first < right->first ? -1 : left->first > right->first;
-}
-
-/* In order, and no position twice. Returns how many positions there are. */
-static uint64_t merge_runs(struct mend_list *mend)
-{
-    uint64_t total = 0;
-    size_t kept = 0;
-
-    if (mend->run_count > 0)
-        qsort(mend->runs, mend->run_count, sizeof(*mend->runs), compare_runs);
-    for (size_t i = 0; i < mend->run_count; i++) {
-        struct run run = mend->runs[i];
-        struct run *last = kept > 0 ? &mend->runs[kept - 1] : NULL;
-
-        if (last && run.first <= last->first + last->count) {
-            if (run.first + run.count > last->first + last->count)
-                last->count = run.first + run.count - last->first;
-            continue;
-        }
-        mend->runs[kept++] = run;
-    }
-    mend->run_count = kept;
-    for (size_t i = 0; i < kept; i++)
-        total += mend->runs[i].count;
-    return total;
-}
-
-/* Our root of a tile in the tree of `size`; the last one may be short. */
-static int own_tile_root(const struct merkle_source *source, uint64_t tile, uint64_t size, struct sha256 *ret)
-{
-    struct sha256 leaves[TILE_LEAVES];
-    uint64_t first = tile * TILE_LEAVES;
-    size_t count = size - first < TILE_LEAVES ? (size_t)(size - first) : TILE_LEAVES;
-
-    if (count == TILE_LEAVES)
-        return source->tiles(source->context, tile, 1, ret);
-    for (size_t done = 0; done < count;) {
-        size_t n = count - done < 64 ? count - done : 64;
-        int r = source->leaves(source->context, first + done, n, leaves + done);
-
-        if (r < 0)
-            return r;
-        done += n;
-    }
-    *ret = merkle_root_of(leaves, count);
-    return 0;
-}
-
-static int add_differing_tiles(struct agent *agent, const struct audit_answer *answer, struct mend_list *mend)
-{
-    struct merkle_source source;
-    uint64_t first_tile = answer->first_seq / TILE_LEAVES;
-    int r = store_merkle_source(agent->store, &mend->log, &source);
-
-    for (size_t i = 0; i < answer->tile_root_count && r >= 0; i++) {
-        uint64_t tile = first_tile + i;
-        struct sha256 own;
-
-        if (tile * TILE_LEAVES >= mend->size)
-            break;
-        r = own_tile_root(&source, tile, mend->size, &own);
-        if (r >= 0 && !sha256_equal(&own, &answer->tile_roots[i]))
-            r = add_run(mend, tile * TILE_LEAVES, TILE_LEAVES);
-    }
-    return r;
-}
-
-/* A root that differs with nothing said of where: all of it. */
-static int add_unexplained(
-    const struct audit_answer *answer, const struct sha256 *own_root, struct mend_list *mend)
-{
-    if (!answer->has_root || mend->run_count > 0 || sha256_equal(own_root, &answer->root))
-        return 0;
-    return add_run(mend, 0, mend->size);
-}
-
-static int note_runs(struct agent *agent, const struct audit_answer *answer, struct mend_list *mend)
-{
-    struct sha256 own_root;
-    int r = store_root_at(agent->store, &mend->log, answer->size, &own_root);
-
-    if (r < 0)
-        return r;
-    mend->size = answer->size;
-    mend->runs = calloc(MEND_RUNS_MAX, sizeof(*mend->runs));
-    if (!mend->runs)
-        return -ENOMEM;
-    r = add_runs(mend, answer->missing, answer->missing_count);
-    if (r >= 0)
-        r = add_runs(mend, answer->damaged, answer->damaged_count);
-    if (r >= 0)
-        r = add_differing_tiles(agent, answer, mend);
-    if (r >= 0)
-        r = add_unexplained(answer, &own_root, mend);
-    return r;
-}
 
 static uint64_t run_total(const struct run *runs, size_t count)
 {
@@ -245,33 +113,70 @@ static int take_back(struct agent *agent, const struct agent_slot *slot, const s
     return r;
 }
 
-static int find_next_log(struct agent *agent, const struct uuid *log, struct engine_event *event)
+/* The log as the store has it now, and which one comes after it. */
+static int find_logs(
+    struct agent *agent, const struct uuid *log, struct store_log *ret, struct engine_event *event)
 {
     _cleanup_free_ struct store_log *logs = NULL;
-    bool is_after = false;
+    bool is_found = false;
     size_t count;
     int r = outbox_all_logs(agent, &logs, &count);
 
     for (size_t i = 0; r >= 0 && i < count; i++) {
-        if (is_after && logs[i].has_receipt) {
+        if (is_found && logs[i].has_receipt) {
             event->audited.has_next_log = true;
             event->audited.next_log = logs[i].id;
             break;
         }
-        is_after = is_after || uuid_equal(&logs[i].id, log);
+        if (uuid_equal(&logs[i].id, log)) {
+            is_found = true;
+            *ret = logs[i];
+        }
     }
-    return r;
+    return r < 0 ? r : is_found ? 0 : -ENOENT;
+}
+
+static void count_records(
+    struct resync_report *report, const struct audit_answer *answer, const struct mend_list *mend)
+{
+    uint64_t missing = run_total(answer->missing, answer->missing_count);
+
+    report->records_checked += answer->counted + missing;
+    report->records_missing += missing;
+    report->records_damaged += mend->total > missing ? mend->total - missing : 0;
+    report->records_erased += run_total(answer->erased, answer->erased_count);
+    report->records_lost += run_total(answer->lost, answer->lost_count);
+    report->records_quarantined += answer->records_quarantined;
+}
+
+static void count_back(struct agent *agent, const struct agent_slot *slot, const struct audit_answer *answer)
+{
+    agent->report.records_missing += slot->receipt_before - answer->size;
+    agent->resent_by_exchange += slot->receipt_before - answer->size;
+}
+
+/* Proofs for a tree that is partly another's cannot be made here: what is missing of it is told as gone. */
+static void note_mending(struct agent *agent, struct mend_list *mend, struct engine_event *event)
+{
+    if (!mend->is_diverged) {
+        event->audited.to_mend_records = mend->total;
+        return;
+    }
+    event->audited.gone_records = mend->total;
+    agent->report.records_gone += mend->total;
+    mend->run_count = 0;
+    mend->total = 0;
 }
 
 static int take_window(struct agent *agent, const struct agent_slot *slot, const struct audit_answer *answer,
     struct engine_event *event)
 {
-    struct mend_list mend = {.log = slot->log};
-    struct resync_report *report = &agent->report;
-    int r = note_runs(agent, answer, &mend);
+    struct mend_list mend = {0};
+    struct store_log log;
+    int r = find_logs(agent, &slot->log, &log, event);
 
     if (r >= 0)
-        r = find_next_log(agent, &slot->log, event);
+        r = mend_list_note(agent, &log, answer, &mend);
     event->audited.went_back = r >= 0 && engine_went_back(slot->receipt_before, answer->size);
     if (event->audited.went_back)
         r = take_back(agent, slot, answer);
@@ -279,23 +184,12 @@ static int take_window(struct agent *agent, const struct agent_slot *slot, const
         mend_list_clear(&mend);
         return r;
     }
-    event->audited.to_mend_records = merge_runs(&mend);
+    if (!slot->is_check)
+        count_records(&agent->report, answer, &mend);
+    if (event->audited.went_back)
+        count_back(agent, slot, answer);
+    note_mending(agent, &mend, event);
     note_blobs(agent, answer, &mend, event);
-    if (!slot->is_check) {
-        uint64_t missing = run_total(answer->missing, answer->missing_count);
-
-        report->records_checked += answer->counted + missing;
-        report->records_missing += missing;
-        report->records_damaged +=
-            event->audited.to_mend_records > missing ? event->audited.to_mend_records - missing : 0;
-        report->records_erased += run_total(answer->erased, answer->erased_count);
-        report->records_lost += run_total(answer->lost, answer->lost_count);
-        report->records_quarantined += answer->records_quarantined;
-    }
-    if (event->audited.went_back) {
-        report->records_missing += slot->receipt_before - answer->size;
-        agent->resent_by_exchange += slot->receipt_before - answer->size;
-    }
     mend_list_clear(&agent->mend);
     agent->mend = mend;
     return 0;

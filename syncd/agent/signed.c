@@ -34,7 +34,7 @@ int signed_send(struct agent *agent, uint32_t slot, const char *path, struct byt
         .deadline_ms = agent->config.answer_deadline_ms + DEADLINE_MARGIN_MS,
     };
 
-    return agent->transport.send(agent->transport.context, slot, &request);
+    return agent_transport_send(agent, slot, &request);
 }
 
 enum signed_answer signed_open(struct agent *agent, enum payload_type type,

@@ -142,7 +142,7 @@ static int send_upload(struct agent *agent, uint32_t slot, struct http_request *
         add_header(request, "authorization", authorization);
     }
     request->deadline_ms = agent->config.answer_deadline_ms + DEADLINE_MARGIN_MS;
-    return agent->transport.send(agent->transport.context, slot, request);
+    return agent_transport_send(agent, slot, request);
 }
 
 static int send_create(struct agent *agent, uint32_t slot, const struct store_blob *blob)

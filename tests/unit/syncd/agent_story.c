@@ -27,6 +27,8 @@ static int story_send(void *context, uint32_t slot, const struct http_request *r
 
     assert_true(slot < ENGINE_SLOTS_MAX);
     assert_false(sent->busy);
+    if (story_of(context)->send_result < 0)
+        return story_of(context)->send_result;
     buffer_done(&sent->body);
     *sent = (struct sent_request){.busy = true, .header_count = request->header_count};
     snprintf(sent->method, sizeof(sent->method), "%s", request->method);

@@ -81,6 +81,7 @@ struct agent_story {
     struct store *store;
     struct enrolment enrolment;
     uint8_t device_seed[SIGN_SEED_BYTES];
+    int send_result;         /* of the transport: < 0, it takes nothing */
     const char *uploads_url; /* NULL, or as the options have it; from the next restart on */
     struct agent *agent;
     struct sent_request sent[ENGINE_SLOTS_MAX];

@@ -395,6 +395,11 @@ static void a_copy_of_a_handheld_opens_a_new_log_and_loses_nothing(void **state)
     assert_non_null(strstr(story.last_alarm, "copy"));
     /* opened, boot, and the four that were carried over. */
     assert_true(story.centre.logs[1].size >= 5);
+    /* What the other one wrote behind our receipt is none of our business. */
+    assert_int_equal(agent_resync(story.agent, AUDIT_RECORDS), 0);
+    agent_story_settle(&story);
+    assert_int_equal(story.centre.audits, 2);
+    assert_true(story.report.ok);
     agent_story_end(&story);
 }
 
@@ -421,6 +426,9 @@ static void a_handheld_set_back_opens_a_new_log_before_it_appends(void **state)
     agent_story_settle(&story);
     expect_queued(&story, 0);
     assert_int_equal(story.centre.log_count, 2);
+    assert_int_equal(agent_resync(story.agent, AUDIT_PRESENCE), 0);
+    agent_story_settle(&story);
+    assert_true(story.report.ok);
     agent_story_end(&story);
 }
 
@@ -630,6 +638,24 @@ static void a_long_backlog_goes_out_in_bounded_requests(void **state)
     agent_story_end(&story);
 }
 
+static void a_request_that_cannot_be_started_is_a_network_fault(void **state)
+{
+    struct agent_story story;
+    struct agent_status status;
+
+    agent_story_begin(&story);
+    story.send_result = -EMFILE;
+    agent_story_record(&story, 0, 3);
+    assert_int_equal(agent_status(story.agent, &status), 0);
+    assert_int_equal(status.engine.wait, ENGINE_WAIT_BACKOFF);
+    assert_int_equal(status.engine.failures_in_row, 1);
+    story.send_result = 0;
+    agent_story_wait(&story, 10000);
+    agent_story_settle(&story);
+    expect_queued(&story, 0);
+    agent_story_end(&story);
+}
+
 static void without_an_enrolment_it_waits_and_then_sends_all(void **state)
 {
     struct agent_story story;
@@ -698,6 +724,7 @@ int main(void)
         cmocka_unit_test(an_answer_the_store_cannot_take_is_not_an_acknowledgement),
         cmocka_unit_test(a_damaged_record_that_was_never_sent_is_told_to_the_owner_of_the_store),
         cmocka_unit_test(a_long_backlog_goes_out_in_bounded_requests),
+        cmocka_unit_test(a_request_that_cannot_be_started_is_a_network_fault),
         cmocka_unit_test(without_an_enrolment_it_waits_and_then_sends_all),
         cmocka_unit_test(a_new_enrolment_ends_what_was_in_flight),
     };
