@@ -338,7 +338,7 @@ int exchange_commit(struct service_job *job, struct transaction *transaction)
     struct exchange_job *exchange = &job->exchange;
     _cleanup_free_ struct sha256 *tiles =
         calloc(ingest_tiles_max(exchange->request.record_count), sizeof(*tiles));
-    struct ingest_decision decision;
+    struct ingest_decision decision = {0};
     struct stored_log log;
     int r = 0;
 

@@ -96,7 +96,7 @@ int logs_read(struct store *store, struct log_row **ret, size_t *ret_count)
 /* One row, by a statement that is bound already. */
 static int read_one(struct store *store, sqlite3_stmt *statement, struct log_row *ret)
 {
-    struct log_row row;
+    struct log_row row = {0};
 
     int r = database_step(store, statement);
     if (r <= 0)

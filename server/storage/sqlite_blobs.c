@@ -71,7 +71,7 @@ int sqlite_blob_name(
     struct storage *storage, const struct sha256 *sha256, uint64_t size, uint64_t device, uint64_t key)
 {
     struct sqlite *sqlite = sqlite_of(storage);
-    struct stored_blob blob;
+    struct stored_blob blob = {0};
     sqlite3_stmt *statement;
     int r = sqlite_blob_find(storage, sha256, &blob);
 
@@ -109,7 +109,7 @@ int sqlite_blob_set_state(
     struct storage *storage, const struct sha256 *sha256, enum stored_blob_state state, uint64_t size)
 {
     struct sqlite *sqlite = sqlite_of(storage);
-    struct stored_blob blob;
+    struct stored_blob blob = {0};
     sqlite3_stmt *statement;
     int r = sqlite_blob_find(storage, sha256, &blob);
 
