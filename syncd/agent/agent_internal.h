@@ -50,6 +50,7 @@ struct agent_slot {
     /* exchange */
     uint64_t first_seq, records;
     size_t blobs_asked;
+    uint64_t blob_doubts; /* as they were counted when it was sent */
     bool used_dictionary;
     /* upload: the step as it was carried out */
     enum upload_step step;
@@ -120,6 +121,7 @@ struct agent {
     size_t unconfirmed_count;
     struct sha256 mending[MENDING_MAX];
     size_t mending_count;
+    uint64_t blob_doubts;       /* how often the centre was found to lack a blob it had signed for */
     int64_t asked_stored_after; /* number of the last blob that was asked whether it is backed up */
     char upload_token[UPLOAD_TOKEN_TEXT_MAX];
     struct upload_place places[UPLOAD_PLACES_MAX];
@@ -212,8 +214,10 @@ void blobs_uploaded(struct agent *agent, const struct sha256 *blob);
  */
 size_t blobs_to_ask(
     struct agent *agent, struct sha256 ret[EXCHANGE_ASKED_BLOBS_MAX], size_t *ret_unconfirmed);
-/* Takes the signed list of an answer; returns how many of the unconfirmed ones were confirmed. */
-size_t blobs_take_stored(struct agent *agent, const struct exchange_answer *answer, bool was_asked);
+/* Takes the signed list of the answer to what this slot has sent; returns how many of the unconfirmed ones
+ * were confirmed. */
+size_t blobs_take_stored(
+    struct agent *agent, const struct agent_slot *slot, const struct exchange_answer *answer);
 void blobs_take_wanted(struct agent *agent, const struct exchange_answer *answer);
 /* What an audit said of one blob; true when it goes out again. */
 bool blobs_mend(struct agent *agent, const struct sha256 *blob);

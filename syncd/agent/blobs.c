@@ -115,9 +115,24 @@ static void count_asks(struct agent *agent)
     }
 }
 
-size_t blobs_take_stored(struct agent *agent, const struct exchange_answer *answer, bool was_asked)
+/* An answer to what was sent before the centre was found to lack a blob may have been made before it knew.
+ * Its list is passed over, and what it was asked for is asked for again. */
+static void forget_asks(struct agent *agent)
 {
+    for (size_t i = 0; i < agent->unconfirmed_count; i++)
+        agent->unconfirmed[i].asked = false;
+}
+
+size_t blobs_take_stored(
+    struct agent *agent, const struct agent_slot *slot, const struct exchange_answer *answer)
+{
+    bool was_asked = slot->blobs_asked > 0;
     size_t confirmed = 0;
+
+    if (slot->blob_doubts != agent->blob_doubts) {
+        forget_asks(agent);
+        return 0;
+    }
 
     for (size_t i = 0; i < answer->stored_blob_count; i++) {
         struct unconfirmed_blob *entry = find_unconfirmed(agent, &answer->stored_blobs[i].sha256);
@@ -152,9 +167,11 @@ void blobs_take_wanted(struct agent *agent, const struct exchange_answer *answer
         if (find_unconfirmed(agent, blob) || store_blob_find(agent->store, blob, &known) < 0 ||
             (known.state != BLOB_STORED && known.state != BLOB_BACKED_UP) || !file_is_there(agent, blob))
             continue;
-        if (store_blob_set_state(agent->store, blob, BLOB_PENDING) >= 0)
-            agent_note(agent, LOG_LEVEL_WARNING,
-                "the centre no longer has a photo that it had signed for: it is sent again");
+        if (store_blob_set_state(agent->store, blob, BLOB_PENDING) < 0)
+            continue;
+        agent->blob_doubts++;
+        agent_note(agent, LOG_LEVEL_WARNING,
+            "the centre no longer has a photo that it had signed for: it is sent again");
     }
 }
 
@@ -188,6 +205,7 @@ bool blobs_mend(struct agent *agent, const struct sha256 *blob)
     if (known.state == BLOB_STATE_LOST || known.state == BLOB_FREED ||
         store_blob_set_state(agent->store, blob, BLOB_PENDING) < 0)
         return false;
+    agent->blob_doubts++;
     if (entry)
         remove_unconfirmed(agent, entry); /* the audit has looked later than the upload */
     if (!find_mending(agent, blob) && agent->mending_count < MENDING_MAX)
