@@ -230,9 +230,16 @@ static int put_version(struct transaction *transaction, const struct subject *su
     r = put_row(transaction, subject, &row);
     if (r >= 0)
         r = storage->verbs->version_put(storage, root, subject->key);
-    if (r >= 0 && row.kind == RECORD_AMENDMENT)
-        r = name_blobs(transaction, subject, &row.finding);
     return r < 0 ? r : settle_versions(transaction, root);
+}
+
+/* An amendment's photos are wanted whatever becomes of it: the handheld has a receipt for it and sends them.
+ */
+static int name_version_blobs(struct transaction *transaction, const struct subject *subject)
+{
+    const struct finding *finding = record_finding(&subject->record->projection->record);
+
+    return finding ? name_blobs(transaction, subject, finding) : 0;
 }
 
 static int apply_version(struct transaction *transaction, const struct subject *subject)
@@ -247,6 +254,8 @@ static int apply_version(struct transaction *transaction, const struct subject *
 
     (void)projection_parent(subject->record->projection, &subject->first.log, &parent);
     r = find_parent(transaction, subject, &parent, &facts, &root);
+    if (r >= 0)
+        r = name_version_blobs(transaction, subject);
     if (r < 0)
         return r;
     position = (struct position_in_log){.log = parent.log, .seq = parent.seq};
