@@ -309,6 +309,8 @@ void check_server_start(struct sim *sim);
 void check_server_restored(struct sim *sim);
 /* The handheld has taken an answer. */
 void check_receipts(struct sim *sim, struct handheld *handheld);
+/* Photos that count as stored are stored. */
+void check_stored_photos(struct sim *sim, struct handheld *handheld);
 /* The handheld's store was opened: what people were told is there. */
 void check_store_start(struct sim *sim, struct handheld *handheld);
 /* All is quiet and everything was acknowledged. */

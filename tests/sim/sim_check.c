@@ -182,6 +182,31 @@ void check_receipts(struct sim *sim, struct handheld *handheld)
     }
 }
 
+/* A photo that the handheld takes for stored is what it may remove: the centre must have the file. */
+static void check_stored(struct sim *sim, struct handheld *handheld, const struct sim_photo *photo)
+{
+    const struct machine *centre = &sim->server.machine;
+    struct store_blob blob;
+    char hash[SHA256_TEXT_LEN + 1], path[SIM_PATH_MAX];
+
+    if (store_blob_find(handheld->store, &photo->sha256, &blob) < 0 ||
+        (blob.state != BLOB_STORED && blob.state != BLOB_BACKED_UP))
+        return;
+    text_hex(photo->sha256.b, SHA256_BYTES, hash);
+    snprintf(path, sizeof(path), DATA_DIRECTORY "/blobs/%.2s/%s", hash, hash);
+    if (centre->world->verbs->stat(centre->disk, path, NULL, NULL) == -ENOENT)
+        sim_fail(sim, "handheld %u takes a photo for stored that the centre never had", handheld->number);
+}
+
+void check_stored_photos(struct sim *sim, struct handheld *handheld)
+{
+    if (!handheld->store || sim->was_damaged || sim->was_restored)
+        return;
+    for (size_t i = 0; i < sim->finding_count; i++)
+        for (size_t k = 0; k < sim->findings[i].photo_count; k++)
+            check_stored(sim, handheld, &sim->findings[i].photos[k]);
+}
+
 /* ---- the handheld's promises ---- */
 
 void check_store_start(struct sim *sim, struct handheld *handheld)

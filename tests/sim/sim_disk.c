@@ -184,9 +184,14 @@ static void durable_apply(struct sim_inode *inode, uint64_t offset, const uint8_
     memcpy(inode->durable_data + offset, data, len);
 }
 
-/* Only what is pending reaches the disk: what a failed sync has lost is not written by the next one. */
 static void inode_flush(struct sim_inode *inode)
 {
+    if (inode->has_lost) {
+        durable_set_len(inode, inode->volatile_len);
+        if (inode->volatile_len > 0)
+            memcpy(inode->durable_data, inode->volatile_data, inode->volatile_len);
+        inode->has_lost = false;
+    }
     for (const struct sim_write *write = inode->pending; write; write = write->next)
         durable_apply(inode, write->offset, write->data, write->len);
     inode_forget_pending(inode);
@@ -200,9 +205,10 @@ int sim_inode_sync(struct sim_inode *inode)
         return r;
     disk->counts.syncs++;
     if (disk->failing_syncs > 0) {
-        /* As Linux does: the error is told once and the pages are marked clean, so a later sync would lie. */
+        /* As Linux does: the error is told once and the pages are marked clean. */
         disk->failing_syncs--;
         inode_forget_pending(inode);
+        inode->has_lost = true;
         return -EIO;
     }
     inode_flush(inode);
@@ -605,6 +611,7 @@ static void inode_crash(struct sim_inode *inode)
         }
     }
     inode_forget_pending(inode);
+    inode->has_lost = false;
     volatile_set_len(inode, 0);
     volatile_set_len(inode, inode->durable_len);
     if (inode->durable_len > 0)

@@ -28,6 +28,7 @@ struct sim_inode {
     struct sim_write *pending, **pending_end; /* since the last sync, in order */
     uint64_t references;                      /* names and open handles */
     int64_t modified_ms;
+    bool has_lost;    /* a failed sync has left differences that nothing is pending for */
     int flock_holder; /* lock handle + 1, 0: free */
     /* SQLite's locks on the database file. */
     unsigned shared_count;

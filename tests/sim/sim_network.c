@@ -14,6 +14,7 @@
 #define DELAY_MAX_MS 400u
 #define LATE_MAX_MS (10 * MINUTE_MS)
 #define OLD_ANSWER_PERCENT 30u
+#define STORED_LOOK_PERCENT 3u
 
 void network_release(struct sim *sim, struct sim_request *request)
 {
@@ -92,6 +93,8 @@ static void deliver(struct sim *sim, struct handheld *handheld, struct sim_reque
     handheld->slots[request->slot] = NULL;
     agent_response(handheld->agent, request->slot, &response);
     check_receipts(sim, handheld);
+    if (request->fate == FATE_FORGED || sim_chance(sim, STORED_LOOK_PERCENT))
+        check_stored_photos(sim, handheld);
     daemon_after(sim, handheld);
 }
 
