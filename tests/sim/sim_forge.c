@@ -58,6 +58,7 @@ bool forge_answer(struct sim *sim, const struct sim_request *request, struct buf
     answer.request_sha256 = envelope_payload_sha256(&envelope);
     answer.size = forger.request.first_seq + forger.request.record_count;
     answer.receipt = buffer_bytes(&forger.receipt);
+    answer.incarnation = uuid_from_random(seed);
     answer.server_time_ms = INT64_C(1790000000000);
     for (size_t i = 0; i < forger.request.asked_blob_count && i < STORED_MAX; i++)
         stored[i] = (struct blob_stored){.sha256 = forger.request.asked_blobs[i], .backed_up = true};
