@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * DATA/serve.conf: written by `serve` once it can be connected to, read by `token`. It outlives the serve that wrote
- * it: a token made while the server is down is for the address that it had.
+ * DATA/serve.conf: written by `serve` once it can be connected to, read by `token`. It outlives the serve
+ * that wrote it: a token made while the server is down is for the address that it had.
  */
 #include "base/files.h"
 #include "server/commands.h"
