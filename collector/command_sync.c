@@ -232,14 +232,17 @@ enum exit_status command_resync(struct program *program, const char *const *argu
     json_t *report = NULL;
     status = last_reply(&conversation, "the resync", &report);
     if (status == EXIT_STATUS_DONE) {
+        bool refused = json_is_true(json_object_get(report, "refused"));
+        const char *problem = json_string_value(json_object_get(report, "problem"));
         if (program->options.json) {
             json_dumpf(report, stdout, JSON_COMPACT);
             putchar('\n');
-        } else {
+        } else if (!refused) {
             print_report(report);
         }
-        if (json_is_true(json_object_get(report, "refused")))
-            status = EXIT_STATUS_NOT_ENROLLED;
+        if (refused)
+            status = complain(
+                EXIT_STATUS_NOT_ENROLLED, "the centre refused: %s", problem ? problem : "see patrol status");
         else if (!json_is_true(json_object_get(report, "ok")))
             status = EXIT_STATUS_FAILED;
     }

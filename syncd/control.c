@@ -316,9 +316,13 @@ void control_sync_done(struct control *control, bool done, bool refused, const c
         json_pack("{s:b, s:b, s:s?}", "done", (int)done, "refused", (int)refused, "reason", reason));
 }
 
-void control_resync_done(struct control *control, const struct resync_report *report)
+void control_resync_done(struct control *control, const struct resync_report *report, bool refused)
 {
-    end_waiting(control, WAITS_FOR_RESYNC, control_resync_object(report));
+    json_t *object = control_resync_object(report);
+
+    if (object)
+        (void)json_object_set_new(object, "refused", json_boolean(refused));
+    end_waiting(control, WAITS_FOR_RESYNC, object);
 }
 
 json_t *control_resync_object(const struct resync_report *report)

@@ -34,7 +34,8 @@ DEFINE_CLEANUP(struct control, control_free);
 void control_changed(struct control *control);
 /* Ends every waiting Sync: all acknowledged, or the server refused. */
 void control_sync_done(struct control *control, bool done, bool refused, const char *reason);
-void control_resync_done(struct control *control, const struct resync_report *report);
+/* `refused`: it failed because the centre refuses this handheld. */
+void control_resync_done(struct control *control, const struct resync_report *report, bool refused);
 
 #define CONTROL_TELL_MS 100u
 

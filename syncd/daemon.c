@@ -257,8 +257,10 @@ static void on_resync_done(void *context, const struct resync_report *report)
         (unsigned long long)report->blobs_checked, (unsigned long long)report->records_sent_again,
         (unsigned long long)report->blobs_sent_again, (unsigned long long)report->records_gone,
         (unsigned long long)report->blobs_gone);
+    struct agent_status status;
+    bool refused = report->failed && agent_status(daemon->agent, &status) >= 0 && status.engine.refused;
     if (daemon->control)
-        control_resync_done(daemon->control, report);
+        control_resync_done(daemon->control, report, refused);
 }
 
 static void on_alarm(void *context, const char *text)

@@ -404,6 +404,7 @@ def test_revoked_handheld_keeps_quiet_and_everything_and_delivers_after_restore(
     assert len(server.requests()) - before <= 2
     told = handheld.run("sync", "--wait", "10", status=5)
     assert told.stderr.count("\n") == 1
+    assert "revoked" in handheld.run("resync", "--wait", "10", status=5).stderr
     assert handheld.status()["records_queued"] == 8
     first = handheld.process.child.pid
     server.run("restore", device)

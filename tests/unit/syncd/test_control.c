@@ -217,7 +217,7 @@ static void resync_hands_on_its_level_and_ends_with_the_report(void **state)
     while (scene->resyncs == 0)
         sd_event_run(scene->event, TURN_US);
     assert_int_equal(scene->level, AUDIT_MEDIA);
-    control_resync_done(scene->control, &report);
+    control_resync_done(scene->control, &report, false);
     json_t *message = hear(scene, fd);
     const json_t *told = json_object_get(message, "parameters");
     assert_true(json_is_true(json_object_get(told, "ok")));
