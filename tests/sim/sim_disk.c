@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-static void *must_alloc(void *pointer)
+void *sim_must_alloc(void *pointer)
 {
     if (!pointer)
         abort(); /* the simulator does not simulate its own memory running out */
@@ -32,7 +32,7 @@ int sim_disk_step(struct sim_disk *disk)
 
 static struct sim_inode *inode_new(struct sim_disk *disk)
 {
-    struct sim_inode *inode = must_alloc(calloc(1, sizeof(*inode)));
+    struct sim_inode *inode = sim_must_alloc(calloc(1, sizeof(*inode)));
     inode->disk = disk;
     inode->pending_end = &inode->pending;
     inode->modified_ms = disk->clock->wall_ms;
@@ -83,7 +83,7 @@ static void volatile_reserve(struct sim_inode *inode, uint64_t len)
     size_t capacity = inode->volatile_capacity ? inode->volatile_capacity : 4096;
     while (capacity < len)
         capacity *= 2;
-    inode->volatile_data = must_alloc(realloc(inode->volatile_data, capacity));
+    inode->volatile_data = sim_must_alloc(realloc(inode->volatile_data, capacity));
     inode->volatile_capacity = capacity;
 }
 
@@ -97,11 +97,11 @@ static void volatile_set_len(struct sim_inode *inode, uint64_t len)
 
 static void note_pending(struct sim_inode *inode, uint64_t offset, const void *data, size_t len)
 {
-    struct sim_write *write = must_alloc(calloc(1, sizeof(*write)));
+    struct sim_write *write = sim_must_alloc(calloc(1, sizeof(*write)));
     write->offset = offset;
     write->len = len;
     if (len > 0) {
-        write->data = must_alloc(malloc(len));
+        write->data = sim_must_alloc(malloc(len));
         memcpy(write->data, data, len);
     }
     *inode->pending_end = write;
@@ -164,7 +164,7 @@ static void durable_set_len(struct sim_inode *inode, uint64_t len)
 
         while (capacity < len)
             capacity *= 2;
-        inode->durable_data = must_alloc(realloc(inode->durable_data, capacity));
+        inode->durable_data = sim_must_alloc(realloc(inode->durable_data, capacity));
         inode->durable_capacity = capacity;
     }
     if (len > inode->durable_len)
@@ -225,19 +225,19 @@ struct sim_name *sim_name_find(struct sim_disk *disk, const char *path)
     return NULL;
 }
 
-static struct sim_name *name_get(struct sim_disk *disk, const char *path)
+struct sim_name *sim_name_get(struct sim_disk *disk, const char *path)
 {
     struct sim_name *name = sim_name_find(disk, path);
     if (name)
         return name;
-    name = must_alloc(calloc(1, sizeof(*name)));
-    name->path = must_alloc(strdup(path));
+    name = sim_must_alloc(calloc(1, sizeof(*name)));
+    name->path = sim_must_alloc(strdup(path));
     name->next = disk->names;
     disk->names = name;
     return name;
 }
 
-static void name_set_inode(struct sim_inode **slot, struct sim_inode *inode)
+void sim_name_set_inode(struct sim_inode **slot, struct sim_inode *inode)
 {
     if (inode)
         inode->references++;
@@ -264,8 +264,8 @@ int sim_file_open(
     int r = sim_disk_step(disk);
     if (r < 0)
         return r;
-    name = name_get(disk, path);
-    name_set_inode(&name->inode, inode_new(disk));
+    name = sim_name_get(disk, path);
+    sim_name_set_inode(&name->inode, inode_new(disk));
     *ret = name->inode;
     return 0;
 }
@@ -278,12 +278,12 @@ int sim_disk_unlink(struct sim_disk *disk, const char *path)
     int r = sim_disk_step(disk);
     if (r < 0)
         return r;
-    name_set_inode(&name->inode, NULL);
+    sim_name_set_inode(&name->inode, NULL);
     name->directory = false;
     return 0;
 }
 
-static bool name_is_in(const char *path, const char *directory, const char **ret_rest)
+bool sim_name_is_in(const char *path, const char *directory, const char **ret_rest)
 {
     size_t len = strlen(directory);
     if (strncmp(path, directory, len) != 0 || path[len] != '/')
@@ -300,293 +300,13 @@ int sim_disk_sync_directory(struct sim_disk *disk, const char *path)
     disk->counts.directory_syncs++;
     const char *rest;
     for (struct sim_name *name = disk->names; name; name = name->next) {
-        if (!name_is_in(name->path, path, &rest))
+        if (!sim_name_is_in(name->path, path, &rest))
             continue;
-        name_set_inode(&name->durable_inode, name->inode);
+        sim_name_set_inode(&name->durable_inode, name->inode);
         name->durable_directory = name->directory;
     }
     return 0;
 }
-
-/* ---- the world's verbs ---- */
-
-static int64_t sim_wall_ms(void *context)
-{
-    return ((struct sim_disk *)context)->clock->wall_ms;
-}
-
-static uint64_t sim_boot_ms(void *context)
-{
-    return ((struct sim_disk *)context)->clock->boot_ms;
-}
-
-static int32_t sim_utc_offset_min(void *context, int64_t wall_ms)
-{
-    (void)context;
-    (void)wall_ms;
-    return 480;
-}
-
-static void sim_boot_id(void *context, uint8_t ret[BOOT_ID_BYTES])
-{
-    memcpy(ret, ((struct sim_disk *)context)->clock->boot_id, BOOT_ID_BYTES);
-}
-
-static void sim_random_fill(void *context, void *ret, size_t len)
-{
-    struct sim_disk *disk = context;
-    uint8_t *out = ret;
-    for (size_t i = 0; i < len; i++)
-        out[i] = (uint8_t)(sim_random_u64(&disk->random) >> 24);
-}
-
-static int handle_new(struct sim_disk *disk, struct sim_inode *inode, bool writable, bool is_lock)
-{
-    size_t index = 0;
-    while (index < disk->handle_count && disk->handles[index].open)
-        index++;
-    if (index == disk->handle_count) {
-        disk->handle_count++;
-        disk->handles = must_alloc(realloc(disk->handles, disk->handle_count * sizeof(*disk->handles)));
-    }
-    inode->references++;
-    disk->handles[index] = (struct sim_handle){.inode = inode,
-        .generation = disk->generation,
-        .open = true,
-        .writable = writable,
-        .is_lock = is_lock};
-    return (int)index;
-}
-
-static int handle_get(struct sim_disk *disk, int file, struct sim_handle **ret)
-{
-    assert(file >= 0 && (size_t)file < disk->handle_count && disk->handles[file].open);
-    struct sim_handle *handle = &disk->handles[file];
-    if (disk->dead || handle->generation != disk->generation)
-        return -EIO;
-    *ret = handle;
-    return 0;
-}
-
-static int sim_open(void *context, const char *path, enum world_open how, bool secret)
-{
-    (void)secret;
-    struct sim_disk *disk = context;
-    if (disk->dead)
-        return -EIO;
-    struct sim_inode *inode;
-    int r = sim_file_open(disk, path, how != WORLD_READ, how == WORLD_CREATE, &inode);
-    if (r < 0)
-        return r;
-    return handle_new(disk, inode, how != WORLD_READ, false);
-}
-
-static int sim_close(void *context, int file)
-{
-    struct sim_disk *disk = context;
-    assert(file >= 0 && (size_t)file < disk->handle_count && disk->handles[file].open);
-    struct sim_handle *handle = &disk->handles[file];
-    if (handle->is_lock && handle->inode->flock_holder == file + 1)
-        handle->inode->flock_holder = 0;
-    handle->open = false;
-    sim_inode_unref(handle->inode);
-    return 0;
-}
-
-static ssize_t sim_read(void *context, int file, void *ret, size_t len, uint64_t offset)
-{
-    struct sim_handle *handle;
-    int r = handle_get(context, file, &handle);
-    return r < 0 ? r : sim_inode_read(handle->inode, ret, len, offset);
-}
-
-static int sim_write(void *context, int file, const void *data, size_t len, uint64_t offset)
-{
-    struct sim_handle *handle;
-    int r = handle_get(context, file, &handle);
-    if (r < 0)
-        return r;
-    assert(handle->writable);
-    return sim_inode_write(handle->inode, data, len, offset);
-}
-
-static int sim_truncate(void *context, int file, uint64_t len)
-{
-    struct sim_handle *handle;
-    int r = handle_get(context, file, &handle);
-    return r < 0 ? r : sim_inode_truncate(handle->inode, len);
-}
-
-static int sim_size(void *context, int file, uint64_t *ret)
-{
-    struct sim_handle *handle;
-    int r = handle_get(context, file, &handle);
-    if (r < 0)
-        return r;
-    *ret = handle->inode->volatile_len;
-    return 0;
-}
-
-static int sim_sync(void *context, int file)
-{
-    struct sim_handle *handle;
-    int r = handle_get(context, file, &handle);
-    return r < 0 ? r : sim_inode_sync(handle->inode);
-}
-
-static int sim_rename(void *context, const char *from, const char *to)
-{
-    struct sim_disk *disk = context;
-    struct sim_name *source = sim_name_find(disk, from);
-    if (!source || (!source->inode && !source->directory))
-        return -ENOENT;
-    int r = sim_disk_step(disk);
-    if (r < 0)
-        return r;
-    assert(!source->directory); /* nobody renames directories */
-    struct sim_name *target = name_get(disk, to);
-    name_set_inode(&target->inode, source->inode);
-    name_set_inode(&source->inode, NULL);
-    return 0;
-}
-
-static int sim_unlink(void *context, const char *path)
-{
-    return sim_disk_unlink(context, path);
-}
-
-static int sim_make_directory(void *context, const char *path)
-{
-    struct sim_disk *disk = context;
-    struct sim_name *name = sim_name_find(disk, path);
-    if (name && (name->directory || name->inode))
-        return -EEXIST;
-    int r = sim_disk_step(disk);
-    if (r < 0)
-        return r;
-    name_get(disk, path)->directory = true;
-    return 0;
-}
-
-static int sim_sync_directory_verb(void *context, const char *path)
-{
-    return sim_disk_sync_directory(context, path);
-}
-
-static int sim_list(void *context, const char *path, int (*each)(void *user, const char *name), void *user)
-{
-    struct sim_disk *disk = context;
-    if (disk->dead)
-        return -EIO;
-    struct sim_name *directory = sim_name_find(disk, path);
-    if (!directory || !directory->directory)
-        return -ENOENT;
-    /* The callback may add names (put in front) or unlink (kept as empty names): walking on stays valid. */
-    for (struct sim_name *name = disk->names; name; name = name->next) {
-        const char *rest;
-        if ((!name->inode && !name->directory) || !name_is_in(name->path, path, &rest))
-            continue;
-        int r = each(user, rest);
-        if (r < 0)
-            return r;
-    }
-    return 0;
-}
-
-static int sim_stat(void *context, const char *path, uint64_t *ret_size, int64_t *ret_modified_ms)
-{
-    struct sim_disk *disk = context;
-    if (disk->dead)
-        return -EIO;
-    struct sim_name *name = sim_name_find(disk, path);
-    if (!name || (!name->inode && !name->directory))
-        return -ENOENT;
-    if (ret_size)
-        *ret_size = name->inode ? name->inode->volatile_len : 0;
-    if (ret_modified_ms)
-        *ret_modified_ms = name->inode ? name->inode->modified_ms : 0;
-    return 0;
-}
-
-static int sim_space(void *context, const char *path, uint64_t *ret_free_bytes)
-{
-    (void)path;
-    struct sim_disk *disk = context;
-    uint64_t used = sim_disk_used(disk);
-    if (disk->capacity == 0)
-        *ret_free_bytes = UINT64_C(1) << 40;
-    else
-        *ret_free_bytes = used < disk->capacity ? disk->capacity - used : 0;
-    return 0;
-}
-
-static int sim_lock_open(void *context, const char *path)
-{
-    struct sim_disk *disk = context;
-    if (disk->dead)
-        return -EIO;
-    struct sim_inode *inode;
-    int r = sim_file_open(disk, path, true, false, &inode);
-    if (r < 0)
-        return r;
-    return handle_new(disk, inode, true, true);
-}
-
-static int sim_try_lock(void *context, int lock)
-{
-    struct sim_handle *handle;
-    int r = handle_get(context, lock, &handle);
-    if (r < 0)
-        return r;
-    assert(handle->inode->flock_holder != lock + 1); /* nobody takes it twice */
-    if (handle->inode->flock_holder != 0)
-        return -EWOULDBLOCK;
-    handle->inode->flock_holder = lock + 1;
-    return 0;
-}
-
-static int sim_unlock(void *context, int lock)
-{
-    struct sim_handle *handle;
-    int r = handle_get(context, lock, &handle);
-    if (r < 0)
-        return r;
-    assert(handle->inode->flock_holder == lock + 1);
-    handle->inode->flock_holder = 0;
-    return 0;
-}
-
-static void sim_pause_ms(void *context, unsigned ms)
-{
-    ((struct sim_disk *)context)->clock->boot_ms += ms;
-}
-
-static const struct world_verbs sim_verbs = {
-    .wall_ms = sim_wall_ms,
-    .boot_ms = sim_boot_ms,
-    .utc_offset_min = sim_utc_offset_min,
-    .boot_id = sim_boot_id,
-    .random = sim_random_fill,
-    .open = sim_open,
-    .close = sim_close,
-    .read = sim_read,
-    .write = sim_write,
-    .truncate = sim_truncate,
-    .size = sim_size,
-    .sync = sim_sync,
-    .rename = sim_rename,
-    .unlink = sim_unlink,
-    .make_directory = sim_make_directory,
-    .sync_directory = sim_sync_directory_verb,
-    .list = sim_list,
-    .stat = sim_stat,
-    .space = sim_space,
-    .lock_open = sim_lock_open,
-    .try_lock = sim_try_lock,
-    .unlock = sim_unlock,
-    .lock_close = sim_close,
-    .pause_ms = sim_pause_ms,
-};
 
 /* ---- crashes ---- */
 
@@ -646,10 +366,10 @@ void sim_disk_crash(struct sim_disk *disk)
     bool reached = sim_random_chance(&disk->random, 50);
     for (struct sim_name *name = disk->names; name; name = name->next) {
         if (reached) {
-            name_set_inode(&name->durable_inode, name->inode);
+            sim_name_set_inode(&name->durable_inode, name->inode);
             name->durable_directory = name->directory;
         } else {
-            name_set_inode(&name->inode, name->durable_inode);
+            sim_name_set_inode(&name->inode, name->durable_inode);
             name->directory = name->durable_directory;
         }
     }
@@ -734,16 +454,16 @@ struct sim_disk_image {
 
 struct sim_disk_image *sim_disk_snapshot(const struct sim_disk *disk)
 {
-    struct sim_disk_image *image = must_alloc(calloc(1, sizeof(*image)));
+    struct sim_disk_image *image = sim_must_alloc(calloc(1, sizeof(*image)));
     for (const struct sim_name *name = disk->names; name; name = name->next) {
         if (!name->durable_inode && !name->durable_directory)
             continue;
-        struct sim_saved_file *file = must_alloc(calloc(1, sizeof(*file)));
-        file->path = must_alloc(strdup(name->path));
+        struct sim_saved_file *file = sim_must_alloc(calloc(1, sizeof(*file)));
+        file->path = sim_must_alloc(strdup(name->path));
         file->directory = name->durable_directory;
         if (name->durable_inode) {
             file->len = name->durable_inode->durable_len;
-            file->data = must_alloc(malloc(file->len + 1));
+            file->data = sim_must_alloc(malloc(file->len + 1));
             if (file->len > 0)
                 memcpy(file->data, name->durable_inode->durable_data, file->len);
         }
@@ -759,12 +479,12 @@ void sim_disk_restore(struct sim_disk *disk, const struct sim_disk_image *image)
     disk->dead = false;
     disk->crash_in = 0;
     for (struct sim_name *name = disk->names; name; name = name->next) {
-        name_set_inode(&name->inode, NULL);
-        name_set_inode(&name->durable_inode, NULL);
+        sim_name_set_inode(&name->inode, NULL);
+        sim_name_set_inode(&name->durable_inode, NULL);
         name->directory = name->durable_directory = false;
     }
     for (const struct sim_saved_file *file = image->files; file; file = file->next) {
-        struct sim_name *name = name_get(disk, file->path);
+        struct sim_name *name = sim_name_get(disk, file->path);
         name->directory = name->durable_directory = file->directory;
         if (file->directory)
             continue;
@@ -776,8 +496,8 @@ void sim_disk_restore(struct sim_disk *disk, const struct sim_disk_image *image)
             memcpy(inode->volatile_data, file->data, file->len);
             memcpy(inode->durable_data, file->data, file->len);
         }
-        name_set_inode(&name->inode, inode);
-        name_set_inode(&name->durable_inode, inode);
+        sim_name_set_inode(&name->inode, inode);
+        sim_name_set_inode(&name->durable_inode, inode);
     }
 }
 
@@ -800,8 +520,8 @@ int sim_disk_remove(struct sim_disk *disk, const char *path)
     struct sim_name *name = sim_name_find(disk, path);
     if (!name || !name->inode)
         return -ENOENT;
-    name_set_inode(&name->inode, NULL);
-    name_set_inode(&name->durable_inode, NULL);
+    sim_name_set_inode(&name->inode, NULL);
+    sim_name_set_inode(&name->durable_inode, NULL);
     return 0;
 }
 
@@ -823,13 +543,13 @@ int sim_disk_flip_bit(struct sim_disk *disk, const char *path, uint64_t bit)
 
 struct sim_disk *sim_disk_new(const char *name, uint64_t seed, struct sim_clock *clock)
 {
-    struct sim_disk *disk = must_alloc(calloc(1, sizeof(*disk)));
+    struct sim_disk *disk = sim_must_alloc(calloc(1, sizeof(*disk)));
     if (asprintf(&disk->vfs_name, "sim-%s-%p", name, (void *)disk) < 0)
         abort();
     disk->clock = clock;
     disk->random.state = seed;
     sim_vfs_register(disk);
-    disk->world = (struct world){.verbs = &sim_verbs, .context = disk, .vfs_name = disk->vfs_name};
+    disk->world = (struct world){.verbs = &sim_world_verbs, .context = disk, .vfs_name = disk->vfs_name};
     return disk;
 }
 
@@ -846,8 +566,8 @@ void sim_disk_free(struct sim_disk *disk)
     while (disk->names) {
         struct sim_name *name = disk->names;
         disk->names = name->next;
-        name_set_inode(&name->inode, NULL);
-        name_set_inode(&name->durable_inode, NULL);
+        sim_name_set_inode(&name->inode, NULL);
+        sim_name_set_inode(&name->durable_inode, NULL);
         free(name->path);
         free(name);
     }

@@ -93,3 +93,9 @@ int sim_disk_sync_directory(struct sim_disk *disk, const char *path);
 void sim_vfs_register(struct sim_disk *disk);
 void sim_vfs_unregister(struct sim_disk *disk);
 void sim_inode_shm_free(struct sim_inode *inode);
+/* Memory that must be there: the simulator does not simulate its own running out. */
+void *sim_must_alloc(void *pointer);
+struct sim_name *sim_name_get(struct sim_disk *disk, const char *path);
+void sim_name_set_inode(struct sim_inode **slot, struct sim_inode *inode);
+bool sim_name_is_in(const char *path, const char *directory, const char **ret_rest);
+extern const struct world_verbs sim_world_verbs;
