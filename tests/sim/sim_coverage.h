@@ -63,11 +63,10 @@
     X(COMMIT_CRASHED, "server died in a commit")                                                             \
     X(APPEND_CRASHED, "collector died in an append")                                                         \
     X(APPEND_REFUSED, "append refused, nothing recorded")                                                    \
-    X(ANSWER_UNSENT, "answer not sent by a dead server")                                                     \
     X(ANSWER_AHEAD, "exchange held that came ahead of its log")                                              \
     X(ANSWER_FORK, "fork answered")                                                                          \
     X(ANSWER_REFUSED, "signed refusal")                                                                      \
-    X(WENT_BACK, "a receipt smaller than the one before")                                                    \
+    X(WENT_BACK, "the centre was seen to have gone back")                                                    \
     X(REHOMED, "records carried over into a new log")                                                        \
     X(UPLOAD_CREATED, "upload created")                                                                      \
     X(UPLOAD_RESUMED, "upload resumed above 0")                                                              \
@@ -78,7 +77,6 @@
     X(AUDIT_DAMAGED, "audit found records damaged")                                                          \
     X(AUDIT_BLOB, "audit found photos missing or damaged")                                                   \
     X(REPAIRED, "records mended by a repair")                                                                \
-    X(RECOVERED, "handheld's database recovered")                                                            \
     X(DURABLE_IMAGE_READ, "durable image of the server read at an answer")                                   \
     X(QUARANTINED, "record in quarantine")
 

@@ -350,7 +350,7 @@ static bool damage_record_changed(struct sim *sim, struct handheld *handheld)
 {
     (void)handheld;
     return damage_by_sql(sim,
-        "UPDATE records SET bytes = x'0102' || substr(bytes, 3) WHERE key % 4 = 1 AND bytes IS NOT NULL");
+        "UPDATE records SET bytes = CAST(x'0102' || substr(bytes, 3) AS BLOB) WHERE key % 4 = 1 AND bytes IS NOT NULL");
 }
 
 /* A stored photo's path at the centre. */

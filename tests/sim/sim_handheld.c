@@ -103,6 +103,8 @@ static void on_alarm(void *context, const char *text)
     struct handheld *handheld = context;
 
     sim_trace(handheld->sim, "handheld %u: alarm: %s", handheld->number, text);
+    if (strstr(text, "the centre was set back"))
+        sim_cover(handheld->sim, COVER_WENT_BACK);
 }
 
 static void on_note(void *context, int level, const char *text)
@@ -111,6 +113,8 @@ static void on_note(void *context, int level, const char *text)
 
     (void)level;
     sim_trace(handheld->sim, "handheld %u: %s", handheld->number, text);
+    if (strstr(text, "carried over"))
+        sim_cover(handheld->sim, COVER_REHOMED);
 }
 
 static void on_store_damaged(void *context)
@@ -181,7 +185,6 @@ static int process_begin(struct sim *sim, struct handheld *handheld)
     if (r < 0)
         return r;
     if (opened.recovered) {
-        sim_cover(sim, COVER_RECOVERED);
         sim_trace(sim, "handheld %u: store recovered, %llu records saved", handheld->number,
             (unsigned long long)opened.records_salvaged);
         if (!sim->was_damaged)

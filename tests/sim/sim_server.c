@@ -162,8 +162,6 @@ static void answer(struct sim *sim, struct sim_request *request)
     service_reply_done(&reply);
     if (is_alive(sim))
         network_answer(sim, request);
-    else
-        sim_cover(sim, COVER_ANSWER_UNSENT);
 }
 
 static void run_commit(struct sim *sim, void *object, uint64_t life);
