@@ -15,8 +15,8 @@
  * the log's receipt; there is no state column to go wrong.
  *
  * Errors of all functions: -errno; -EBUSY lock not had in time; -ENOSPC disk full, nothing half-written;
- * -EUCLEAN database damaged (open recovers it); -EPROTONOSUPPORT a newer schema that this program may not
- * use.
+ * -EUCLEAN database damaged, or set aside by another program (to be closed and opened again, which recovers
+ * it); -EROFS a reader, or no right to write; -EPROTONOSUPPORT a newer schema that this program may not use.
  */
 #pragma once
 
@@ -45,7 +45,9 @@ struct store_opened {
     char set_aside[128];       /* name of the directory with the damaged files, or "" */
 };
 
-/* Opens or creates the store in `directory` (which is created, setgid, if missing). */
+/* Opens or creates the store in `directory` (which is created, setgid, if missing). A damaged or missing
+ * database is recovered: its files are set aside, a new log goes on with all that was not acknowledged.
+ * Readers do not recover: -EUCLEAN. `ret_opened` may be NULL. */
 int store_open(const struct world *world, const char *directory, enum store_role role, struct store **ret,
     struct store_opened *ret_opened);
 void store_free(struct store *store);
