@@ -300,3 +300,54 @@ static inline struct record decode(struct bytes bytes, struct arena *arena)
     assert_int_equal(record_decode(bytes, arena, &record, NULL), 0);
     return record;
 }
+
+/* ---- files behind the store's back ---- */
+
+static inline struct buffer read_whole(const char *directory, const char *name)
+{
+    struct buffer content = {0};
+    char *path = files_join(directory, name);
+
+    assert_int_equal(files_read(world_posix(), path, 64u << 20, &content), 0);
+    free(path);
+    return content;
+}
+
+/* Writes over the start of a file, which may be new; it keeps what is behind. */
+static inline void write_over(const char *directory, const char *name, uint64_t offset, struct bytes content)
+{
+    const struct world *world = world_posix();
+    char *path = files_join(directory, name);
+    int file = world->verbs->open(NULL, path, WORLD_WRITE, false);
+
+    assert_true(file >= 0);
+    assert_int_equal(world->verbs->write(NULL, file, content.data, content.len, offset), 0);
+    assert_int_equal(world->verbs->close(NULL, file), 0);
+    free(path);
+}
+
+/* Replaces every occurrence of a text by one of the same length; says how many there were. */
+static inline unsigned replace_in(const char *directory, const char *name, const char *from, const char *to)
+{
+    struct buffer content = read_whole(directory, name);
+    size_t len = strlen(from);
+    unsigned count = 0;
+
+    assert_int_equal(len, strlen(to));
+    for (uint8_t *at = content.data;
+         (at = memmem(at, content.len - (size_t)(at - content.data), from, len)) != NULL; at += len) {
+        write_over(directory, name, (uint64_t)(at - content.data), bytes_of_text(to));
+        count++;
+    }
+    buffer_done(&content);
+    return count;
+}
+
+/* xorshift64: the same numbers on every machine. */
+static inline uint64_t next_random(uint64_t *state)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return *state;
+}

@@ -10,9 +10,9 @@
 static void first_append_opens_a_log_and_tells_the_boot(void **state)
 {
     struct here *here = *state;
-    struct store_appended appended;
+    struct store_appended appended = {0};
     struct buffer bytes = {0};
-    struct store_record row;
+    struct store_record row = {0};
     struct arena arena;
     struct record record;
 
@@ -54,7 +54,7 @@ static void a_boot_is_told_once_in_each_log(void **state)
 {
     struct here *here = *state;
     struct own_world own;
-    struct store_appended appended;
+    struct store_appended appended = {0};
 
     own_world_init(&own, NULL);
     own.verbs.boot_id = fake_boot_id;
@@ -77,7 +77,7 @@ static void batch_gets_consecutive_positions_and_derivable_ids(void **state)
     struct here *here = *state;
     struct buffer buffers[5] = {0};
     struct store_entry entries[5] = {0};
-    struct store_appended appended[5];
+    struct store_appended appended[5] = {0};
 
     for (size_t i = 0; i < 5; i++) {
         entries[i].kind = RECORD_FINDING;
@@ -88,7 +88,7 @@ static void batch_gets_consecutive_positions_and_derivable_ids(void **state)
         struct sha256 leaf = merkle_leaf(entries[i].record);
         struct uuid id = record_public_id(&appended[i].at.log, 2 + i, &leaf);
         struct buffer bytes = {0};
-        struct store_record row;
+        struct store_record row = {0};
 
         assert_int_equal(appended[i].at.seq, 2 + i);
         assert_memory_equal(&appended[i].id, &id, sizeof(id));
@@ -106,7 +106,7 @@ static void record_over_the_limit_is_refused_and_nothing_stored(void **state)
     struct here *here = *state;
     struct buffer small = {0};
     _cleanup_free_ uint8_t *large = calloc(1, RECORD_BYTES_MAX);
-    struct store_appended appended[2];
+    struct store_appended appended[2] = {0};
     struct store_entry entries[2] = {
         {.kind = RECORD_FINDING, .record = encode_finding(&small, "small", 1)},
         {.kind = RECORD_FINDING, .record = bytes_of(large, RECORD_CAPTURE_BYTES_MAX + 1)},
@@ -242,7 +242,7 @@ static void full_log_is_closed_and_the_next_one_names_it(void **state)
     size_t count;
     struct arena arena;
     struct buffer bytes = {0};
-    struct store_record row;
+    struct store_record row = {0};
 
     here->store->rotate_records = 5;
     for (int i = 0; i < 6; i++)

@@ -49,8 +49,8 @@ static void list_holds_no_transaction_while_the_caller_prints(void **state)
 static void later_versions_are_the_newest_amendment_and_the_withdrawal(void **state)
 {
     struct here *here = *state;
-    struct store_appended first, second, amendment;
-    struct position_in_log newest;
+    struct store_appended first = {0}, second = {0}, amendment = {0};
+    struct position_in_log newest = {0};
     bool amended, withdrawn;
 
     assert_int_equal(append_note(here->store, "first", &first), 0);
@@ -74,7 +74,7 @@ static void later_versions_are_the_newest_amendment_and_the_withdrawal(void **st
 static void what_is_not_there_is_not_found(void **state)
 {
     struct here *here = *state;
-    struct store_appended appended;
+    struct store_appended appended = {0};
     struct buffer bytes = {0};
     struct store_record record;
     struct uuid id = {{9}};

@@ -120,10 +120,10 @@ static void assert_everything_goes_on(struct here *here, const struct store_open
 
 static void assert_opened_as_recovered(struct here *here)
 {
-    struct store_log logs[4];
-    size_t count;
+    struct store_log logs[4] = {0};
+    size_t count = 0;
     struct buffer bytes = {0};
-    struct store_record row;
+    struct store_record row = {0};
     struct arena arena;
     struct record record;
 
@@ -180,7 +180,7 @@ static void missing_shm_changes_nothing(void **state)
 {
     struct here *here = *state;
     struct store_opened opened;
-    struct store_appended after;
+    struct store_appended after = {0};
 
     fill(here);
     store_free(here->store);
@@ -216,7 +216,7 @@ static void missing_database_and_wal_open_a_new_log_that_names_the_old_one(void 
 {
     struct here *here = *state;
     struct store_opened opened;
-    struct store_appended after;
+    struct store_appended after = {0};
 
     fill(here);
     store_free(here->store);
@@ -247,16 +247,6 @@ static void missing_logs_file_does_no_harm(void **state)
     assert_notes(here->store, &findings, "sent bad queued photo amended ");
 }
 
-/* Runs a shell command in the store's directory. */
-static void run_in(const char *directory, const char *command)
-{
-    char *line = NULL;
-
-    assert_true(asprintf(&line, "cd '%s' && %s", directory, command) > 0);
-    assert_int_equal(system(line), 0);
-    free(line);
-}
-
 static unsigned fault_count;
 
 static void count_fault(void *user, const char *line)
@@ -271,13 +261,13 @@ static void missing_photo_directory_is_told_and_new_photos_go_on(void **state)
     struct store_photo photo;
     struct sha256 lost[2];
     struct buffer bytes = {0};
-    struct store_record row;
+    struct store_record row = {0};
     struct arena arena;
     struct record record;
 
     fill(here);
     reopen(here, STORE_DAEMON, &opened);
-    run_in(here->directory, "rm -r photos");
+    unit_directory_remove(files_join(here->directory, PHOTOS_NAME));
     fault_count = 0;
     assert_int_equal(store_check(here->store, count_fault, NULL), -EUCLEAN);
     assert_int_equal(fault_count, 2);
@@ -309,20 +299,15 @@ static void missing_photo_directory_is_told_and_new_photos_go_on(void **state)
 
 /* ---- damage ---- */
 
-static void write_garbage(const char *directory, const char *name, uint64_t offset, size_t len, unsigned seed)
+static void write_garbage(
+    const char *directory, const char *name, uint64_t offset, size_t len, uint64_t *random)
 {
-    char *path = files_join(directory, name);
-    int file = open(path, O_RDWR | O_CLOEXEC);
-    uint8_t *garbage = malloc(len);
+    struct buffer garbage = {0};
 
-    assert_true(file >= 0);
-    srand(seed);
     for (size_t i = 0; i < len; i++)
-        garbage[i] = (uint8_t)rand();
-    assert_int_equal(pwrite(file, garbage, len, (off_t)offset), (ssize_t)len);
-    close(file);
-    free(garbage);
-    free(path);
+        buffer_put_u8(&garbage, (uint8_t)next_random(random));
+    write_over(directory, name, offset, buffer_bytes(&garbage));
+    buffer_done(&garbage);
 }
 
 /* Everything is in the database then, and SQLite reads nothing from the WAL. */
@@ -346,7 +331,7 @@ static void damaged_header_page_loses_nothing(void **state)
 
     fill(here);
     checkpoint_and_empty_wal(here);
-    write_garbage(here->directory, DATABASE_NAME, 0, 4096, 1);
+    write_garbage(here->directory, DATABASE_NAME, 0, 4096, &(uint64_t){1});
     reopen(here, STORE_COLLECTOR, &opened);
     assert_everything_goes_on(here, &opened);
 }
@@ -359,8 +344,11 @@ static void database_that_is_no_database_is_set_aside(void **state)
     fill(here);
     store_free(here->store);
     here->store = NULL;
-    run_in(here->directory,
-        "echo this is no database at all, but long enough for a header | tee queue.db >queue.db-wal");
+    for (size_t i = 0; i < 2; i++) {
+        remove_file(here->directory, i == 0 ? DATABASE_NAME : WAL_NAME);
+        write_over(here->directory, i == 0 ? DATABASE_NAME : WAL_NAME, 0,
+            bytes_of_text("this is no database at all, but long enough for a header"));
+    }
     reopen(here, STORE_COLLECTOR, &opened);
     assert_true(opened.recovered);
     assert_notes(here->store, &findings, "");
@@ -392,7 +380,7 @@ static void damage_behind_a_running_program_is_recovered_at_the_next_open(void *
     /* Alter one byte of the note of "queued" on the disk, where SQLite cannot see that it is another. */
     fill(here);
     checkpoint_and_empty_wal(here);
-    run_in(here->directory, "sed -i s/queued/qu3ued/ queue.db");
+    assert_true(replace_in(here->directory, DATABASE_NAME, "queued", "qu3ued") > 0);
     reopen(here, STORE_COLLECTOR, &opened);
     assert_false(opened.recovered);
     int r = store_outbox_read(here->store, &filled.sent.at.log, 4, 8, SIZE_MAX, &bytes, views, &count);
@@ -414,7 +402,7 @@ static void open_connection_notices_that_its_files_were_set_aside(void **state)
     fill(here);
     /* Another program finds damage and recovers, while this one has the old files open. */
     database_mark_damage(here->store);
-    write_garbage(here->directory, WAL_NAME, 60, 100, 2);
+    write_garbage(here->directory, WAL_NAME, 60, 100, &(uint64_t){2});
     store_free(here->store);
     here->store = NULL;
     pid_t child = fork();
@@ -487,9 +475,8 @@ static void random_damage_costs_one_page_of_records_at_most(void **state)
         assert_int_equal(store_file_size(here->store, name, &size), 0);
         store_free(here->store);
 
-        srand(round + 1);
-        uint64_t offset = ((uint64_t)rand() << 16 ^ (uint64_t)rand()) % (size - 64);
-        write_garbage(here->directory, name, offset, 64, round);
+        uint64_t random = round + 1, offset = next_random(&random) % (size - 64);
+        write_garbage(here->directory, name, offset, 64, &random);
 
         here->store = store_opened_in(here->directory, STORE_DAEMON);
         (void)store_check(here->store, count_fault, NULL);
@@ -519,7 +506,7 @@ static void append_and_report(const char *directory, int pipe_end, unsigned firs
         _exit(1);
     for (unsigned i = first;; i++) {
         char note[16];
-        struct store_appended appended;
+        struct store_appended appended = {0};
 
         snprintf(note, sizeof(note), "%u", i);
         if (append_note(store, note, &appended) < 0)
@@ -538,8 +525,7 @@ static void killed_appender_loses_nothing_that_it_acknowledged(void **state)
     here->store = NULL;
     for (unsigned round = 0; round < KILL_ROUNDS; round++) {
         int ends[2];
-        struct store_appended appended;
-        ssize_t n;
+        struct store_appended appended = {0};
 
         assert_int_equal(pipe(ends), 0);
         pid_t child = fork();
@@ -551,7 +537,7 @@ static void killed_appender_loses_nothing_that_it_acknowledged(void **state)
             buffer_put(&acknowledged, &appended, sizeof(appended));
         }
         kill(child, SIGKILL);
-        while ((n = read(ends[0], &appended, sizeof(appended))) == (ssize_t)sizeof(appended))
+        while (read(ends[0], &appended, sizeof(appended)) == (ssize_t)sizeof(appended))
             buffer_put(&acknowledged, &appended, sizeof(appended));
         close(ends[0]);
         assert_int_equal(waitpid(child, NULL, 0), child);

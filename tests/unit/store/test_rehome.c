@@ -7,7 +7,7 @@
 static void fork_carries_what_has_no_receipt_over_unchanged(void **state)
 {
     struct here *here = *state;
-    struct store_appended appended[4];
+    struct store_appended appended[4] = {0};
     struct store_log logs[4];
     struct uuid next;
     uint64_t rehomed;
@@ -33,7 +33,7 @@ static void fork_carries_what_has_no_receipt_over_unchanged(void **state)
 
     struct position_in_log at = {.log = next, .seq = 0};
     struct buffer bytes = {0};
-    struct store_record row;
+    struct store_record row = {0};
     struct arena arena;
     assert_int_equal(store_read(here->store, &at, &bytes, &row), 0);
     struct record record = decode(row.record, &arena);
@@ -75,11 +75,11 @@ static void fork_carries_what_has_no_receipt_over_unchanged(void **state)
 static void second_fork_carries_over_what_was_carried_over_not_nested(void **state)
 {
     struct here *here = *state;
-    struct store_appended appended;
+    struct store_appended appended = {0};
     struct uuid first, second;
     uint64_t rehomed;
     struct buffer bytes = {0};
-    struct store_record row;
+    struct store_record row = {0};
 
     assert_int_equal(append_note(here->store, "x", &appended), 0);
     assert_int_equal(store_leave_log(here->store, &author, &appended.at.log, OPEN_FORK, &first, &rehomed), 0);
@@ -99,8 +99,8 @@ static void amendments_photos_and_their_order_follow_the_record(void **state)
 {
     struct here *here = *state;
     struct store_photo photo = put_photo_and_preview(here->store, 3, 800, false);
-    struct store_appended finding, amendment;
-    struct position_in_log newest;
+    struct store_appended finding = {0}, amendment = {0};
+    struct position_in_log newest = {0};
     struct store_blob blob;
     struct uuid next;
     bool amended, withdrawn;
@@ -117,7 +117,7 @@ static void amendments_photos_and_their_order_follow_the_record(void **state)
     assert_memory_equal(&newest.log, &next, sizeof(next));
     /* The same by where it stands now. */
     struct buffer bytes = {0};
-    struct store_record row;
+    struct store_record row = {0};
     assert_int_equal(store_find(here->store, &finding.id, &bytes, &row), 0);
     amended = withdrawn = false;
     assert_int_equal(store_later_versions(here->store, &row.at, &amended, &newest, &withdrawn), 0);
@@ -134,7 +134,7 @@ static void amendments_photos_and_their_order_follow_the_record(void **state)
 static void rotated_log_is_sent_to_its_end_and_carries_nothing_over(void **state)
 {
     struct here *here = *state;
-    struct store_appended appended;
+    struct store_appended appended = {0};
     struct store_log logs[4];
     struct uuid next;
     uint64_t rehomed = 9;
@@ -158,7 +158,7 @@ static void rotated_log_is_sent_to_its_end_and_carries_nothing_over(void **state
 static void fork_of_a_log_that_was_closed_carries_its_rest_into_the_current_one(void **state)
 {
     struct here *here = *state;
-    struct store_appended appended;
+    struct store_appended appended = {0};
     struct store_log logs[4];
     struct uuid next, after;
     uint64_t rehomed;
