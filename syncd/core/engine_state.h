@@ -28,8 +28,9 @@ _Static_assert(TEXT_SLOTS == 2 && ENGINE_SLOTS_MAX == 4, "lanes and slots do not
 #define REFUSAL_FIRST_PROBE_MS UINT64_C(1800000)
 #define REFUSAL_PROBE_MS (UINT64_C(6) * 3600000)
 #define REFUSED_NETWORK_RETRY_MS UINT64_C(300000) /* a probe that no network carried, tried again */
-#define LINK_GRACE_MS UINT64_C(4000)  /* what was in flight when the link changed must end within this */
-#define LINK_JITTER_MS UINT64_C(2000) /* a link that comes up is used within this */
+#define LINK_GRACE_MS UINT64_C(4000) /* what was in flight when the link changed must end within this */
+#define LINK_JITTER_MS                                                                                       \
+    UINT64_C(5000) /* a link that comes up is used within this: it came up for others too */
 #define NOTHING_HOLD_MS UINT64_C(1000)
 #define LEAVE_RETRY_MS UINT64_C(10000)
 #define ASK_AGAIN_MIN_MS UINT64_C(2000)

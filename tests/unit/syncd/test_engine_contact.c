@@ -160,6 +160,31 @@ static void a_signed_busy_makes_all_lanes_wait(void **state)
     story_end(&story);
 }
 
+static void two_thousand_handhelds_told_to_come_back_come_back_spread_out(void **state)
+{
+    size_t arrivals[12] = {0}, peak = 0;
+    const size_t count = 2000;
+
+    for (size_t i = 0; i < count; i++) {
+        struct story story;
+        uint64_t waited_ms;
+
+        begin_with_work(&story);
+        story.random = 1000 * i;
+        story.slots[0].busy = false;
+        story_feed(&story,
+            (struct engine_event){
+                .kind = ENGINE_FAILED, .slot = 0, .failed = {.failure = FAILURE_BUSY, .retry_after_s = 60}});
+        waited_ms = story_wait_for_request(&story);
+        assert_true(waited_ms >= 60000 && waited_ms <= 120000);
+        arrivals[waited_ms == 120000 ? 11 : (waited_ms - 60000) / 5000]++;
+        story_end(&story);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(arrivals); i++)
+        peak = arrivals[i] > peak ? arrivals[i] : peak;
+    assert_true(peak <= 2 * count / ARRAY_LEN(arrivals));
+}
+
 static void next_contact_is_obeyed_even_with_nothing_to_send(void **state)
 {
     struct story story;
@@ -342,7 +367,7 @@ static void a_link_that_comes_up_shortens_the_backoff(void **state)
     assert_non_null(strstr(story_report(&story).reason, "no network"));
     story.now_ms += story.config.backoff_min_ms - 1000;
     story_link(&story, true);
-    assert_true(story_wait_for_request(&story) <= 2000);
+    assert_true(story_wait_for_request(&story) <= 5000);
     story_end(&story);
 }
 
@@ -553,6 +578,7 @@ int main(void)
         cmocka_unit_test(retry_after_is_obeyed_with_jitter),
         cmocka_unit_test(retry_after_is_clamped),
         cmocka_unit_test(a_signed_busy_makes_all_lanes_wait),
+        cmocka_unit_test(two_thousand_handhelds_told_to_come_back_come_back_spread_out),
         cmocka_unit_test(next_contact_is_obeyed_even_with_nothing_to_send),
         cmocka_unit_test(
             a_signed_refusal_is_probed_at_most_twice_in_the_first_hour_and_every_six_hours_after),
