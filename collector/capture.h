@@ -15,10 +15,10 @@ struct captured_photos {
 
 /*
  * Looks at each file, puts photo and preview into the store's photo directory (durable when this returns),
- * and fills `ret`, in order. 0; -EINVAL refused, with the line in `ret_refusal`; other -errno of the store.
+ * and fills `ret`, in order. 0; -EINVAL refused, with the line in `refusal`; other -errno of the store.
  */
 int capture_photos(struct program *program, struct store *store, const char *const *paths, size_t count,
-    bool urgent, struct captured_photos *ret, struct form_refusal *ret_refusal);
+    bool urgent, struct captured_photos *ret, struct form_refusal *refusal);
 
 /* The common head of a record, as of now. */
 struct record record_now(struct program *program, enum record_kind kind, struct bytes inspector);

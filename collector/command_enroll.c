@@ -86,6 +86,7 @@ enum exit_status command_categories(struct program *program, const char *const *
     if (kind && strcmp(kind, category_kind_name(CATEGORY_MATTER)) != 0 &&
         strcmp(kind, category_kind_name(CATEGORY_COMPONENT)) != 0)
         return complain(EXIT_STATUS_USAGE, "--kind: unknown \"%.40s\"; use matter or component", kind);
+    /* NOLINTNEXTLINE(bugprone-sizeof-expression): an array of pointers */
     _cleanup_free_ const struct directory_entry **found = calloc(directory->count, sizeof(*found));
     if (!found)
         return complain(EXIT_STATUS_FAILED, "out of memory");

@@ -10,5 +10,4 @@
 #include "base/world.h"
 
 /* Says on stdout what was done, on stderr what is wrong and how to mend it. */
-enum exit_status enrol_run(
-    const struct world *world, const char *directory, const char *token_url, bool replace);
+enum exit_status enrol_run(const struct world *world, const char *directory, const char *text, bool replace);

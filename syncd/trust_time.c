@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "syncd/trust_time.h"
 
+#include "base/text.h"
+
 #include <errno.h>
 
 /* Set by the build to the commit's time, so that the same source gives the same program. */
@@ -15,19 +17,20 @@ static int read_server_time(struct store *store, struct tls_floor_input *input)
     int r = store_setting(store, STORE_SETTING_SERVER_TIME, &text);
     if (r < 0)
         return r;
-    const char *line = buffer_text(&text);
+    char *line = (char *)(uintptr_t)buffer_text(&text), *rest = NULL;
     if (!line)
         return -ENOMEM;
-    long long server_ms;
-    unsigned long long boot_ms;
-    char boot_id[2 * BOOT_ID_BYTES + 1];
-    if (sscanf(line, "%lld %llu %32s", &server_ms, &boot_ms, boot_id) != 3)
-        return -EBADMSG;
+    const char *server = strtok_r(line, " ", &rest), *boot = strtok_r(NULL, " ", &rest),
+               *id_text = strtok_r(NULL, " ", &rest);
+    uint64_t server_ms, boot_ms;
     uint8_t id[BOOT_ID_BYTES];
-    r = text_parse_hex(boot_id, strlen(boot_id), id, sizeof(id));
+    if (!server || !boot || !id_text || text_parse_u64(server, &server_ms) < 0 || server_ms > INT64_MAX ||
+        text_parse_u64(boot, &boot_ms) < 0)
+        return -EBADMSG;
+    r = text_parse_hex(id_text, strlen(id_text), id, sizeof(id));
     if (r < 0)
         return r;
-    input->server_time_ms = server_ms;
+    input->server_time_ms = (int64_t)server_ms;
     input->server_boot_ms = boot_ms;
     memcpy(input->server_boot_id, id, sizeof(id));
     return 0;

@@ -36,15 +36,15 @@ struct form_refusal {
  * with the refusal.
  */
 int finding_form_take(const struct finding_form *form, const struct directory *directory, struct finding *ret,
-    struct form_refusal *ret_refusal);
+    struct form_refusal *refusal);
 
 /*
  * Takes what the form gives over a finding as it was before (an amendment): fields that are not given stay.
  * At least one must be given, or `photos_added`. An empty note or component removes it. 0 or -EINVAL.
  */
 int finding_form_amend(const struct finding_form *form, const struct directory *directory,
-    const struct finding *before, bool photos_added, struct finding *ret, struct form_refusal *ret_refusal);
+    const struct finding *before, bool photos_added, struct finding *ret, struct form_refusal *refusal);
 
 /* A text that goes into a record: a reason of withdrawal, an inspector. 0 or -EINVAL. */
 int form_text_take(
-    const char *field, const char *text, size_t len_max, struct bytes *ret, struct form_refusal *ret_refusal);
+    const char *field, const char *text, size_t len_max, struct bytes *ret, struct form_refusal *refusal);

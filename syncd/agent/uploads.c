@@ -142,7 +142,10 @@ static int send_upload(struct agent *agent, uint32_t slot, struct http_request *
         add_header(request, "authorization", authorization);
     }
     request->deadline_ms = agent->config.answer_deadline_ms + DEADLINE_MARGIN_MS;
-    return agent_transport_send(agent, slot, request);
+    int r = agent_transport_send(agent, slot, request);
+    request->header_count = 0; /* the transport has copied them; one of them ends with this function */
+    memset(request->headers, 0, sizeof(request->headers));
+    return r;
 }
 
 static int send_create(struct agent *agent, uint32_t slot, const struct store_blob *blob)

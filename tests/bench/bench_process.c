@@ -8,6 +8,7 @@
  * With --write-file PATH it is itself the plainest durable program: opens a file, writes 4 KiB, fdatasyncs,
  * ends.
  */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
@@ -21,8 +22,6 @@
 #include <unistd.h>
 
 #define ROUNDS_MAX 5000u
-
-extern char **environ;
 
 static uint64_t now_ns(void)
 {
@@ -43,6 +42,7 @@ static int write_file(const char *path)
 
 static uint64_t run(char *const *command, long *max_rss_kib)
 {
+    assert(command[0]);
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
@@ -86,6 +86,7 @@ int main(int argc, char **argv)
         return 2;
     }
     argv[split] = NULL;
+    assert(argv[2] && argv[split + 1]);
     long rss_a = 0, rss_b = 0;
     run(argv + 2, &rss_a);
     run(argv + split + 1, &rss_b);
@@ -95,11 +96,11 @@ int main(int argc, char **argv)
     }
     qsort(a, rounds, sizeof(*a), compare);
     qsort(b, rounds, sizeof(*b), compare);
-    printf(
-        "{\"rounds\":%zu,\"a_p50_us\":%.0f,\"b_p50_us\":%.0f,\"p50_ratio\":%.2f,\"a_p99_us\":%.0f,\"b_p99_us\":%.0f,"
-        "\"a_rss_kib\":%ld,\"b_rss_kib\":%ld}\n",
-        rounds, (double)a[rounds / 2] / 1000, (double)b[rounds / 2] / 1000,
-        (double)a[rounds / 2] / (double)b[rounds / 2], (double)a[rounds * 99 / 100] / 1000,
-        (double)b[rounds * 99 / 100] / 1000, rss_a, rss_b);
+    uint64_t a_p50 = a[rounds / 2], b_p50 = b[rounds / 2], a_p99 = a[rounds * 99 / 100],
+             b_p99 = b[rounds * 99 / 100];
+    printf("{\"rounds\":%zu,\"a_p50_us\":%.0f,\"b_p50_us\":%.0f,\"p50_ratio\":%.2f,\"a_p99_us\":%.0f,"
+           "\"b_p99_us\":%.0f,\"a_rss_kib\":%ld,\"b_rss_kib\":%ld}\n",
+        rounds, (double)a_p50 / 1e3, (double)b_p50 / 1e3, (double)a_p50 / (double)b_p50, (double)a_p99 / 1e3,
+        (double)b_p99 / 1e3, rss_a, rss_b);
     return 0;
 }

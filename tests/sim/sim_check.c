@@ -346,7 +346,7 @@ static void compare_log(
             sim_fail(sim,
                 "record %llu of a log differs between handheld %u (%llu records, receipt for %llu) and the "
                 "centre (%llu): %s",
-                (unsigned long long)(first + compare.next), handheld->number, (unsigned long long)log->size,
+                (unsigned long long)first + compare.next, handheld->number, (unsigned long long)log->size,
                 (unsigned long long)log->receipt_size, (unsigned long long)stored.frontier.size,
                 strerror(-r));
             return;

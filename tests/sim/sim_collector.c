@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 
+#include <assert.h>
 #include <errno.h>
 
 #define ACT_RECORDS_MAX 24u
@@ -131,6 +132,7 @@ static struct parent parent_of(struct act *act, const struct sim_finding *findin
 {
     struct store_entry *entry = &act->entries[act->count];
 
+    assert(finding); /* the acts that have a parent are not chosen without one */
     entry->has_parent = true;
     entry->parent = finding->at;
     return (struct parent){.log = finding->at.log, .seq = finding->at.seq, .id = finding->id};

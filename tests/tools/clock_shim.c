@@ -9,17 +9,13 @@
 #include <time.h>
 #include <unistd.h>
 
-__attribute__((visibility("default"))) int clock_gettime(clockid_t clock, struct timespec *ret);
-__attribute__((visibility("default"))) int gettimeofday(struct timeval *restrict ret, void *restrict zone);
-__attribute__((visibility("default"))) time_t time(time_t *ret);
-
 static time_t offset_s(void)
 {
     const char *text = getenv("CLOCK_SHIM_OFFSET_S");
     return text ? (time_t)strtoll(text, NULL, 10) : 0;
 }
 
-int clock_gettime(clockid_t clock, struct timespec *ret)
+__attribute__((visibility("default"))) int clock_gettime(clockid_t clock, struct timespec *ret)
 {
     int r = (int)syscall(SYS_clock_gettime, clock, ret);
     if (r == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
@@ -27,7 +23,7 @@ int clock_gettime(clockid_t clock, struct timespec *ret)
     return r;
 }
 
-int gettimeofday(struct timeval *restrict ret, void *restrict zone)
+__attribute__((visibility("default"))) int gettimeofday(struct timeval *restrict ret, void *restrict zone)
 {
     struct timespec now;
     (void)zone;
@@ -38,7 +34,7 @@ int gettimeofday(struct timeval *restrict ret, void *restrict zone)
     return 0;
 }
 
-time_t time(time_t *ret)
+__attribute__((visibility("default"))) time_t time(time_t *ret)
 {
     struct timespec now;
     if (clock_gettime(CLOCK_REALTIME, &now) < 0)

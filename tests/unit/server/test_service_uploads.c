@@ -423,7 +423,7 @@ static void a_token_is_good_for_a_while_and_not_for_the_revoked(void **state)
     assert_int_equal(service_revoke(scene->centre->service, &scene->handheld->device, true), 0);
     assert_int_equal(service_upload_authorise(scene->centre->service, buffer_text(&token), &device), -EACCES);
     assert_int_equal(service_revoke(scene->centre->service, &scene->handheld->device, false), 0);
-    scene->centre->wall_shift_ms += (UPLOAD_TOKEN_S + 1) * 1000;
+    scene->centre->wall_shift_ms += (int64_t)(UPLOAD_TOKEN_S + 1) * 1000;
     assert_int_equal(
         service_upload_authorise(scene->centre->service, buffer_text(&token), &device), -EKEYEXPIRED);
 }

@@ -260,7 +260,7 @@ static void batches_settle_at_the_target_on_a_slow_link(void **state)
         }
     }
     assert_true(took_ms > story.config.batch_target_ms / 4);
-    assert_true(took_ms < story.config.batch_target_ms * 2);
+    assert_true(took_ms < (uint64_t)story.config.batch_target_ms * 2);
     story_end(&story);
 }
 
