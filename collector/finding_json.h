@@ -23,7 +23,7 @@ struct finding_line {
 };
 
 /* Parses one line (without its newline). 0, or -EINVAL with the refusal. */
-int finding_line_parse(struct bytes line, struct finding_line *ret, struct form_refusal *refusal);
+int finding_line_parse(struct bytes text, struct finding_line *ret, struct form_refusal *refusal);
 void finding_line_done(struct finding_line *line);
 
 /* How a finding stands, for its JSON object. */
