@@ -219,8 +219,9 @@ size_t blobs_to_ask(
 size_t blobs_take_stored(
     struct agent *agent, const struct agent_slot *slot, const struct exchange_answer *answer);
 void blobs_take_wanted(struct agent *agent, const struct exchange_answer *answer);
-/* What an audit said of one blob; true when it goes out again. */
-bool blobs_mend(struct agent *agent, const struct sha256 *blob);
+/* What an audit said of one blob: 1 it goes out again, 0 it is not here either, -errno the store could not
+ * tell now. */
+int blobs_mend(struct agent *agent, const struct sha256 *blob);
 /* It can no longer be mended, or need not be. */
 bool blobs_mending_end(struct agent *agent, const struct sha256 *blob);
 /* True when the whole file is there, with the size and hash it must have. -errno when it cannot be told. */

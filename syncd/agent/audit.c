@@ -70,7 +70,7 @@ static uint64_t run_total(const struct run *runs, size_t count)
     return total;
 }
 
-static void note_blobs(struct agent *agent, const struct audit_answer *answer, struct mend_list *mend,
+static int note_blobs(struct agent *agent, const struct audit_answer *answer, struct mend_list *mend,
     struct engine_event *event)
 {
     for (size_t i = 0; i < answer->blob_count; i++) {
@@ -84,8 +84,11 @@ static void note_blobs(struct agent *agent, const struct audit_answer *answer, s
         case BLOB_DAMAGED:
             break;
         }
+        int r = blobs_mend(agent, &finding->sha256);
+        if (r < 0)
+            return r; /* a disk that does not answer now is no proof that the photo is gone */
         agent->report.blobs_missing++;
-        if (blobs_mend(agent, &finding->sha256)) {
+        if (r > 0) {
             event->audited.to_mend_blobs++;
             continue;
         }
@@ -95,6 +98,7 @@ static void note_blobs(struct agent *agent, const struct audit_answer *answer, s
             mend->gone_blobs[mend->gone_blob_count++] = finding->sha256;
     }
     agent->report.blobs_checked += answer->blobs_checked;
+    return 0;
 }
 
 /* The server has less of the log than it had signed for: the rest goes out again by exchanges. */
@@ -171,6 +175,7 @@ static void note_mending(struct agent *agent, struct mend_list *mend, struct eng
 static int take_window(struct agent *agent, const struct agent_slot *slot, const struct audit_answer *answer,
     struct engine_event *event)
 {
+    struct resync_report before = agent->report;
     struct mend_list mend = {0};
     struct store_log log;
     int r = find_logs(agent, &slot->log, &log, event);
@@ -189,7 +194,12 @@ static int take_window(struct agent *agent, const struct agent_slot *slot, const
     if (event->audited.went_back)
         count_back(agent, slot, answer);
     note_mending(agent, &mend, event);
-    note_blobs(agent, answer, &mend, event);
+    r = note_blobs(agent, answer, &mend, event);
+    if (r < 0) {
+        mend_list_clear(&mend);
+        agent->report = before; /* this window is asked for again */
+        return r;
+    }
     mend_list_clear(&agent->mend);
     agent->mend = mend;
     return 0;

@@ -150,12 +150,16 @@ size_t blobs_take_stored(
     return confirmed;
 }
 
-/* True when at least the file's first byte can be read: enough to try. */
-static bool file_is_there(struct agent *agent, const struct sha256 *blob)
+/* 1 when at least the file's first byte can be read: enough to try; 0 when there is none; -errno when the
+ * disk does not tell. */
+static int file_is_there(struct agent *agent, const struct sha256 *blob)
 {
     uint8_t byte;
+    ssize_t n = store_blob_read(agent->store, blob, 0, &byte, 1);
 
-    return store_blob_read(agent->store, blob, 0, &byte, 1) == 1;
+    if (n == -ENOENT)
+        return 0;
+    return n < 0 ? (int)n : n == 1;
 }
 
 void blobs_take_wanted(struct agent *agent, const struct exchange_answer *answer)
@@ -165,7 +169,7 @@ void blobs_take_wanted(struct agent *agent, const struct exchange_answer *answer
         struct store_blob known;
 
         if (find_unconfirmed(agent, blob) || store_blob_find(agent->store, blob, &known) < 0 ||
-            (known.state != BLOB_STORED && known.state != BLOB_BACKED_UP) || !file_is_there(agent, blob))
+            (known.state != BLOB_STORED && known.state != BLOB_BACKED_UP) || file_is_there(agent, blob) <= 0)
             continue;
         if (store_blob_set_state(agent->store, blob, BLOB_PENDING) < 0)
             continue;
@@ -195,22 +199,27 @@ bool blobs_mending_end(struct agent *agent, const struct sha256 *blob)
     return true;
 }
 
-bool blobs_mend(struct agent *agent, const struct sha256 *blob)
+int blobs_mend(struct agent *agent, const struct sha256 *blob)
 {
     struct unconfirmed_blob *entry = find_unconfirmed(agent, blob);
     struct store_blob known;
+    int r = store_blob_find(agent->store, blob, &known);
 
-    if (store_blob_find(agent->store, blob, &known) < 0 || !file_is_there(agent, blob))
-        return false;
-    if (known.state == BLOB_STATE_LOST || known.state == BLOB_FREED ||
-        store_blob_set_state(agent->store, blob, BLOB_PENDING) < 0)
-        return false;
+    if (r == -ENOENT || (r >= 0 && (known.state == BLOB_STATE_LOST || known.state == BLOB_FREED)))
+        return 0;
+    if (r >= 0)
+        r = file_is_there(agent, blob);
+    if (r <= 0)
+        return r;
+    r = store_blob_set_state(agent->store, blob, BLOB_PENDING);
+    if (r < 0)
+        return r;
     agent->blob_doubts++;
     if (entry)
         remove_unconfirmed(agent, entry); /* the audit has looked later than the upload */
     if (!find_mending(agent, blob) && agent->mending_count < MENDING_MAX)
         agent->mending[agent->mending_count++] = *blob;
-    return true;
+    return 1;
 }
 
 /* ---- the file ---- */
