@@ -301,6 +301,9 @@ static bool restore_database(struct sim *sim, struct handheld *handheld)
     for (size_t i = 0; i < ARRAY_LEN(kept); i++)
         found[i] = files_read(world, kept[i], 1 << 20, &content[i]);
     sim_disk_restore(sim->server.machine.disk, sim->server.backup);
+    /* Whoever restores has a disk that works: a full or failing one ends here. */
+    sim_disk_set_capacity(sim->server.machine.disk, 0);
+    sim_disk_fail_syncs(sim->server.machine.disk, 0);
     for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
         if (found[i] >= 0 && files_replace(world, kept[i], buffer_bytes(&content[i]), false) < 0)
             abort();
