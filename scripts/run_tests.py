@@ -117,6 +117,8 @@ def sanitizer_environment(build):
         "UBSAN_OPTIONS": f"halt_on_error=1:print_stacktrace=1:{common}",
         # A test that waits for a deadline may look here how slow the programs are.
         "GRIDPATROL_SANITIZED": "1",
+        # And deadlines are some times as far away.
+        "GRIDPATROL_PATIENCE_S": "120",
     }
 
 
