@@ -10,7 +10,7 @@
 #error "the build must define GRIDPATROL_BUILD_S"
 #endif
 
-/* "<server time ms> <boot clock ms> <boot id in hex>", as agent_apply_time wrote it. */
+/* "<server time ms> <boot clock ms> <boot id in hex>", as memory_take_server_time (syncd/agent) wrote it. */
 static int read_server_time(struct store *store, struct tls_floor_input *input)
 {
     _cleanup_buffer_ struct buffer text = {0};
