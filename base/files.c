@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #define READ_CHUNK_LEN 65536u
+#define REWRITE_CHUNK_LEN 4096u
 #define REPLACE_SUFFIX ".new"
 
 /* An open file and the world that it is open in, so that it can be closed automatically. */
@@ -156,6 +157,26 @@ int files_replace(const struct world *world, const char *path, struct bytes cont
         return r;
     }
     return world->verbs->sync_directory(world->context, parent);
+}
+
+int files_rewrite(const struct world *world, const char *path)
+{
+    _cleanup_(open_file_done) struct open_file file = {.world = world, .handle = -1};
+    uint8_t chunk[REWRITE_CHUNK_LEN];
+    uint64_t size;
+
+    /* Opened for writing makes what is missing: a file that is not there shall not appear. */
+    int r = world->verbs->stat(world->context, path, &size, NULL);
+    if (r >= 0)
+        r = open_file_init(&file, world, path, WORLD_WRITE, false);
+    for (uint64_t at = 0; r >= 0 && at < size; at += sizeof(chunk)) {
+        ssize_t got = world->verbs->read(world->context, file.handle, chunk, sizeof(chunk), at);
+        if (got > 0)
+            r = world->verbs->write(world->context, file.handle, chunk, (size_t)got, at);
+        else if (got < 0 && got != -EIO)
+            r = (int)got;
+    }
+    return r < 0 ? r : world->verbs->sync(world->context, file.handle);
 }
 
 static int stop_at_first(void *user, const char *name)

@@ -203,6 +203,39 @@ static void replaced_secret_is_readable_by_its_owner_only(void **state)
     assert_int_equal(status.st_mode & 07777, 0600);
 }
 
+static void rewrite_writes_all_of_a_file_again_and_then_syncs_it(void **state)
+{
+    const struct fixture *fixture = *state;
+    const char *path = fixture->path;
+    struct failing_world failing;
+    uint8_t content[3 * 4096 + 5];
+
+    for (size_t i = 0; i < sizeof(content); i++)
+        content[i] = (uint8_t)(i * 7);
+    assert_int_equal(files_replace(world_posix(), path, bytes_of(content, sizeof(content)), false), 0);
+    failing_world_init(&failing, 100);
+    assert_int_equal(files_rewrite(&failing.world, path), 0);
+    assert_string_equal(failing.calls, "owwwwsc");
+    _cleanup_buffer_ struct buffer again = {0};
+    assert_int_equal(files_read(world_posix(), path, sizeof(content), &again), 0);
+    assert_int_equal(again.len, sizeof(content));
+    assert_memory_equal(again.data, content, sizeof(content));
+}
+
+static void rewrite_says_when_the_disk_fails_again_and_makes_no_file(void **state)
+{
+    const struct fixture *fixture = *state;
+    const char *path = fixture->path;
+    struct failing_world failing;
+
+    assert_int_equal(files_rewrite(world_posix(), path), -ENOENT);
+    assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(files_replace(world_posix(), path, bytes_of_text("hello"), false), 0);
+    failing_world_init(&failing, 2); /* after opening and writing */
+    assert_int_equal(files_rewrite(&failing.world, path), -ENOSPC);
+    assert_content(path, "hello");
+}
+
 static void make_directory_is_content_with_one_that_is_there(void **state)
 {
     struct fixture *fixture = *state;
@@ -263,6 +296,8 @@ int main(void)
         FILES_TEST(replace_that_fails_at_any_step_leaves_the_old_or_the_new_bytes),
         FILES_TEST(replace_removes_what_an_interrupted_one_left),
         FILES_TEST(replaced_secret_is_readable_by_its_owner_only),
+        FILES_TEST(rewrite_writes_all_of_a_file_again_and_then_syncs_it),
+        FILES_TEST(rewrite_says_when_the_disk_fails_again_and_makes_no_file),
         FILES_TEST(make_directory_is_content_with_one_that_is_there),
         FILES_TEST(make_directory_refuses_a_file_in_its_place),
         FILES_TEST(paths_are_joined_and_taken_apart),
