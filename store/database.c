@@ -15,20 +15,23 @@
 
 /* ---- errors ---- */
 
+/* An empty file that outlives the process. */
+static int leave_mark(struct store *store, const char *name)
+{
+    const struct world *world = store->world;
+    _cleanup_free_ char *path = store_path(store, name);
+
+    if (!path)
+        return -ENOMEM;
+    int file = world->verbs->open(world->context, path, WORLD_WRITE, false);
+    return file < 0 ? file : world->verbs->close(world->context, file);
+}
+
 void database_mark_damage(struct store *store)
 {
     if (store->role == STORE_READER || store->damage_marked)
         return;
-
-    _cleanup_free_ char *path = store_path(store, DAMAGE_MARK_NAME);
-    if (!path)
-        return;
-
-    const struct world *world = store->world;
-    int file = world->verbs->open(world->context, path, WORLD_WRITE, false);
-    if (file >= 0)
-        (void)world->verbs->close(world->context, file);
-    store->damage_marked = file >= 0;
+    store->damage_marked = leave_mark(store, DAMAGE_MARK_NAME) >= 0;
 }
 
 static int system_error(struct store *store)
@@ -66,6 +69,7 @@ int database_error(struct store *store, int code)
     case SQLITE_IOERR:
         if (code == SQLITE_IOERR_NOMEM)
             return -ENOMEM;
+        store->unsure = true;
         return system_error(store);
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
@@ -275,6 +279,48 @@ void store_unlock(struct store *store)
     (void)store->world->verbs->unlock(store->world->context, store->lock);
 }
 
+/* The disk failed a write or an fsync under the lock. What of the WAL is on the disk nobody can say: the
+ * kernel tells it once, takes the pages for clean, and goes on showing what was written. Two things are kept
+ * off:
+ *
+ * - A commit that hangs on what is not there. Before the next transaction, of whatever program, all of the
+ * WAL is written again. The mark need not be durable: a power cut takes the kernel's pages with it, and what
+ * SQLite finds then is what is there.
+ * - A transaction that was refused, and turns up when the WAL is read anew. Its frames stand behind the last
+ * good commit, where the next one writes: so a next one follows at once, that changes nothing. */
+static void distrust_disk(struct store *store)
+{
+    (void)leave_mark(store, UNSURE_MARK_NAME);
+    if (database_run(store, "BEGIN IMMEDIATE;"
+                            "INSERT OR REPLACE INTO settings(key, value) VALUES('disk_failed', x'');"
+                            "COMMIT") < 0 &&
+        !sqlite3_get_autocommit(store->database))
+        (void)sqlite3_exec(store->database, "ROLLBACK", NULL, NULL, NULL);
+}
+
+static int trust_disk_again(struct store *store)
+{
+    const struct world *world = store->world;
+    _cleanup_free_ char *mark = store_path(store, UNSURE_MARK_NAME);
+    _cleanup_free_ char *wal = store_path(store, WAL_NAME);
+
+    if (!mark || !wal)
+        return -ENOMEM;
+    int r = world->verbs->stat(world->context, mark, NULL, NULL);
+    if (r == -ENOENT && !store->unsure)
+        return 0;
+    if (r < 0 && r != -ENOENT)
+        return r;
+    /* SQLite's POSIX locks are on the database and the -shm: closing the -wal drops none. */
+    r = files_rewrite(world, wal);
+    if (r >= 0)
+        r = world->verbs->unlink(world->context, mark);
+    if (r < 0 && r != -ENOENT)
+        return r;
+    store->unsure = false;
+    return 0;
+}
+
 /* Another program may have set the files aside while this one had them open: what is written to them now
  * would be lost. */
 static int check_not_moved(struct store *store)
@@ -289,9 +335,10 @@ static int check_not_moved(struct store *store)
 static int transact_once(struct store *store, int (*body)(struct store *store, void *user), void *user)
 {
     int r = check_not_moved(store);
-    if (r < 0)
-        return r;
-    r = database_run(store, "BEGIN IMMEDIATE");
+    if (r >= 0)
+        r = trust_disk_again(store);
+    if (r >= 0)
+        r = database_run(store, "BEGIN IMMEDIATE");
     if (r < 0)
         return r;
     r = body(store, user);
@@ -299,6 +346,8 @@ static int transact_once(struct store *store, int (*body)(struct store *store, v
         r = database_run(store, "COMMIT");
     if (!sqlite3_get_autocommit(store->database))
         (void)sqlite3_exec(store->database, "ROLLBACK", NULL, NULL, NULL);
+    if (r < 0 && store->unsure)
+        distrust_disk(store);
     return r;
 }
 
@@ -354,8 +403,14 @@ int database_checkpoint(struct store *store)
     /* Passive: a reader at work is not waited for. As long as one holds the WAL it grows; then this is not
      * done again for every append. */
     store->checkpoint_at = store->wal_pages + WAL_PAGES_MAX;
-    return database_error(
+    int r = trust_disk_again(store);
+    if (r < 0)
+        return r;
+    r = database_error(
         store, sqlite3_wal_checkpoint_v2(store->database, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL));
+    if (r < 0 && store->unsure)
+        distrust_disk(store);
+    return r;
 }
 
 int store_change_counter(struct store *store, uint64_t *ret)

@@ -24,6 +24,7 @@
 #define SHM_NAME "queue.db-shm"
 #define LOCK_NAME "queue.lock"
 #define DAMAGE_MARK_NAME "queue.damaged"      /* a running program met damage: the next open recovers */
+#define UNSURE_MARK_NAME "queue.unsure"       /* the disk failed: the WAL is to be written again */
 #define RECOVERY_MARK_NAME "queue.recovering" /* a recovery is under way: see recover.c */
 #define LOGS_NAME "logs.txt"
 #define BALLAST_NAME "ballast"
@@ -76,6 +77,7 @@ struct store {
     int lock; /* handle of the world, -1: none */
     bool locked;
     bool damage_marked;
+    bool unsure;            /* the disk has failed: what of the WAL is on it? */
     uint64_t wal_pages;     /* as the last commit here left it */
     uint64_t checkpoint_at; /* when to move the WAL next, in pages */
     bool has_boot_id;

@@ -3,6 +3,7 @@
  * Opening, locking, transactions and checkpoints of the SQLite storage, and what its other files share.
  *
  *   DATA/centre.db, -wal, -shm      DATA/centre.lock      the one write lock
+ *   DATA/centre.unsure              the disk has failed: the WAL is to be written again
  *
  * Two processes may write (`serve` and an admin command), and SQLite before 3.51.3 can damage a database when
  * two connections write and checkpoint at the same instant. So every write transaction and every checkpoint
@@ -16,7 +17,9 @@
 #include <errno.h>
 
 #define DATABASE_NAME "centre.db"
+#define WAL_NAME "centre.db-wal"
 #define LOCK_NAME "centre.lock"
+#define UNSURE_MARK_NAME "centre.unsure"
 #define LOCK_PAUSE_MS 5u
 #define BUSY_WAIT_MS 10000
 
@@ -175,14 +178,56 @@ static int note_wal_pages(void *user, sqlite3 *db, const char *schema, int pages
     return SQLITE_OK;
 }
 
+/* The disk failed a write or an fsync under the lock. The kernel tells it once, takes the pages for clean,
+ * and goes on showing what was written, so two things are kept off, as in store/database.c: a commit that
+ * hangs on frames which are not on the disk (before the next one all of the WAL is written again; the mark
+ * need not be durable, as a power cut takes the kernel's pages with it), and a transaction that was rolled
+ * back and turns up when the WAL is read anew (a transaction that changes nothing takes its place). */
+static void distrust_disk(struct sqlite *sqlite)
+{
+    const struct world *world = sqlite->world;
+    int mark = world->verbs->open(world->context, sqlite->mark_path, WORLD_WRITE, false);
+
+    if (mark >= 0)
+        (void)world->verbs->close(world->context, mark);
+    sqlite->is_unsure = true;
+    if (execute(sqlite, "BEGIN IMMEDIATE; UPDATE state SET commits = commits; COMMIT") < 0 &&
+        !sqlite3_get_autocommit(sqlite->db))
+        (void)execute(sqlite, "ROLLBACK");
+}
+
+static int trust_disk_again(struct sqlite *sqlite)
+{
+    const struct world *world = sqlite->world;
+    int r = world->verbs->stat(world->context, sqlite->mark_path, NULL, NULL);
+
+    if (r == -ENOENT && !sqlite->is_unsure)
+        return 0;
+    if (r < 0 && r != -ENOENT)
+        return r;
+    /* SQLite's POSIX locks are on the database and the -shm: closing the -wal drops none. */
+    r = files_rewrite(world, sqlite->wal_path);
+    if (r >= 0)
+        r = world->verbs->unlink(world->context, sqlite->mark_path);
+    if (r < 0 && r != -ENOENT)
+        return r;
+    sqlite->is_unsure = false;
+    return 0;
+}
+
 /* Under the lock. What a reader still needs stays for the next time. */
 static int checkpoint(struct sqlite *sqlite)
 {
     int code, in_log = 0, moved = 0;
+    int r = trust_disk_again(sqlite);
 
+    if (r < 0)
+        return r;
     code = sqlite3_wal_checkpoint_v2(sqlite->db, "main", SQLITE_CHECKPOINT_PASSIVE, &in_log, &moved);
     if (code == SQLITE_OK)
         sqlite->wal_pages = in_log == moved ? 0 : in_log;
+    if ((code & 0xff) == SQLITE_IOERR)
+        distrust_disk(sqlite);
     return code == SQLITE_OK ? 0 : sqlite_errno(code);
 }
 
@@ -196,7 +241,9 @@ static int begin(struct storage *storage)
     r = lock_take(sqlite);
     if (r < 0)
         return r;
-    r = execute(sqlite, "BEGIN IMMEDIATE");
+    r = trust_disk_again(sqlite);
+    if (r >= 0)
+        r = execute(sqlite, "BEGIN IMMEDIATE");
     if (r < 0)
         lock_release(sqlite);
     return r;
@@ -218,7 +265,13 @@ static int commit(struct storage *storage)
     int r = execute(sqlite, "COMMIT");
 
     if (r < 0) {
-        rollback(storage);
+        bool disk_failed = (sqlite3_errcode(sqlite->db) & 0xff) == SQLITE_IOERR;
+
+        if (!sqlite3_get_autocommit(sqlite->db))
+            (void)execute(sqlite, "ROLLBACK");
+        if (disk_failed)
+            distrust_disk(sqlite);
+        lock_release(sqlite);
         return r;
     }
     /* The commit is durable whatever becomes of the checkpoint, which is tried again. */
@@ -305,7 +358,9 @@ static void close_session(struct storage *storage)
         (void)sqlite->world->verbs->lock_close(sqlite->world->context, sqlite->lock);
     }
     free(sqlite->path);
+    free(sqlite->wal_path);
     free(sqlite->lock_path);
+    free(sqlite->mark_path);
     free(sqlite);
 }
 
@@ -451,7 +506,9 @@ static int open_writer(struct sqlite *sqlite, bool *ret_created)
     r = lock_take(sqlite);
     if (r < 0)
         return r;
-    r = create_if_new(sqlite, ret_created);
+    r = trust_disk_again(sqlite);
+    if (r >= 0)
+        r = create_if_new(sqlite, ret_created);
     lock_release(sqlite);
     if (r < 0)
         return r;
@@ -506,8 +563,10 @@ int storage_sqlite_open(
     sqlite->world = options->world;
     sqlite->lock = -1;
     sqlite->path = files_join(options->directory, DATABASE_NAME);
+    sqlite->wal_path = files_join(options->directory, WAL_NAME);
     sqlite->lock_path = files_join(options->directory, LOCK_NAME);
-    if (!sqlite->path || !sqlite->lock_path)
+    sqlite->mark_path = files_join(options->directory, UNSURE_MARK_NAME);
+    if (!sqlite->path || !sqlite->wal_path || !sqlite->lock_path || !sqlite->mark_path)
         r = -ENOMEM;
     else
         r = open_database(sqlite, options->read_only, &created);

@@ -83,12 +83,13 @@ extern const char sqlite_derived_clear_text[];
 struct sqlite {
     struct storage storage; /* first: a session is handed out by its address */
     const struct world *world;
-    char *path, *lock_path;
+    char *path, *wal_path, *lock_path, *mark_path;
     sqlite3 *db;
     sqlite3_stmt *statements[SQL_COUNT];
     int lock; /* handle, -1: a reader */
     bool holds_lock;
-    int wal_pages; /* in the write-ahead log after the last commit */
+    bool is_unsure; /* the disk has failed: what of the WAL is on it? */
+    int wal_pages;  /* in the write-ahead log after the last commit */
 };
 
 static inline struct sqlite *sqlite_of(struct storage *storage)

@@ -58,6 +58,7 @@ static void inode_free(struct sim_inode *inode)
     sim_inode_shm_free(inode);
     free(inode->volatile_data);
     free(inode->durable_data);
+    free(inode->lost_pages);
     free(inode);
 }
 
@@ -184,16 +185,54 @@ static void durable_apply(struct sim_inode *inode, uint64_t offset, const uint8_
     memcpy(inode->durable_data + offset, data, len);
 }
 
+/* The kernel writes whole pages: what a failed sync had left of this one goes along. */
+static void mend_page(struct sim_inode *inode, uint64_t page)
+{
+    uint64_t start = page * SIM_PAGE;
+
+    if (page >= inode->lost_page_count || !inode->lost_pages[page])
+        return;
+    inode->lost_pages[page] = false;
+    if (start >= inode->volatile_len)
+        return;
+    uint64_t left = inode->volatile_len - start;
+    durable_apply(inode, start, inode->volatile_data + start, left < SIM_PAGE ? (size_t)left : SIM_PAGE);
+}
+
 static void inode_flush(struct sim_inode *inode)
 {
-    if (inode->has_lost) {
-        durable_set_len(inode, inode->volatile_len);
-        if (inode->volatile_len > 0)
-            memcpy(inode->durable_data, inode->volatile_data, inode->volatile_len);
-        inode->has_lost = false;
-    }
-    for (const struct sim_write *write = inode->pending; write; write = write->next)
+    for (const struct sim_write *write = inode->pending; write; write = write->next) {
         durable_apply(inode, write->offset, write->data, write->len);
+        for (uint64_t at = write->offset / SIM_PAGE;
+             write->len > 0 && at * SIM_PAGE < write->offset + write->len; at++)
+            mend_page(inode, at);
+    }
+    inode_forget_pending(inode);
+}
+
+static void lose_page(struct sim_inode *inode, uint64_t page)
+{
+    if (page >= inode->lost_page_count) {
+        uint64_t count = 2 * page + 16;
+
+        inode->lost_pages = sim_must_alloc(realloc(inode->lost_pages, count * sizeof(bool)));
+        memset(
+            inode->lost_pages + inode->lost_page_count, 0, (count - inode->lost_page_count) * sizeof(bool));
+        inode->lost_page_count = count;
+    }
+    inode->lost_pages[page] = true;
+}
+
+/* As Linux does: the error is told once, and the pages are taken for clean. Lengths are the journal's. */
+static void inode_lose_pending(struct sim_inode *inode)
+{
+    for (const struct sim_write *write = inode->pending; write; write = write->next) {
+        if (write->len == 0)
+            durable_set_len(inode, write->offset);
+        for (uint64_t at = write->offset / SIM_PAGE;
+             write->len > 0 && at * SIM_PAGE < write->offset + write->len; at++)
+            lose_page(inode, at);
+    }
     inode_forget_pending(inode);
 }
 
@@ -205,10 +244,8 @@ int sim_inode_sync(struct sim_inode *inode)
         return r;
     disk->counts.syncs++;
     if (disk->failing_syncs > 0) {
-        /* As Linux does: the error is told once and the pages are marked clean. */
         disk->failing_syncs--;
-        inode_forget_pending(inode);
-        inode->has_lost = true;
+        inode_lose_pending(inode);
         return -EIO;
     }
     inode_flush(inode);
@@ -331,7 +368,8 @@ static void inode_crash(struct sim_inode *inode)
         }
     }
     inode_forget_pending(inode);
-    inode->has_lost = false;
+    for (uint64_t page = 0; page < inode->lost_page_count; page++)
+        inode->lost_pages[page] = false;
     volatile_set_len(inode, 0);
     volatile_set_len(inode, inode->durable_len);
     if (inode->durable_len > 0)
@@ -402,19 +440,10 @@ bool sim_disk_is_stopped(const struct sim_disk *disk)
     return disk->stopped;
 }
 
-/* What was written some time ago the kernel has flushed by itself. */
-static void write_back(struct sim_disk *disk)
-{
-    for (struct sim_inode *inode = disk->inodes; inode; inode = inode->next)
-        inode_flush(inode);
-}
-
 void sim_disk_end_stop(struct sim_disk *disk)
 {
     disk->stopped = false;
     disk->stop_in = 0;
-    if (disk->failing_syncs > 0)
-        write_back(disk);
 }
 
 bool sim_disk_is_dead(const struct sim_disk *disk)
@@ -429,7 +458,6 @@ void sim_disk_set_capacity(struct sim_disk *disk, uint64_t bytes)
 
 void sim_disk_fail_syncs(struct sim_disk *disk, unsigned count)
 {
-    write_back(disk);
     disk->failing_syncs = count;
 }
 

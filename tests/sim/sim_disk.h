@@ -51,9 +51,9 @@ void sim_disk_end_stop(struct sim_disk *disk);
 /* Disk size in bytes: writes over it fail with -ENOSPC. 0: no limit. */
 void sim_disk_set_capacity(struct sim_disk *disk, uint64_t bytes);
 uint64_t sim_disk_used(const struct sim_disk *disk);
-/* The next `count` syncs fail with -EIO, and what they should have made durable is lost at a crash before the
- * next good sync of the file. (A harder disk would lose it even then: see docs/testing.md.) What was written
- * before this call, or by a process that was killed, is taken as flushed by the kernel in the meantime. */
+/* The next `count` syncs fail with -EIO. As on Linux that is told once: the pages are taken for clean
+ * although they are not on the disk, reading shows what was written, and only writing to them again makes a
+ * later sync take them along. */
 void sim_disk_fail_syncs(struct sim_disk *disk, unsigned count);
 
 /* A copy of the durable state (a backup), and its return (a restore: handles must be closed). */

@@ -10,6 +10,7 @@
 #include <sqlite3.h>
 
 #define SIM_SECTOR 512u
+#define SIM_PAGE 4096u /* of the kernel's cache: what it writes is whole pages */
 #define SIM_SHM_REGIONS_MAX 64u
 
 /* A write that no sync has covered yet. */
@@ -28,7 +29,8 @@ struct sim_inode {
     struct sim_write *pending, **pending_end; /* since the last sync, in order */
     uint64_t references;                      /* names and open handles */
     int64_t modified_ms;
-    bool has_lost;    /* a failed sync has left differences that nothing is pending for */
+    bool *lost_pages; /* written, but given up by a failed sync: only the next write to them mends them */
+    uint64_t lost_page_count;
     int flock_holder; /* lock handle + 1, 0: free */
     /* SQLite's locks on the database file. */
     unsigned shared_count;

@@ -37,6 +37,7 @@ struct life {
     struct centre centre;
     struct handheld *handheld;
     uint64_t receipted;
+    bool is_bad_moment; /* an fsync fails */
     struct photo_state photos[PHOTOS_MAX];
     size_t photo_count;
 };
@@ -154,8 +155,11 @@ static void upload_some(struct life *life)
     if (service_patch_begin(service, device, &photo->sha256, upload.offset, NULL, &patch) < 0)
         return;
     (void)service_patch_write(patch, photo->bytes + upload.offset, len);
-    if (service_patch_end(patch, complete, &upload, &stored) < 0)
+    if (service_patch_end(patch, complete, &upload, &stored) < 0) {
+        if (life->is_bad_moment)
+            photo->promised = 0; /* a failed fsync: it is to be sent again */
         return;
+    }
     photo->promised = upload.offset;
     photo->placed = photo->placed || stored;
     if (stored && sim_random_chance(&life->random, 80))
@@ -201,8 +205,9 @@ static bool start(struct life *life)
 static void die(struct life *life)
 {
     if (sim_random_chance(&life->random, 30) && !sim_disk_is_dead(life->disk)) {
-        sim_disk_plan_crash(life->disk, 1); /* nothing that it still does takes effect */
+        sim_disk_stop(life->disk); /* nothing that it still does takes effect */
         service_free(life->centre.service);
+        sim_disk_end_stop(life->disk);
         sim_disk_kill(life->disk);
     } else {
         service_free(life->centre.service);
@@ -217,8 +222,15 @@ static void live(struct life *life)
 {
     sim_disk_plan_crash(life->disk, 1 + sim_random_below(&life->random, 500));
     if (start(life)) {
-        for (unsigned i = 0; i < ACTIONS_MAX && !sim_disk_is_dead(life->disk); i++)
+        for (unsigned i = 0; i < ACTIONS_MAX && !sim_disk_is_dead(life->disk); i++) {
+            life->is_bad_moment = sim_random_chance(&life->random, 3);
+            if (life->is_bad_moment)
+                sim_disk_fail_syncs(life->disk, 1);
             act(life);
+            sim_disk_fail_syncs(life->disk, 0);
+            if (life->is_bad_moment && sim_random_chance(&life->random, 30))
+                break; /* often the process ends at it */
+        }
     }
     die(life);
 }

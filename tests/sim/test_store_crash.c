@@ -214,6 +214,8 @@ static void live(struct handheld *handheld)
         /* What was refused may be there or not; all the rest goes on. */
         if (bad_moment && r == -EIO && !sim_disk_is_dead(handheld->disk))
             r = 0;
+        if (bad_moment && sim_random_chance(&handheld->random, 30))
+            break; /* and often the process ends at it */
     }
     check(handheld, r >= 0 || sim_disk_is_dead(handheld->disk), strerror(-r));
     die(handheld);
@@ -272,9 +274,10 @@ static void check_all(struct handheld *handheld)
         buffer_done(&bytes);
     }
     store_free(handheld->store);
+    handheld->store = NULL;
 }
 
-static void run_seed(uint64_t seed)
+static struct handheld *handheld_new(uint64_t seed)
 {
     struct handheld *handheld = calloc(1, sizeof(*handheld));
     char name[32];
@@ -285,11 +288,24 @@ static void run_seed(uint64_t seed)
     snprintf(name, sizeof(name), "store-%llu", (unsigned long long)seed);
     handheld->disk = sim_disk_new(name, seed, &handheld->clock);
     handheld->world = sim_disk_world(handheld->disk);
+    return handheld;
+}
+
+static void handheld_free(struct handheld *handheld)
+{
+    store_free(handheld->store);
+    sim_disk_free(handheld->disk);
+    free(handheld);
+}
+
+static void run_seed(uint64_t seed)
+{
+    struct handheld *handheld = handheld_new(seed);
+
     for (unsigned round = 0; round < ROUNDS; round++)
         live(handheld);
     check_all(handheld);
-    sim_disk_free(handheld->disk);
-    free(handheld);
+    handheld_free(handheld);
 }
 
 static uint64_t first_seed = 1, seed_count = SEEDS;
@@ -300,9 +316,79 @@ static void everything_acknowledged_survives_any_crash_once(void **state)
         run_seed(first_seed + i);
 }
 
+/* ---- a failed fsync ---- */
+
+/* The process that meets the failing fsync ends, the next one goes on with what the kernel shows it, and then
+ * the power goes. */
+static void what_is_recorded_after_a_failed_fsync_does_not_hang_on_what_failed(void **state)
+{
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct handheld *handheld = handheld_new(seed);
+
+        assert_int_equal(open_store(handheld), 0);
+        assert_int_equal(append_some(handheld, 2, NULL), 0);
+        sim_disk_fail_syncs(handheld->disk, 1);
+        assert_int_equal(append_some(handheld, 2, NULL), -EIO);
+        store_free(handheld->store);
+        sim_disk_kill(handheld->disk);
+        assert_int_equal(open_store(handheld), 0);
+        assert_int_equal(append_some(handheld, 2, NULL), 0);
+        store_free(handheld->store);
+        sim_disk_crash(handheld->disk);
+        check_all(handheld);
+        handheld_free(handheld);
+    }
+}
+
+/* What a killed process had written last is with the kernel; it is told later that it could not be kept. */
+static void what_a_killed_process_wrote_is_written_again_when_its_fsync_fails(void **state)
+{
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct handheld *handheld = handheld_new(seed);
+
+        assert_int_equal(open_store(handheld), 0);
+        assert_int_equal(append_some(handheld, 2, NULL), 0);
+        sim_disk_plan_stop(handheld->disk, 1 + seed);
+        append_some(handheld, 8, NULL);
+        store_free(handheld->store);
+        sim_disk_end_stop(handheld->disk);
+        sim_disk_kill(handheld->disk);
+        assert_int_equal(open_store(handheld), 0);
+        sim_disk_fail_syncs(handheld->disk, 1);
+        assert_int_equal(append_some(handheld, 2, NULL), -EIO);
+        assert_int_equal(append_some(handheld, 2, NULL), 0);
+        store_free(handheld->store);
+        sim_disk_crash(handheld->disk);
+        check_all(handheld);
+        handheld_free(handheld);
+    }
+}
+
+static void a_record_that_was_refused_does_not_turn_up_after_a_restart(void **state)
+{
+    static const struct store_filter people = {.findings_only = true};
+    struct handheld *handheld = handheld_new(1);
+    struct store_status status;
+
+    assert_int_equal(open_store(handheld), 0);
+    assert_int_equal(append_some(handheld, 2, NULL), 0);
+    sim_disk_fail_syncs(handheld->disk, 1);
+    assert_int_equal(append_some(handheld, 2, NULL), -EIO);
+    store_free(handheld->store);
+    sim_disk_kill(handheld->disk);
+    assert_int_equal(open_store(handheld), 0);
+    assert_int_equal(store_status(handheld->store, &status), 0);
+    assert_int_equal(status.records_queued, 2);
+    assert_int_equal(store_each_record(handheld->store, &people, find_one, handheld), 0);
+    handheld_free(handheld);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_recorded_after_a_failed_fsync_does_not_hang_on_what_failed),
+        cmocka_unit_test(what_a_killed_process_wrote_is_written_again_when_its_fsync_fails),
+        cmocka_unit_test(a_record_that_was_refused_does_not_turn_up_after_a_restart),
         cmocka_unit_test(everything_acknowledged_survives_any_crash_once),
     };
 
