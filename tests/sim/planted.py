@@ -75,6 +75,9 @@ PLANTED = [
              "    r = verify_server(&parts, server, &time_s);\n    if (r < 0)\n        return r;\n",
              "    time_s = 0;\n    (void)verify_server(&parts, server, &time_s);\n"),
     ]),
+    Bug("photos count as stored by an answer that nobody signed", [
+        ENVELOPE_UNCHECKED,
+    ]),
 ]
 
 

@@ -267,8 +267,8 @@ unsigned network_in_flight(const struct handheld *handheld);
 
 /* ---- sim_forge.c ---- */
 
-/* An answer without the centre's signature that claims everything was stored. False when there is nothing to
- * claim. */
+/* An answer without the centre's signature that claims everything was stored: records, and photos that were
+ * not sent yet. False when there is nothing to claim. */
 bool forge_answer(struct sim *sim, const struct sim_request *request, struct buffer *ret);
 
 /* ---- sim_handheld.c ---- */

@@ -38,6 +38,23 @@ static bool read_request(struct sim *sim, const struct sim_request *request, str
     return exchange_request_decode(buffer_bytes(&forger->plain), &forger->arena, &forger->request) >= 0;
 }
 
+/* He has read which photos the records name, and claims the newest of them, asked for or not. */
+static size_t claim_photos(
+    const struct sim *sim, const struct sim_request *request, struct blob_stored ret[STORED_MAX])
+{
+    size_t count = 0;
+
+    for (size_t i = sim->finding_count; i-- > 0 && count < STORED_MAX;) {
+        const struct sim_finding *finding = &sim->findings[i];
+
+        if (finding->handheld != request->handheld)
+            continue;
+        for (size_t k = 0; k < finding->photo_count && count < STORED_MAX; k++)
+            ret[count++] = (struct blob_stored){.sha256 = finding->photos[k].sha256, .backed_up = true};
+    }
+    return count;
+}
+
 bool forge_answer(struct sim *sim, const struct sim_request *request, struct buffer *ret)
 {
     _cleanup_(forger_done) struct forger forger = {0};
@@ -60,10 +77,7 @@ bool forge_answer(struct sim *sim, const struct sim_request *request, struct buf
     answer.receipt = buffer_bytes(&forger.receipt);
     answer.incarnation = uuid_from_random(seed);
     answer.server_time_ms = INT64_C(1790000000000);
-    for (size_t i = 0; i < forger.request.asked_blob_count && i < STORED_MAX; i++)
-        stored[i] = (struct blob_stored){.sha256 = forger.request.asked_blobs[i], .backed_up = true};
-    answer.stored_blob_count =
-        forger.request.asked_blob_count < STORED_MAX ? forger.request.asked_blob_count : STORED_MAX;
+    answer.stored_blob_count = claim_photos(sim, request, stored);
     if (sim_chance(sim, 50))
         answer.receipt = bytes_of(NULL, 0);
     return exchange_answer_encode(&answer, &forger.answer) >= 0 &&
