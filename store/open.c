@@ -116,15 +116,13 @@ static int create(struct store *store, struct store_opened *opened)
     return 0;
 }
 
-/* With the lock held. The daemon looks at the WAL before SQLite does: what stands behind a damaged frame
- * SQLite drops without a word. */
+/* With the lock held. Whoever writes looks at the WAL before SQLite does: what stands behind a damaged frame
+ * SQLite drops without a word, and then writes over. */
 static int open_sound(struct store *store)
 {
     bool broken = false;
-    int r = 0;
 
-    if (store->role == STORE_DAEMON)
-        r = wal_is_broken(store, &broken);
+    int r = wal_is_broken(store, &broken);
     if (r < 0 || broken)
         return r < 0 ? r : -EUCLEAN;
     r = database_open(store);
@@ -167,11 +165,27 @@ int store_make_directories(struct store *store)
     return r;
 }
 
+/* Without the lock: while another program is writing, the WAL may look worse than it is, and is looked at
+ * again under the lock. */
+static int look_at_wal(struct store *store, enum appearance *appearance)
+{
+    bool broken = false;
+
+    if (*appearance != APPEARS_SOUND || store->role != STORE_COLLECTOR)
+        return 0;
+    int r = wal_is_broken(store, &broken);
+    if (r >= 0 && broken)
+        *appearance = APPEARS_DAMAGED;
+    return r;
+}
+
 static int open_store(struct store *store, struct store_opened *opened)
 {
     enum appearance appearance;
 
     int r = look(store, &appearance);
+    if (r >= 0)
+        r = look_at_wal(store, &appearance);
     if (r < 0)
         return r;
     if (appearance == APPEARS_SOUND && store->role != STORE_DAEMON) {
