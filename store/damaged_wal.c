@@ -27,13 +27,14 @@ struct frame {
     uint32_t size_after; /* not 0: the last frame of a transaction */
     uint32_t salt[2];
     struct checksum checksum; /* running, as written */
-    struct checksum content;  /* of the page alone */
+    struct checksum content;  /* of the page alone; only from the first frame that is not whole on */
 };
 
 struct wal_reader {
     const struct world *world;
     int file;
     bool big_endian;
+    bool is_behind; /* a frame that is not whole */
     uint32_t salt[2];
 };
 
@@ -82,6 +83,12 @@ static int read_header(struct wal_reader *reader, struct checksum *ret_checksum)
     return checksum_equal(*ret_checksum, own);
 }
 
+/* Not left over from before the WAL was begun again. */
+static bool is_of_now(const struct wal_reader *reader, const struct frame *frame)
+{
+    return frame->salt[0] == reader->salt[0] && frame->salt[1] == reader->salt[1] && frame->page > 0;
+}
+
 /* 1 read, 0 the file ends before. `ret_is_whole`: it follows from the frame before it. */
 static int read_frame(
     struct wal_reader *reader, uint64_t number, struct checksum before, struct frame *ret, bool *ret_is_whole)
@@ -106,16 +113,16 @@ static int read_frame(
     };
     struct checksum own = checksum_over(before, data, 8, reader->big_endian);
     own = checksum_over(own, data + FRAME_HEADER_BYTES, PAGE_BYTES, reader->big_endian);
-    ret->content =
-        checksum_over((struct checksum){0}, data + FRAME_HEADER_BYTES, PAGE_BYTES, reader->big_endian);
-    *ret_is_whole = checksum_equal(own, ret->checksum) && ret->salt[0] == reader->salt[0] &&
-                    ret->salt[1] == reader->salt[1] && ret->page > 0;
+    *ret_is_whole = checksum_equal(own, ret->checksum) && is_of_now(reader, ret);
+    if (!*ret_is_whole || reader->is_behind)
+        ret->content =
+            checksum_over((struct checksum){0}, data + FRAME_HEADER_BYTES, PAGE_BYTES, reader->big_endian);
     return 1;
 }
 
 /* What is behind the first frame that is not whole. */
 struct behind {
-    unsigned commits; /* in this run of whole frames */
+    unsigned commits; /* in this run of whole frames, and of the damaged one before it */
     struct frame last;
     bool broken;
 };
@@ -156,12 +163,12 @@ static int read_frames(struct wal_reader *reader, bool is_sound, struct checksum
     struct damaged_wal *wal, struct buffer *committed, struct buffer *all)
 {
     struct behind behind = {0};
-    bool in_chain = is_sound;
     size_t committed_len = 0;
     struct frame frame;
     bool is_whole;
     int r;
 
+    reader->is_behind = !is_sound;
     while ((r = read_frame(reader, wal->frame_count, checksum, &frame, &is_whole)) > 0) {
         if (wal->frame_count == DAMAGED_WAL_FRAMES_MAX)
             break;
@@ -170,15 +177,16 @@ static int read_frames(struct wal_reader *reader, bool is_sound, struct checksum
             return r;
         if (!is_sound && wal->frame_count == 0)
             memcpy(reader->salt, frame.salt, sizeof(frame.salt));
-        if (in_chain && is_whole) {
+        if (!reader->is_behind && is_whole) {
             r = add_page(committed, frame.page, wal->frame_count);
             if (r < 0)
                 return r;
             if (frame.size_after != 0)
                 committed_len = committed->len;
-        } else if (in_chain) {
-            in_chain = false;
+        } else if (!reader->is_behind) {
+            reader->is_behind = true;
             behind.last = frame;
+            behind.commits = frame.size_after != 0 && is_of_now(reader, &frame);
         } else {
             look_behind(&behind, &frame, is_whole);
         }

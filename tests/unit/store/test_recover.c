@@ -414,6 +414,25 @@ static void collector_that_comes_first_does_not_write_over_what_stands_behind_da
     assert_notes(here->store, &findings, "first second third fourth fifth ");
 }
 
+/* The frame that ends a transaction is written last, so nothing stands behind one that a power cut tore. */
+static void damaged_end_of_a_transaction_is_seen_when_one_more_stands_behind_it(void **state)
+{
+    struct here *here = *state;
+    struct store_opened opened;
+    uint64_t size;
+
+    assert_int_equal(append_note(here->store, "first", NULL), 0);
+    assert_int_equal(append_note(here->store, "second", NULL), 0);
+    assert_int_equal(store_file_size(here->store, WAL_NAME, &size), 0);
+    assert_int_equal(append_note(here->store, "third", NULL), 0);
+    store_free(here->store);
+    here->store = NULL;
+    write_garbage(here->directory, WAL_NAME, size - 100, 64, &(uint64_t){4});
+    reopen(here, STORE_DAEMON, &opened);
+    assert_true(opened.recovered);
+    assert_notes(here->store, &findings, "first second third ");
+}
+
 static void open_connection_notices_that_its_files_were_set_aside(void **state)
 {
     struct here *here = *state;
@@ -589,6 +608,7 @@ int main(void)
         store_test(reader_does_not_touch_a_damaged_store),
         store_test(damage_behind_a_running_program_is_recovered_at_the_next_open),
         store_test(collector_that_comes_first_does_not_write_over_what_stands_behind_damage_in_the_wal),
+        store_test(damaged_end_of_a_transaction_is_seen_when_one_more_stands_behind_it),
         store_test(open_connection_notices_that_its_files_were_set_aside),
         store_test(random_damage_costs_one_page_of_records_at_most),
         store_test(killed_appender_loses_nothing_that_it_acknowledged),
