@@ -163,6 +163,15 @@ int log_root_at(struct store *store, int64_t log_number, uint64_t size, struct s
     return 0;
 }
 
+int log_root_expected(struct store *store, const struct log_row *log, uint64_t size, struct sha256 *ret)
+{
+    int r = log_root_at(store, log->number, size, ret);
+
+    if (r == -EUCLEAN && !log->has_rehomed)
+        database_mark_damage(store);
+    return r;
+}
+
 /* ---- rows ---- */
 
 int append_row(struct store *store, struct log_row *log, int64_t stored_kind, struct bytes record,

@@ -239,6 +239,9 @@ struct log_sums {
     uint64_t people, bytes;
 };
 int log_root_at(struct store *store, int64_t log_number, uint64_t size, struct sha256 *ret);
+/* The same of a log that has all its records, unless recovery has carried them over: else it is damage, which
+ * the next open recovers. */
+int log_root_expected(struct store *store, const struct log_row *log, uint64_t size, struct sha256 *ret);
 int log_sums_below(struct store *store, int64_t log_number, uint64_t size, struct log_sums *ret);
 
 /* ---- read.c, ids.c, rehome.c ---- */

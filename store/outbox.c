@@ -141,5 +141,5 @@ int store_root_at(struct store *store, const struct uuid *log_id, uint64_t size,
         return r;
     if (size > log.size)
         return -ERANGE;
-    return log_root_at(store, log.number, size, ret);
+    return log_root_expected(store, &log, size, ret);
 }

@@ -95,7 +95,7 @@ static int take_receipt(struct store *store, void *user)
         return r;
     if (taking->checkpoint->size > log.size)
         return -ERANGE;
-    r = log_root_at(store, log.number, taking->checkpoint->size, &root);
+    r = log_root_expected(store, &log, taking->checkpoint->size, &root);
     if (r < 0)
         return r;
     if (!sha256_equal(&root, &taking->checkpoint->root))

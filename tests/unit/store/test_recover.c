@@ -393,6 +393,37 @@ static void damage_behind_a_running_program_is_recovered_at_the_next_open(void *
     assert_sound(here->store);
 }
 
+/* The same when its row is not found any more, by whoever needs the log's root first. */
+static void missing_row_behind_a_running_program_is_recovered_at_the_next_open(void **state)
+{
+    struct here *here = *state;
+    struct store_opened opened;
+    struct store_appended gone = {0};
+    struct sha256 root;
+
+    for (unsigned by_receipt = 0; by_receipt < 2; by_receipt++) {
+        assert_int_equal(append_note(here->store, by_receipt ? "2" : "1", NULL), 0);
+        assert_int_equal(append_note(here->store, "gone", &gone), 0);
+        assert_int_equal(append_note(here->store, by_receipt ? "4" : "3", NULL), 0);
+        assert_int_equal(database_run(here->store, "DELETE FROM records WHERE instr(bytes, x'676f6e65')"), 0);
+        if (by_receipt) {
+            struct checkpoint checkpoint = {.size = gone.at.seq + 2};
+            _cleanup_buffer_ struct buffer note = {0};
+
+            make_note(&note, &checkpoint);
+            assert_int_equal(store_apply_receipt(here->store, &gone.at.log, &checkpoint, 1700000000,
+                                 buffer_bytes(&note), NULL, 0),
+                -EUCLEAN);
+        } else {
+            assert_int_equal(store_root_at(here->store, &gone.at.log, gone.at.seq + 2, &root), -EUCLEAN);
+        }
+        reopen(here, STORE_DAEMON, &opened);
+        assert_true(opened.recovered);
+    }
+    /* The WAL still has it. */
+    assert_notes(here->store, &findings, "1 gone 3 2 gone 4 ");
+}
+
 /* SQLite takes the WAL to end at the damage, and would write the next record over what stands behind it. */
 static void collector_that_comes_first_does_not_write_over_what_stands_behind_damage_in_the_wal(void **state)
 {
@@ -607,6 +638,7 @@ int main(void)
         store_test(database_that_is_no_database_is_set_aside),
         store_test(reader_does_not_touch_a_damaged_store),
         store_test(damage_behind_a_running_program_is_recovered_at_the_next_open),
+        store_test(missing_row_behind_a_running_program_is_recovered_at_the_next_open),
         store_test(collector_that_comes_first_does_not_write_over_what_stands_behind_damage_in_the_wal),
         store_test(damaged_end_of_a_transaction_is_seen_when_one_more_stands_behind_it),
         store_test(open_connection_notices_that_its_files_were_set_aside),
