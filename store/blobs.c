@@ -325,6 +325,59 @@ int store_blob_set_state(struct store *store, const struct sha256 *sha256, enum 
     return store_transact(store, set_state_body, &setting);
 }
 
+struct adopting {
+    const struct sha256 *sha256;
+    uint64_t size;
+    bool is_adopted;
+};
+
+static int adopt(struct store *store, void *user)
+{
+    /* It is sent when the record that names it has a receipt; in that one's place stands the first of the
+     * newest log that has one. */
+    static const char log_sql[] = "SELECT max(number) FROM logs WHERE receipt_size > 0";
+    static const char sql[] =
+        "INSERT INTO blobs(sha256, size, role, state, urgent, record) VALUES(?1, ?2, ?3, 0, 0, ?4)"
+        " ON CONFLICT(sha256) DO UPDATE SET state = 0, record = excluded.record WHERE state = 4";
+    struct adopting *adopting = user;
+    _cleanup_statement_ sqlite3_stmt *statement = NULL;
+    int64_t log;
+
+    static_assert(BLOB_PENDING == 0 && BLOB_STATE_LOST == 4, "the statement says the same");
+    int r = database_read_number(store, log_sql, NULL, 0, &log);
+    if (r <= 0)
+        return r;
+    r = database_prepare(store, sql, &statement);
+    if (r < 0)
+        return r;
+    bind_bytes(statement, 1, sha256_bytes(adopting->sha256));
+    bind_u64(statement, 2, adopting->size);
+    sqlite3_bind_int64(statement, 3, BLOB_PHOTO);
+    sqlite3_bind_int64(statement, 4, record_key(log, 0));
+    r = database_step(store, statement);
+    adopting->is_adopted = r >= 0 && sqlite3_changes(store->database) > 0;
+    return r;
+}
+
+int store_blob_adopt(struct store *store, const struct sha256 *sha256)
+{
+    struct adopting adopting = {.sha256 = sha256};
+    enum blob_state state;
+    bool is_whole;
+
+    int r = find_state(store, sha256, &state);
+    if (r >= 0 && state != BLOB_STATE_LOST)
+        return 0;
+    if (r >= 0 || r == -ENOENT)
+        r = photo_read_whole(store, sha256, &adopting.size, &is_whole);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    if (!is_whole)
+        return 0;
+    r = store_transact(store, adopt, &adopting);
+    return r < 0 ? r : adopting.is_adopted;
+}
+
 struct losing {
     const struct store_author *author;
     const struct sha256 *lost;

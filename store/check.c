@@ -5,11 +5,9 @@
  */
 #include "store/internal.h"
 
-#include <sodium.h>
 #include <stdarg.h>
 
 #define FAULTS_MAX 1000u
-#define HASH_CHUNK_BYTES 65536u
 
 struct checking {
     struct store *store;
@@ -165,24 +163,6 @@ static int check_log(struct checking *checking, const struct log_row *log)
 
 /* ---- photos ---- */
 
-static int hash_file(struct store *store, const struct sha256 *sha256, uint64_t *ret_size, struct sha256 *ret)
-{
-    _cleanup_free_ uint8_t *chunk = malloc(HASH_CHUNK_BYTES);
-    crypto_hash_sha256_state state;
-    ssize_t n;
-
-    if (!chunk)
-        return -ENOMEM;
-    *ret_size = 0;
-    crypto_hash_sha256_init(&state);
-    while ((n = store_blob_read(store, sha256, *ret_size, chunk, HASH_CHUNK_BYTES)) > 0) {
-        crypto_hash_sha256_update(&state, chunk, (size_t)n);
-        *ret_size += (uint64_t)n;
-    }
-    crypto_hash_sha256_final(&state, ret->b);
-    return (int)n;
-}
-
 static int next_blob(struct store *store, int64_t after, struct sha256 *ret_sha256, int64_t *ret_number,
     uint64_t *ret_size, enum blob_state *ret_state)
 {
@@ -209,20 +189,20 @@ static int check_blob(
     struct checking *checking, const struct sha256 *sha256, uint64_t size, enum blob_state state)
 {
     char hex[SHA256_TEXT_LEN + 1];
-    struct sha256 found;
     uint64_t found_size;
+    bool is_whole;
 
     if (state == BLOB_FREED || state == BLOB_STATE_LOST)
         return 0;
     text_hex(sha256->b, SHA256_BYTES, hex);
-    int r = hash_file(checking->store, sha256, &found_size, &found);
+    int r = photo_read_whole(checking->store, sha256, &found_size, &is_whole);
     if (r == -ENOENT)
         report(checking, "photo %s: the file is missing (%s)", hex, blob_state_name(state));
     else if (r == -EIO)
         report(checking, "photo %s: the file cannot be read (%s)", hex, blob_state_name(state));
     else if (r < 0)
         return r;
-    else if (found_size != size || !sha256_equal(&found, sha256))
+    else if (found_size != size || !is_whole)
         report(checking, "photo %s: the file is damaged (%s)", hex, blob_state_name(state));
     return 0;
 }

@@ -26,6 +26,7 @@
 #define DAMAGE_MARK_NAME "queue.damaged"      /* a running program met damage: the next open recovers */
 #define UNSURE_MARK_NAME "queue.unsure"       /* the disk failed: the WAL is to be written again */
 #define RECOVERY_MARK_NAME "queue.recovering" /* a recovery is under way: see recover.c */
+#define SET_ASIDE_PREFIX "damaged-"           /* directories with what recovery set aside */
 #define LOGS_NAME "logs.txt"
 #define BALLAST_NAME "ballast"
 #define PHOTOS_NAME "photos"
@@ -287,6 +288,9 @@ int blobs_restore(struct store *store, const struct finding *finding, int64_t ke
 int blobs_move(struct store *store, const struct finding *finding, int64_t old_key, int64_t key);
 /* In a write transaction. */
 int blob_set_state(struct store *store, const struct sha256 *sha256, enum blob_state state);
+/* Reads the file of a photo and says whether it is what its name says. -ENOENT. */
+int photo_read_whole(
+    struct store *store, const struct sha256 *sha256, uint64_t *ret_size, bool *ret_is_whole);
 /* The photo's directory and file, under the store's directory. */
 #define PHOTO_NAME_LEN (sizeof(PHOTOS_NAME) + 3 + SHA256_TEXT_LEN)
 void photo_directory_name(uint8_t first, char ret[PHOTO_NAME_LEN + 1]);

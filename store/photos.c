@@ -9,7 +9,7 @@
 
 #include <sodium.h>
 
-#define COPY_CHUNK_BYTES 65536u
+#define CHUNK_BYTES 65536u
 #define PUT_TRIES 2
 
 void photo_directory_name(uint8_t first, char ret[PHOTO_NAME_LEN + 1])
@@ -47,6 +47,29 @@ ssize_t store_blob_read(
     ssize_t n = world->verbs->read(world->context, file, ret, len, offset);
     (void)world->verbs->close(world->context, file);
     return n;
+}
+
+int photo_read_whole(struct store *store, const struct sha256 *sha256, uint64_t *ret_size, bool *ret_is_whole)
+{
+    _cleanup_free_ uint8_t *chunk = malloc(CHUNK_BYTES);
+    crypto_hash_sha256_state state;
+    struct sha256 found;
+    uint64_t size = 0;
+    ssize_t n;
+
+    if (!chunk)
+        return -ENOMEM;
+    crypto_hash_sha256_init(&state);
+    while ((n = store_blob_read(store, sha256, size, chunk, CHUNK_BYTES)) > 0) {
+        crypto_hash_sha256_update(&state, chunk, (size_t)n);
+        size += (uint64_t)n;
+    }
+    if (n < 0)
+        return (int)n;
+    crypto_hash_sha256_final(&state, found.b);
+    *ret_size = size;
+    *ret_is_whole = sha256_equal(&found, sha256);
+    return 0;
 }
 
 /* ---- putting ---- */
@@ -101,7 +124,7 @@ struct copied {
 
 static int copy(const struct source *source, const struct world *world, int file, struct copied *ret)
 {
-    _cleanup_free_ uint8_t *chunk = malloc(COPY_CHUNK_BYTES);
+    _cleanup_free_ uint8_t *chunk = malloc(CHUNK_BYTES);
     crypto_hash_sha256_state state;
     uint64_t size = 0;
 
@@ -109,7 +132,7 @@ static int copy(const struct source *source, const struct world *world, int file
         return -ENOMEM;
     crypto_hash_sha256_init(&state);
     for (;;) {
-        ssize_t n = source_read(source, size, chunk, COPY_CHUNK_BYTES);
+        ssize_t n = source_read(source, size, chunk, CHUNK_BYTES);
 
         if (n < 0)
             return (int)n;

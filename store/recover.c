@@ -49,8 +49,8 @@ static bool parse_mark(const char *text, enum recovery_step step, struct recover
         return false;
     text += strlen(word);
     len = strcspn(text, "\n");
-    if (len == 0 || len >= sizeof(ret->directory) || strncmp(text, "damaged-", 8) != 0 ||
-        memchr(text, '/', len))
+    if (len == 0 || len >= sizeof(ret->directory) ||
+        strncmp(text, SET_ASIDE_PREFIX, strlen(SET_ASIDE_PREFIX)) != 0 || memchr(text, '/', len))
         return false;
     ret->step = step;
     memcpy(ret->directory, text, len);
@@ -119,9 +119,10 @@ static int make_directory(struct store *store, struct recovery *recovery)
             stamp[len++] = *c;
     stamp[len] = '\0';
     for (unsigned i = 1; i <= SET_ASIDE_TRIES_MAX; i++) {
-        int n = i == 1 ? snprintf(recovery->directory, sizeof(recovery->directory), "damaged-%.24sZ", stamp)
-                       : snprintf(
-                             recovery->directory, sizeof(recovery->directory), "damaged-%.24sZ-%u", stamp, i);
+        int n = i == 1 ? snprintf(recovery->directory, sizeof(recovery->directory), SET_ASIDE_PREFIX "%.24sZ",
+                             stamp)
+                       : snprintf(recovery->directory, sizeof(recovery->directory),
+                             SET_ASIDE_PREFIX "%.24sZ-%u", stamp, i);
         _cleanup_free_ char *path = n > 0 ? store_path(store, recovery->directory) : NULL;
         if (!path)
             return -ENOMEM;

@@ -237,6 +237,10 @@ int store_blobs_pending(struct store *store, struct store_blob *ret, size_t max,
 int store_blobs_stored(
     struct store *store, int64_t after, struct store_blob *ret, size_t max, size_t *ret_count);
 int store_blob_set_state(struct store *store, const struct sha256 *sha256, enum blob_state state);
+/* A photo that the centre misses, and that no row stands for here any more, or one that says it was lost: its
+ * record was in a part of the database that recovery could not read. When its file is here and whole it is
+ * pending again. 1 it is now; 0 not, also as long as no log has a receipt. */
+int store_blob_adopt(struct store *store, const struct sha256 *sha256);
 /* Photos found gone or damaged before they were sent: one device event that names them, and state lost. */
 int store_blobs_lost(
     struct store *store, const struct store_author *author, const struct sha256 *lost, size_t count);
@@ -247,7 +251,8 @@ int store_blobs_lost(
  * it). */
 int store_checkpoint_wal(struct store *store, bool force);
 /* Removes temporary files and photos that no record names and that are older than `older_than_ms`; makes the
- * ballast again when there is room. */
+ * ballast again when there is room. While a damaged database is set aside, which may name them, photos stay.
+ */
 int store_sweep(struct store *store, uint64_t older_than_ms, uint64_t *ret_removed);
 /* Full check: SQLite's own, every leaf against its bytes, every tile, sizes, photo files. 0 well, -EUCLEAN
  * with one line a fault; if the database has any, the next open recovers it. */

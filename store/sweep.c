@@ -79,6 +79,22 @@ static int sweep_file(void *user, const char *name)
     return r == -ENOENT ? 0 : r;
 }
 
+static int note_set_aside(void *user, const char *name)
+{
+    bool *is_there = user;
+
+    *is_there = *is_there || strncmp(name, SET_ASIDE_PREFIX, strlen(SET_ASIDE_PREFIX)) == 0;
+    return 0;
+}
+
+/* A damaged database that was set aside may name photos that the one in its place does not know. The centre
+ * may ask for them, and people may want them. */
+static int photos_are_kept(struct store *store, bool *ret)
+{
+    *ret = false;
+    return store->world->verbs->list(store->world->context, store->directory, note_set_aside, ret);
+}
+
 static int sweep_directory(struct sweeping *sweeping, const char *name)
 {
     struct store *store = sweeping->store;
@@ -121,11 +137,14 @@ int store_sweep(struct store *store, uint64_t older_than_ms, uint64_t *ret_remov
 {
     struct sweeping sweeping = {.store = store, .older_than_ms = older_than_ms};
     char name[PHOTO_NAME_LEN + 1];
+    bool kept = true;
 
     if (store->role == STORE_READER)
         return -EROFS;
     int r = sweep_directory(&sweeping, PHOTOS_TEMPORARY_NAME);
-    for (unsigned first = 0; r >= 0 && first <= UINT8_MAX; first++) {
+    if (r >= 0)
+        r = photos_are_kept(store, &kept);
+    for (unsigned first = 0; r >= 0 && !kept && first <= UINT8_MAX; first++) {
         photo_directory_name((uint8_t)first, name);
         r = sweep_directory(&sweeping, name);
     }

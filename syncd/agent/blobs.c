@@ -162,13 +162,28 @@ static int file_is_there(struct agent *agent, const struct sha256 *blob)
     return n < 0 ? (int)n : n == 1;
 }
 
+/* What the database here could not tell of any more after it was damaged, its file can still be sent. */
+static void adopt(struct agent *agent, const struct sha256 *blob)
+{
+    int r = store_blob_adopt(agent->store, blob);
+
+    if (r > 0)
+        agent_note(agent, LOG_LEVEL_WARNING,
+            "the centre lacks a photo whose record is not here any more: it is sent");
+    else if (r < 0)
+        agent_store_error(agent, r);
+}
+
 void blobs_take_wanted(struct agent *agent, const struct exchange_answer *answer)
 {
     for (size_t i = 0; i < answer->wanted_blob_count; i++) {
         const struct sha256 *blob = &answer->wanted_blobs[i].sha256;
         struct store_blob known;
+        int r = store_blob_find(agent->store, blob, &known);
 
-        if (find_unconfirmed(agent, blob) || store_blob_find(agent->store, blob, &known) < 0 ||
+        if (r == -ENOENT || (r >= 0 && known.state == BLOB_STATE_LOST))
+            adopt(agent, blob);
+        if (r < 0 || find_unconfirmed(agent, blob) ||
             (known.state != BLOB_STORED && known.state != BLOB_BACKED_UP) || file_is_there(agent, blob) <= 0)
             continue;
         if (store_blob_set_state(agent->store, blob, BLOB_PENDING) < 0)

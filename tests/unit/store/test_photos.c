@@ -270,6 +270,58 @@ static void sweep_removes_only_what_is_old_and_was_never_named(void **state)
     free(note);
 }
 
+/* What recovery could not find the record of. */
+static void photo_that_nobody_names_is_sent_when_it_is_asked_for_and_whole(void **state)
+{
+    struct here *here = *state;
+    struct store_photo photo = put_photo(here->store, 1, 50, false);
+    struct store_photo altered = put_photo(here->store, 2, 50, false);
+    struct store_photo named = put_photo(here->store, 3, 50, false);
+    struct sha256 never = {.b = {1}};
+    struct store_appended appended;
+    struct store_blob blobs[4];
+    char name[PHOTO_NAME_LEN + 1];
+    size_t count;
+
+    photo_name(&altered.photo.sha256, name);
+    write_over(here->directory, name, 10, bytes_of_text("x"));
+    assert_int_equal(append_with_photos(here->store, "a", &named, 1, &appended), 0);
+    assert_int_equal(store_blob_adopt(here->store, &photo.photo.sha256), 0); /* no record has a receipt */
+    assert_int_equal(receive(here->store, &appended.at.log, appended.at.seq), 0);
+    assert_int_equal(store_blob_adopt(here->store, &never), 0);
+    assert_int_equal(store_blob_adopt(here->store, &altered.photo.sha256), 0);
+    assert_int_equal(store_blob_adopt(here->store, &named.photo.sha256), 0);
+    assert_int_equal(status_of(here->store).photos_pending, 1);
+
+    assert_int_equal(store_blob_adopt(here->store, &photo.photo.sha256), 1);
+    assert_int_equal(store_blobs_pending(here->store, blobs, ARRAY_LEN(blobs), &count), 0);
+    assert_int_equal(count, 1);
+    assert_memory_equal(&blobs[0].sha256, &photo.photo.sha256, sizeof(struct sha256));
+    assert_int_equal(blobs[0].size, 50);
+    /* One that counts as lost, too. */
+    assert_int_equal(store_blobs_lost(here->store, &author, &photo.photo.sha256, 1), 0);
+    assert_int_equal(store_blob_adopt(here->store, &photo.photo.sha256), 1);
+    assert_int_equal(status_of(here->store).blobs_lost, 0);
+    assert_int_equal(status_of(here->store).photos_pending, 2);
+}
+
+static void sweep_leaves_photos_alone_while_a_damaged_database_is_set_aside(void **state)
+{
+    struct here *here = *state;
+    struct store_photo orphan = put_photo(here->store, 2, 50, false);
+    char *aside = files_join(here->directory, "damaged-20261123T163353Z");
+    uint64_t removed;
+
+    assert_int_equal(mkdir(aside, 0700), 0);
+    assert_int_equal(store_sweep(here->store, 0, &removed), 0);
+    assert_int_equal(removed, 0);
+    assert_true(file_exists(here, &orphan.photo.sha256));
+    assert_int_equal(rmdir(aside), 0);
+    assert_int_equal(store_sweep(here->store, 0, &removed), 0);
+    assert_int_equal(removed, 1);
+    free(aside);
+}
+
 /* ---- disks that fail ---- */
 
 static unsigned failing_syncs;
@@ -385,6 +437,8 @@ int main(void)
         store_test(lost_photo_that_comes_back_is_sent),
         store_test(photos_are_freed_when_backed_up_or_stored_and_old),
         store_test(sweep_removes_only_what_is_old_and_was_never_named),
+        store_test(photo_that_nobody_names_is_sent_when_it_is_asked_for_and_whole),
+        store_test(sweep_leaves_photos_alone_while_a_damaged_database_is_set_aside),
         store_test(failed_sync_is_answered_by_a_new_file),
         store_test(photo_stops_before_the_disk_is_full),
         store_test(sweep_makes_the_ballast_again_when_there_is_room),
