@@ -136,7 +136,9 @@ static int is_in_place(struct service *service, const struct stored_blob *blob, 
     if (!sha256_equal(&found, &blob->sha256))
         return 0; /* A damaged file: what is uploaded will take its place. */
     *ret_size = size;
-    r = enter_later(service, &blob->sha256, size);
+    r = blobs->verbs->settle(blobs, &blob->sha256);
+    if (r >= 0)
+        r = enter_later(service, &blob->sha256, size);
     return r < 0 ? r : 1;
 }
 

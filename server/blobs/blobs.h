@@ -34,6 +34,8 @@ struct blob_verbs {
     /* Reads the whole blob and hashes it. */
     int (*hash)(
         struct blobs *blobs, const struct sha256 *sha256, struct sha256 *ret_sha256, uint64_t *ret_size);
+    /* Makes durable that it is in place: who put it there may have been killed before he had. */
+    int (*settle)(struct blobs *blobs, const struct sha256 *sha256);
     /* A path to read it from, allocated. */
     int (*path)(struct blobs *blobs, const struct sha256 *sha256, char **ret);
 

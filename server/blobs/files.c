@@ -148,6 +148,17 @@ static int hash(
     return r;
 }
 
+/* Its bytes were durable before it was given its name. */
+static int settle(struct blobs *blobs, const struct sha256 *sha256)
+{
+    struct files *files = files_of(blobs);
+    _cleanup_free_ char *directory = blob_directory(files, sha256);
+
+    if (!directory)
+        return -ENOMEM;
+    return files->world->verbs->sync_directory(files->world->context, directory);
+}
+
 static int path_of(struct blobs *blobs, const struct sha256 *sha256, char **ret)
 {
     _cleanup_free_ char *path = blob_path(files_of(blobs), sha256);
@@ -530,6 +541,7 @@ static const struct blob_verbs files_verbs = {
     .close = close_blobs,
     .find = find,
     .hash = hash,
+    .settle = settle,
     .path = path_of,
     .partial_create = partial_create,
     .partial_find = partial_find,

@@ -353,6 +353,34 @@ static void a_photo_in_place_that_storage_does_not_know_of_is_entered_later(void
     assert_int64_equal(last_device(scene->centre).blobs_missing, 0);
 }
 
+static char synced_directory[256];
+
+static int note_sync_directory(void *context, const char *path)
+{
+    snprintf(synced_directory, sizeof(synced_directory), "%s", path);
+    return world_posix()->verbs->sync_directory(NULL, path);
+}
+
+/* Killed between putting it there and making that durable: a power cut later would take it away. */
+static void a_photo_in_place_is_made_durable_before_it_counts(void **state)
+{
+    struct scene *scene = *state;
+    struct service_upload upload;
+    bool stored = false;
+    char hash[SHA256_TEXT_LEN + 1], directory[sizeof("/blobs/ab")];
+
+    create(scene, &upload);
+    assert_int_equal(patch(scene, 0, PHOTO_BYTES, &upload, &stored), 0);
+    centre_restart(scene->centre);
+    text_hex(scene->sha256.b, SHA256_BYTES, hash);
+    snprintf(directory, sizeof(directory), "/blobs/%.2s", hash);
+    scene->centre->verbs.sync_directory = note_sync_directory;
+    assert_int_equal(service_upload_create(scene->centre->service, &scene->handheld->device, &scene->sha256,
+                         PHOTO_BYTES, &upload),
+        -EEXIST);
+    assert_non_null(strstr(synced_directory, directory));
+}
+
 static void an_upload_expires_after_a_day_without_bytes(void **state)
 {
     struct scene *scene = *state;
@@ -538,6 +566,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_photo_that_is_stored_already_is_not_taken_again, start, stop),
         cmocka_unit_test_setup_teardown(
             a_photo_in_place_that_storage_does_not_know_of_is_entered_later, start, stop),
+        cmocka_unit_test_setup_teardown(a_photo_in_place_is_made_durable_before_it_counts, start, stop),
         cmocka_unit_test_setup_teardown(an_upload_expires_after_a_day_without_bytes, start, stop),
         cmocka_unit_test_setup_teardown(expired_uploads_are_removed_when_idle, start, stop),
         cmocka_unit_test_setup_teardown(one_device_cannot_fill_the_disk_with_partials, start, stop),
