@@ -3,50 +3,19 @@
  * `patrol status`: what has reached the centre, what has not, and why. Counts come from receipts and signed
  * lists only.
  */
-#include "base/rfc3339.h"
 #include "collector/commands.h"
 #include "collector/control_client.h"
 
 #include <errno.h>
 #include <inttypes.h>
 
-#define STATUS_WAIT_MS 2000u
-
-/* The daemon's status object, or NULL when none runs. */
-static json_t *ask_daemon(const struct program *program)
-{
-    struct control_client client = {.fd = -1};
-    json_t *reply = NULL, *parameters = NULL;
-    if (control_connect(program, 0, &client) < 0)
-        return NULL;
-    uint64_t deadline = program->world->verbs->boot_ms(program->world->context) + STATUS_WAIT_MS;
-    if (control_call(&client, CONTROL_METHOD_STATUS, NULL, false) >= 0 &&
-        control_reply(&client, program->world, deadline, &reply) >= 0)
-        parameters = json_incref(json_object_get(reply, "parameters"));
-    json_decref(reply);
-    control_client_done(&client);
-    return parameters;
-}
-
-static void instant_text(const struct program *program, int64_t unix_ms, char ret[RFC3339_LEN + 1])
-{
-    const struct world *world = program->world;
-    rfc3339_format(unix_ms / 1000 * 1000, world->verbs->utc_offset_min(world->context, unix_ms), ret);
-}
-
 static json_t *instant_or_null(const struct program *program, int64_t unix_ms)
 {
     if (unix_ms == 0)
         return json_null();
     char text[RFC3339_LEN + 1];
-    instant_text(program, unix_ms, text);
+    program_instant_text(program, unix_ms, text);
     return json_string(text);
-}
-
-static int64_t next_attempt_ms(const struct program *program, const json_t *daemon)
-{
-    json_int_t in_ms = json_integer_value(json_object_get(daemon, "next_attempt_in_ms"));
-    return in_ms > 0 ? program->world->verbs->wall_ms(program->world->context) + in_ms : 0;
 }
 
 static json_t *copy(const json_t *object, const char *name)
@@ -73,8 +42,8 @@ static int print_json(struct program *program, const struct store_status *status
         "log_size", (json_int_t)status->log_size, "free_bytes", (json_int_t)status->free_bytes, "daemon",
         daemon != NULL, "link", copy(daemon, "link"), "wait", copy(daemon, "wait"), "reason",
         copy(daemon, "reason"), "next_attempt_at",
-        daemon ? instant_or_null(program, next_attempt_ms(program, daemon)) : json_null(), "last_failure",
-        copy(daemon, "last_failure"));
+        daemon ? instant_or_null(program, control_next_attempt_ms(program, daemon)) : json_null(),
+        "last_failure", copy(daemon, "last_failure"));
     int r = object ? json_dumpf(object, stdout, JSON_COMPACT) : -1;
     json_decref(object);
     return r < 0 || putchar('\n') == EOF || fflush(stdout) != 0 ? -EIO : 0;
@@ -99,7 +68,7 @@ static void print_centre(
     else
         printf("centre        %s\n", program->enrolment.server_url);
     if (status->receipt_time_ms > 0) {
-        instant_text(program, status->receipt_time_ms, text);
+        program_instant_text(program, status->receipt_time_ms, text);
         printf("last receipt  %s\n", text);
     }
     if (!daemon) {
@@ -109,9 +78,9 @@ static void print_centre(
     const char *reason = json_string_value(json_object_get(daemon, "reason"));
     const char *wait = json_string_value(json_object_get(daemon, "wait"));
     printf("daemon        %s\n", reason ? reason : wait ? wait : "running");
-    int64_t next = next_attempt_ms(program, daemon);
+    int64_t next = control_next_attempt_ms(program, daemon);
     if (next > 0) {
-        instant_text(program, next, text);
+        program_instant_text(program, next, text);
         printf("next attempt  %s\n", text);
     }
 }
@@ -126,7 +95,7 @@ static void print_plain(
     printf("still here    %" PRIu64 " records, %" PRIu64 " photos and previews (%s)\n",
         status->records_queued, status->photos_pending, bytes);
     if (status->oldest_queued_at_ms > 0) {
-        instant_text(program, status->oldest_queued_at_ms, text);
+        program_instant_text(program, status->oldest_queued_at_ms, text);
         printf("oldest        %s\n", text);
     }
     if (status->records_quarantined > 0)
@@ -151,7 +120,7 @@ enum exit_status command_status(struct program *program, const char *const *argu
     if (r < 0 && r != -ENOENT)
         return complain_store(program, r, "read the status");
     program_read_enrolment(program);
-    json_t *daemon = ask_daemon(program);
+    json_t *daemon = control_ask_status(program);
     r = 0;
     if (program->options.json)
         r = print_json(program, &status, daemon);

@@ -10,6 +10,7 @@
 #include <sys/un.h>
 
 #define CONNECT_LOOK_MS 200u
+#define STATUS_WAIT_MS 2000u
 
 static uint64_t now_ms(const struct world *world)
 {
@@ -126,4 +127,26 @@ int control_reply(struct control_client *client, const struct world *world, uint
         if (buffer_finish(&client->in) < 0)
             return -ENOMEM;
     }
+}
+
+json_t *control_ask_status(const struct program *program)
+{
+    struct control_client client = {.fd = -1};
+    json_t *reply = NULL, *parameters = NULL;
+    if (control_connect(program, 0, &client) < 0)
+        return NULL;
+    uint64_t deadline = now_ms(program->world) + STATUS_WAIT_MS;
+    if (control_call(&client, CONTROL_METHOD_STATUS, NULL, false) >= 0 &&
+        control_reply(&client, program->world, deadline, &reply) >= 0)
+        parameters = json_incref(json_object_get(reply, "parameters"));
+    json_decref(reply);
+    control_client_done(&client);
+    return parameters;
+}
+
+int64_t control_next_attempt_ms(const struct program *program, const json_t *status)
+{
+    const struct world *world = program->world;
+    json_int_t in_ms = json_integer_value(json_object_get(status, "next_attempt_in_ms"));
+    return in_ms > 0 ? world->verbs->wall_ms(world->context) + in_ms : 0;
 }

@@ -24,3 +24,8 @@ int control_call(struct control_client *client, const char *method, json_t *para
  * -EBADMSG. */
 int control_reply(
     struct control_client *client, const struct world *world, uint64_t deadline_boot_ms, json_t **ret);
+
+/* The daemon's status object now: a new reference, or NULL when no daemon answers at once. */
+json_t *control_ask_status(const struct program *program);
+/* When it says that it tries next, by the wall clock; 0: not known. */
+int64_t control_next_attempt_ms(const struct program *program, const json_t *status);

@@ -46,6 +46,12 @@ void print_one_line(const char *text)
     putchar('\n');
 }
 
+void program_instant_text(const struct program *program, int64_t unix_ms, char ret[RFC3339_LEN + 1])
+{
+    const struct world *world = program->world;
+    rfc3339_format(unix_ms / 1000 * 1000, world->verbs->utc_offset_min(world->context, unix_ms), ret);
+}
+
 enum exit_status complain_store(const struct program *program, int r, const char *doing)
 {
     switch (r) {

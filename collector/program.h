@@ -8,6 +8,7 @@
 #include "base/command_line.h"
 #include "base/config.h"
 #include "base/exit_status.h"
+#include "base/rfc3339.h"
 #include "collector/core/finding_form.h"
 #include "store/enrolment_file.h"
 #include "store/store.h"
@@ -49,6 +50,8 @@ enum exit_status complain(enum exit_status status, const char *format, ...) _pri
 /* `text` (UTF-8, may be NULL) on standard output in one line: control characters as \n and \x1b, so that a
  * note can neither pass for a line of ours nor steer the terminal. */
 void print_one_line(const char *text);
+/* An instant in local time, in whole seconds. */
+void program_instant_text(const struct program *program, int64_t unix_ms, char ret[RFC3339_LEN + 1]);
 /* The line and status for what the store's functions return; `doing` continues "cannot ...". */
 enum exit_status complain_store(const struct program *program, int r, const char *doing);
 
