@@ -230,6 +230,9 @@ static void print_report(const json_t *report)
     const char *problem = json_string_value(json_object_get(report, "problem"));
     if (json_is_true(json_object_get(report, "failed")))
         printf("The resync could not be carried to its end: %s\n", problem ? problem : "see patrol status");
+    else if (json_is_true(json_object_get(report, "ok")) && number(report, "records_checked") == 0)
+        puts(
+            "The centre has not acknowledged any record yet: there was nothing to compare; see: patrol status");
     else if (json_is_true(json_object_get(report, "ok")))
         puts("The centre holds everything that this handheld has recorded and sent.");
     else

@@ -32,3 +32,12 @@ def test_a_resync_that_runs_out_of_time_says_why_and_when_it_goes_on(server, mak
     server.stop()
     told = one_line(handheld.run("resync", "--wait", "1", status=1))
     assert re.search(r"the resync is not done yet: the centre could not be reached; next attempt \d\d:\d\d:\d\d;", told), told
+
+
+def test_a_resync_with_nothing_receipted_claims_nothing(server, make_real_handheld):
+    handheld = make_real_handheld(server, config=PATIENT)
+    server.stop()
+    handheld.start()
+    handheld.record()
+    told = handheld.run("resync").stdout
+    assert "nothing to compare" in told and "holds everything" not in told
