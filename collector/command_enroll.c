@@ -50,8 +50,7 @@ enum exit_status command_server_url(struct program *program, const char *const *
         return complain(EXIT_STATUS_REFUSED, "URL: %s", reason);
     program_read_enrolment(program);
     if (!program->enrolled)
-        return complain(
-            EXIT_STATUS_NOT_ENROLLED, "this handheld is not enrolled; run: patrol enroll TOKEN-URL");
+        return complain(EXIT_STATUS_FAILED, "this handheld is not enrolled; run: patrol enroll TOKEN-URL");
     char *fresh = strdup(url);
     if (!fresh)
         return complain(EXIT_STATUS_FAILED, "out of memory");
@@ -85,7 +84,7 @@ enum exit_status command_categories(struct program *program, const char *const *
     const char *kind = program->options.kind;
     if (kind && strcmp(kind, category_kind_name(CATEGORY_MATTER)) != 0 &&
         strcmp(kind, category_kind_name(CATEGORY_COMPONENT)) != 0)
-        return complain(EXIT_STATUS_USAGE, "--kind: unknown \"%.40s\"; use matter or component", kind);
+        return complain(EXIT_STATUS_REFUSED, "kind: unknown \"%.40s\"; use matter or component", kind);
     /* NOLINTNEXTLINE(bugprone-sizeof-expression): an array of pointers */
     _cleanup_free_ const struct directory_entry **found = calloc(directory->count, sizeof(*found));
     if (!found)

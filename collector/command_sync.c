@@ -11,6 +11,7 @@
 #define DAEMON_START_WAIT_MS 10000u
 #define ASK_WAIT_MS 30000u
 #define RESYNC_WAIT_MS_DEFAULT (UINT64_C(3600) * 1000)
+#define WAIT_SECONDS_MAX (30u * 24u * 3600u)
 #define BAR_WIDTH 30u
 
 struct conversation {
@@ -39,9 +40,10 @@ static enum exit_status parse_wait(const struct program *program, uint64_t defau
         *ret_ms = default_ms;
         return EXIT_STATUS_DONE;
     }
-    if (text_parse_u64(program->options.wait, &seconds) < 0 || seconds > 30 * 24 * 3600)
-        return complain(
-            EXIT_STATUS_USAGE, "--wait: \"%.40s\" is no number of seconds", program->options.wait);
+    if (text_parse_u64(program->options.wait, &seconds) < 0 || seconds > WAIT_SECONDS_MAX)
+        return complain(EXIT_STATUS_REFUSED,
+            "wait: \"%.40s\" is no number of seconds; give a whole number, at most %u", program->options.wait,
+            WAIT_SECONDS_MAX);
     *ret_ms = seconds * 1000;
     return EXIT_STATUS_DONE;
 }
@@ -247,7 +249,7 @@ enum exit_status command_resync(struct program *program, const char *const *argu
     enum audit_level checked;
     if (audit_level_from_name(level, &checked) < 0)
         return complain(
-            EXIT_STATUS_USAGE, "--level: unknown \"%.40s\"; use presence, records or media", level);
+            EXIT_STATUS_REFUSED, "level: unknown \"%.40s\"; use presence, records or media", level);
     uint64_t wait_ms = 0;
     enum exit_status status = parse_wait(program, RESYNC_WAIT_MS_DEFAULT, &wait_ms);
     if (status != EXIT_STATUS_DONE)

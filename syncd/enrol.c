@@ -229,7 +229,7 @@ enum exit_status enrol_run(const struct world *world, const char *directory, con
     const char *reason = NULL;
     if (token_url_parse(text, &url, &reason) < 0) {
         fprintf(stderr, "patrol-syncd: token URL: %s\n", reason);
-        return EXIT_STATUS_USAGE;
+        return EXIT_STATUS_REFUSED;
     }
     if (!replace) {
         enum exit_status status = check_not_elsewhere(world, directory, &url);

@@ -235,9 +235,9 @@ def test_handheld_of_one_centre_is_not_moved_to_another_by_chance(server, make_s
 
 @pytest.mark.parametrize("url", ["nonsense", "https://127.0.0.1:1/enrol", "ftp://127.0.0.1/enrol#token=x",
                                  "http://192.0.2.1/enrol#token=AAAA"])
-def test_url_that_is_no_token_url_is_wrong_usage(make_real_handheld, url):
+def test_url_that_is_no_token_url_is_refused(make_real_handheld, url):
     handheld = make_real_handheld()
-    told = handheld.run("enroll", url, status=2).stderr
+    told = handheld.run("enroll", url, status=3).stderr
     assert told.count("\n") == 1
     assert not (handheld.data / "enrolment.conf").exists()
 
