@@ -170,9 +170,36 @@ static int take_finding(struct import *import, const struct finding_line *line)
     return queue_record(import, &record, &photos);
 }
 
+/* UTF-16 and UTF-32, with or without a mark: nothing in such a file can be read, so that one message for all
+ * of it does. */
+static bool is_wide_text(struct bytes text)
+{
+    static const uint8_t marks[][2] = {{0xff, 0xfe}, {0xfe, 0xff}};
+    if (text.len < 2)
+        return false;
+    for (size_t i = 0; i < ARRAY_LEN(marks); i++)
+        if (memcmp(text.data, marks[i], 2) == 0)
+            return true;
+    return text.data[0] == 0 || text.data[1] == 0;
+}
+
+/* The mark that editors put before UTF-8 text; in the middle where files were joined. */
+static struct bytes without_mark(struct bytes text)
+{
+    bool marked = text.len >= 3 && memcmp(text.data, "\xef\xbb\xbf", 3) == 0;
+    return marked ? bytes_of(text.data + 3, text.len - 3) : text;
+}
+
 static int take_line(struct import *import, struct bytes text)
 {
     import->line_number++;
+    if (import->line_number == 1 && is_wide_text(text)) {
+        import->status = complain(EXIT_STATUS_REFUSED,
+            "%s: UTF-16 or UTF-32 text, or no text at all; convert it, for example with: iconv -f UTF-16 -t UTF-8",
+            import->name);
+        return -EINVAL;
+    }
+    text = without_mark(text);
     if (text.len > 0 && text.data[text.len - 1] == '\r')
         text.len--;
     bool blank = true;
@@ -258,13 +285,14 @@ enum exit_status command_import(struct program *program)
 {
     const char *from = program->options.from;
     bool standard = strcmp(from, "-") == 0;
+    struct import import = {.program = program, .name = standard ? "standard input" : from};
     _cleanup_close_ int file = standard ? -1 : open(from, O_RDONLY | O_CLOEXEC);
     if (!standard && file < 0)
         return complain(EXIT_STATUS_REFUSED, "from: %s: %s", from, strerror(errno));
+    int input = standard ? STDIN_FILENO : file;
     struct stat status_of_file;
-    if (!standard && fstat(file, &status_of_file) == 0 && S_ISDIR(status_of_file.st_mode))
-        return complain(EXIT_STATUS_REFUSED, "from: %s: is a directory; name a file", from);
-    struct import import = {.program = program, .name = standard ? "standard input" : from};
+    if (fstat(input, &status_of_file) == 0 && S_ISDIR(status_of_file.st_mode))
+        return complain(EXIT_STATUS_REFUSED, "from: %s: is a directory; name a file", import.name);
     struct form_refusal refusal;
     if (form_text_take(
             "inspector", program_inspector(program), INSPECTOR_BYTES_MAX, &import.inspector, &refusal) < 0)
@@ -275,7 +303,7 @@ enum exit_status command_import(struct program *program)
         return status;
     import.store = store;
     catch_signals();
-    int r = read_all(&import, standard ? STDIN_FILENO : file);
+    int r = read_all(&import, input);
     if (r < 0 && import.status == EXIT_STATUS_DONE)
         import.status = complain(EXIT_STATUS_FAILED, "%s: line %llu: %s; what has an id is recorded",
             import.name, (unsigned long long)import.line_number, strerror(-r));

@@ -100,15 +100,27 @@ static int take_field(
     return refuse(refusal, "%.40s: unknown field; see man patrol, \"NDJSON\"", name);
 }
 
+static int refuse_json(const json_error_t *error, struct form_refusal *refusal)
+{
+    enum json_error_code code = json_error_code(error);
+    if (code == json_error_null_character || code == json_error_null_byte_in_key)
+        return refuse(refusal, "JSON: NUL characters (\\u0000) are not taken; leave them out (column %d)",
+            error->column);
+    return refuse(refusal, "JSON: %.100s (column %d)", error->text, error->column);
+}
+
 int finding_line_parse(struct bytes text, struct finding_line *ret, struct form_refusal *refusal)
 {
     if (text.len > NDJSON_LINE_BYTES_MAX)
         return refuse(refusal, "line: over %u bytes; shorten it", NDJSON_LINE_BYTES_MAX);
+    if (!text_is_utf8(text) && !memchr(text.data, 0, text.len))
+        return refuse(
+            refusal, "line: not UTF-8 text; convert it, for example with: iconv -f GB18030 -t UTF-8");
     struct finding_line line = {0};
     json_error_t error;
     line.object = json_loadb((const char *)text.data, text.len, JSON_REJECT_DUPLICATES, &error);
     if (!line.object)
-        return refuse(refusal, "JSON: %.100s (column %d)", error.text, error.column);
+        return refuse_json(&error, refusal);
     int r = 0;
     if (!json_is_object(line.object))
         r = refuse(

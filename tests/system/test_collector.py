@@ -5,6 +5,7 @@ import concurrent.futures
 import gzip
 import hashlib
 import json
+import os
 import select
 import subprocess
 
@@ -215,6 +216,47 @@ def test_options_beside_from_that_would_be_lost_are_refused(handheld):
 def test_odd_line_endings_blank_lines_and_a_missing_last_newline_are_taken(handheld):
     text = json.dumps(WHOLE) + "\r\n\n   \n" + json.dumps(WHOLE)
     assert len(handheld.run("record", "--from", "-", input=text).stdout.split()) == 2
+
+
+def import_bytes(handheld, content, *words):
+    return subprocess.run(handheld.command("record", "--from", *(words or ["-"])), input=content, env=harness.environment(),
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_byte_order_marks_that_editors_write_are_taken(handheld):
+    mark, line = b"\xef\xbb\xbf", json.dumps(WHOLE, ensure_ascii=False).encode() + b"\n"
+    assert import_bytes(handheld, mark + line + line).returncode == 0
+    assert import_bytes(handheld, mark + line + mark + line + mark + b"\r\n" + mark).returncode == 0  # files joined with cat
+    assert [finding["note"] for finding in handheld.list()] == [WHOLE["note"]] * 4
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be", "utf-32-le"])
+def test_wide_text_is_refused_at_once_in_one_line(handheld, encoding):
+    result = import_bytes(handheld, "".join(json.dumps(WHOLE) + "\r\n" for _ in range(50)).encode(encoding))
+    told = result.stderr.decode()
+    assert (result.returncode, result.stdout) == (3, b"")
+    assert told.startswith("patrol: standard input: ") and "iconv -f UTF-16 -t UTF-8" in told and told.count("\n") == 1
+    assert handheld.list() == []
+
+
+def test_lines_that_cannot_be_text_are_refused_with_what_to_do(handheld):
+    lines = [json.dumps({**WHOLE, "note": "破损"}, ensure_ascii=False).encode("gb18030"), json.dumps(WHOLE).encode(),
+             b'{"category": "06010", "no_fix": "x", "note": "a\\u0000b"}']
+    result = import_bytes(handheld, b"\n".join(lines))
+    told = result.stderr.decode().splitlines()
+    assert result.returncode == 3 and len(told) == 3
+    assert "line 1: " in told[0] and "iconv -f GB18030 -t UTF-8" in told[0]
+    assert "line 3: " in told[1] and "NUL" in told[1] and "JSON_" not in told[1]
+
+
+def test_a_directory_is_no_input_however_it_is_given(handheld):
+    directory = os.open("/", os.O_RDONLY)
+    try:
+        result = subprocess.run(handheld.command("record", "--from", "-"), stdin=directory, env=harness.environment(),
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    finally:
+        os.close(directory)
+    assert result.returncode == 3 and "standard input: is a directory" in result.stderr
 
 
 def test_an_over_long_line_is_refused_and_the_next_one_taken(handheld):
