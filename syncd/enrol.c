@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <sodium.h>
+#include <sys/stat.h>
 
 #define ENROL_DEADLINE_MS 60000u
 
@@ -35,8 +36,10 @@ static void on_failed(void *context, uint32_t slot, enum engine_failure failure,
 {
     (void)slot;
     struct attempt *attempt = context;
-    snprintf(
-        attempt->problem, sizeof(attempt->problem), "%s%s", failure == FAILURE_TLS ? "TLS: " : "", detail);
+    snprintf(attempt->problem, sizeof(attempt->problem), "%s%s", detail,
+        failure == FAILURE_TLS
+            ? "; its certificate must be of the CA, and for the host, that the token URL names"
+            : "");
     sd_event_exit(attempt->event, 0);
 }
 
@@ -223,6 +226,30 @@ static enum exit_status check_not_elsewhere(
     return EXIT_STATUS_REFUSED;
 }
 
+/* The key is readable by its owner alone, which must be the daemon: that is who owns the directory. Root may
+ * make it for others (world_posix gives what it makes to the directory's owner). */
+static int key_make(const struct world *world, const char *directory, struct uuid *ret_device,
+    uint8_t ret_seed[SIGN_SEED_BYTES])
+{
+    struct stat status;
+    int r = files_make_directory(world, directory);
+    if (r < 0 && r != -EEXIST)
+        return r;
+    if (stat(directory, &status) < 0)
+        return -errno;
+    if (geteuid() != 0 && geteuid() != status.st_uid)
+        return -EPERM;
+    return device_key_make(world, directory, ret_device, ret_seed);
+}
+
+static enum exit_status complain_key(const char *directory, int r)
+{
+    bool no_right = r == -EACCES || r == -EPERM;
+    fprintf(stderr, "patrol-syncd: cannot make or read the device key in %s: %s%s\n", directory, strerror(-r),
+        no_right ? "; enrol as root, or as the daemon's user, who owns that directory" : "");
+    return r == -ENOSPC ? EXIT_STATUS_NO_SPACE : EXIT_STATUS_FAILED;
+}
+
 enum exit_status enrol_run(const struct world *world, const char *directory, const char *text, bool replace)
 {
     struct token_url url;
@@ -238,13 +265,9 @@ enum exit_status enrol_run(const struct world *world, const char *directory, con
     }
     struct uuid device;
     uint8_t seed[SIGN_SEED_BYTES];
-    int r = files_make_directory(world, directory);
-    if (r >= 0 || r == -EEXIST)
-        r = device_key_make(world, directory, &device, seed);
-    if (r < 0) {
-        fprintf(stderr, "patrol-syncd: cannot make the device key in %s: %s\n", directory, strerror(-r));
-        return EXIT_STATUS_FAILED;
-    }
+    int r = key_make(world, directory, &device, seed);
+    if (r < 0)
+        return complain_key(directory, r);
     struct sign_key key;
     sign_key_from_seed("device", seed, &key);
     sodium_memzero(seed, sizeof(seed));

@@ -1,7 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command lines with a daemon and a centre, as people meet them: what they say when something is in the way."""
 
+import os
+import pathlib
 import re
+import subprocess
+import tempfile
+
+import pytest
 
 import harness
 
@@ -41,3 +47,45 @@ def test_a_resync_with_nothing_receipted_claims_nothing(server, make_real_handhe
     handheld.record()
     told = handheld.run("resync").stdout
     assert "nothing to compare" in told and "holds everything" not in told
+
+
+# ---- enrol: the device's key belongs to the daemon ----
+
+# For root permission bits do not count, unless it gives up the right to pass over them.
+PLAIN_RIGHTS = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+
+
+def run_as(who, handheld, *arguments):
+    return subprocess.run([*who, *map(str, handheld.command(*arguments))], env=harness.environment(), text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=harness.PATIENCE_S)
+
+
+def test_who_may_not_read_the_key_is_told_to_enrol_as_root_or_as_the_daemons_user(server, make_real_handheld):
+    handheld = make_real_handheld(server)
+    (handheld.data / "device.key").chmod(0)
+    result = run_as(PLAIN_RIGHTS, handheld, "enroll", server.token())
+    told = one_line(result)
+    assert result.returncode == 1 and "device key" in told and "enrol as root, or as the daemon's user" in told
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_a_key_that_the_daemon_could_not_read_is_not_made(server):
+    with tempfile.TemporaryDirectory() as place:
+        os.chmod(place, 0o755)
+        handheld = harness.Handheld(pathlib.Path(place) / "h")
+        os.chmod(handheld.directory, 0o755)
+        handheld.data.mkdir()
+        os.chmod(handheld.data, 0o2777)  # its owner is root, whoever may write
+        if run_as(AS_NOBODY, handheld, "--version").returncode != 0:
+            pytest.skip("others may not run this build")
+        result = run_as(AS_NOBODY, handheld, "enroll", server.token())
+        assert result.returncode == 1 and "enrol as root, or as the daemon's user" in one_line(result)
+        assert not (handheld.data / "device.key").exists()
+        assert handheld.enroll(server).returncode == 0
+
+
+def test_a_centre_with_another_certificate_than_the_token_url_names_is_told(server, make_real_handheld):
+    other_ca = re.sub("ca=.{6}", "ca=AAAAAA", server.token())
+    told = one_line(make_real_handheld().run("enroll", other_ca, status=1))
+    assert "certificate must be of the CA, and for the host" in told
