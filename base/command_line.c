@@ -6,8 +6,11 @@
  */
 #include "base/command_line.h"
 
+#include "base/text.h"
+
 #include <assert.h>
 #include <errno.h>
+#include <stdarg.h>
 #include <string.h>
 
 struct parser {
@@ -19,6 +22,28 @@ struct parser {
     void *target;
 };
 
+void command_line_complain(const char *program, const char *format, va_list arguments)
+{
+    _cleanup_free_ char *text = NULL;
+
+    if (vasprintf(&text, format, arguments) < 0)
+        text = NULL;
+    if (text)
+        text_make_one_line(text);
+    fprintf(stderr, "%s: %s\n", program, text ? text : "out of memory");
+}
+
+static void complain(const struct parser *parser, const char *format, ...) _printf_(2, 3);
+
+static void complain(const struct parser *parser, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    command_line_complain(parser->program, format, arguments);
+    va_end(arguments);
+}
+
 static const char *next_word(struct parser *parser)
 {
     assert(parser->left > 0);
@@ -28,8 +53,7 @@ static const char *next_word(struct parser *parser)
 
 static int usage_error(const struct parser *parser, const char *option, size_t option_len, const char *what)
 {
-    fprintf(stderr, "%s: %.*s: %s; see %s --help\n", parser->program, (int)option_len, option, what,
-        parser->program);
+    complain(parser, "%.*s: %s; see %s --help", (int)option_len, option, what, parser->program);
     return -EINVAL;
 }
 

@@ -10,6 +10,8 @@
 
 #include "base/cleanup.h"
 
+#include <stdarg.h>
+
 enum option_kind {
     OPTION_FLAG,     /* bool */
     OPTION_TEXT,     /* const char *: borrowed from argv; the last one wins */
@@ -36,5 +38,7 @@ struct option_row {
  * --help`. */
 int command_line_parse(const char *program, const struct option_row *rows, size_t count, int argc,
     char **argv, void *target, const char **ret_arguments, size_t arguments_max, size_t *ret_argument_count);
+/* One line on stderr for whoever gave the command: "PROGRAM: text", whatever it quotes. */
+void command_line_complain(const char *program, const char *format, va_list arguments) _printf_(2, 0);
 /* Prints the options, one a line, aligned. */
 void command_line_help(const struct option_row *rows, size_t count, FILE *file);

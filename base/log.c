@@ -5,6 +5,8 @@
  */
 #include "base/log.h"
 
+#include "base/text.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -45,15 +47,6 @@ void log_start(const char *program)
             log_set_level(levels[i].level);
 }
 
-/* A message may quote a file name or a server's words: no control character may start a second line or reach
- * the terminal. */
-static void make_one_line(char *text)
-{
-    for (; *text; text++)
-        if ((unsigned char)*text < 0x20 || *text == 0x7f)
-            *text = ' ';
-}
-
 static void write_all(const char *data, size_t len)
 {
     while (len > 0) {
@@ -89,7 +82,7 @@ void log_message(enum log_level level, const char *format, ...)
     va_end(arguments);
     if (text_len < 0)
         line[at] = '\0';
-    make_one_line(line);
+    text_make_one_line(line);
 
     size_t len = strlen(line);
     line[len++] = '\n';

@@ -94,6 +94,13 @@ static int hex_value(char digit)
     return -EINVAL;
 }
 
+void text_make_one_line(char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7f)
+            *text = ' ';
+}
+
 void text_hex(const uint8_t *data, size_t len, char *ret)
 {
     for (size_t i = 0; i < len; i++) {

@@ -10,6 +10,10 @@
  * refused. */
 bool text_is_utf8(struct bytes bytes);
 
+/* Puts a blank for each control character, in place: what is quoted may neither start a second line nor steer
+ * a terminal. */
+void text_make_one_line(char *text);
+
 /* Lower-case hex of `len` bytes into `ret`, which holds 2 * len + 1 chars. */
 void text_hex(const uint8_t *data, size_t len, char *ret);
 /* Parses exactly 2 * len hex digits, either case. 0 or -EINVAL. */

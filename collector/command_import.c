@@ -55,7 +55,7 @@ static void pending_clear(struct pending *pending)
 static void refuse_line(struct import *import, const char *message)
 {
     import->refused++;
-    fprintf(stderr, "patrol: %s: line %llu: %s\n", import->name, (unsigned long long)import->line_number,
+    complain(EXIT_STATUS_REFUSED, "%s: line %llu: %s", import->name, (unsigned long long)import->line_number,
         message);
 }
 

@@ -18,9 +18,7 @@ static int refuse(struct form_refusal *refusal, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(refusal->message, sizeof(refusal->message), format, arguments);
     va_end(arguments);
-    for (char *at = refusal->message; *at; at++) /* what the parser quotes must not break the one line */
-        if ((unsigned char)*at < 0x20 || *at == 0x7f)
-            *at = '?';
+    text_make_one_line(refusal->message); /* the parser quotes what it was given */
     return -EINVAL;
 }
 

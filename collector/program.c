@@ -2,7 +2,6 @@
 #include "collector/program.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <string.h>
 
 const struct config_row patrol_config_rows[] = {
@@ -21,9 +20,7 @@ enum exit_status complain(enum exit_status status, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    fputs("patrol: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
+    command_line_complain("patrol", format, arguments);
     va_end(arguments);
     return status;
 }

@@ -3,6 +3,7 @@
  * What several commands of patrol-server do alike: messages, exit statuses, opening the service, naming a
  * device.
  */
+#include "base/command_line.h"
 #include "server/commands.h"
 
 #include <errno.h>
@@ -13,11 +14,9 @@ int command_fail(int status, const char *format, ...)
 {
     va_list arguments;
 
-    fprintf(stderr, "%s: ", SERVER_PROGRAM);
     va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
+    command_line_complain(SERVER_PROGRAM, format, arguments);
     va_end(arguments);
-    fputc('\n', stderr);
     return status;
 }
 

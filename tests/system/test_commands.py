@@ -89,3 +89,24 @@ def test_a_centre_with_another_certificate_than_the_token_url_names_is_told(serv
     other_ca = re.sub("ca=.{6}", "ca=AAAAAA", server.token())
     told = one_line(make_real_handheld().run("enroll", other_ca, status=1))
     assert "certificate must be of the CA, and for the host" in told
+
+
+# ---- one line each ----
+
+@pytest.mark.parametrize("arguments", [
+    ["a\nb"], ["list", "a\nb", "c"], ["list", "--a\nb"], ["list", "--state", "a\nb"], ["show", "a\nb"], ["sync", "--wait", "a\n"],
+    ["record", "--category", "06010", "--no-fix", "x", "--photo", "a\nb"], ["record", "--from", "a\n\x1b[2Jb"],
+    ["verify", "a\nb", "--server-key", "/dev/null"], ["categories", "a\nb"], ["list", "--data", "/proc/a\nb/c"]])
+def test_what_a_message_quotes_of_patrol_stays_in_its_line(make_real_handheld, arguments):
+    result = subprocess.run([harness.program("patrol"), *arguments], env=harness.environment(GRIDPATROL_DATA=make_real_handheld().data),
+                            text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert result.returncode in (0, 1, 2, 3) and "\x1b" not in result.stderr
+    assert result.stderr.count("\n") == (result.returncode != 0)
+
+
+@pytest.mark.parametrize("arguments", [["a\nb"], ["list", "a\nb"], ["devices", "--a\nb"], ["devices", "--data", "/proc/a\nb/c"],
+                                       ["blob", "a\nb", "-o", "x"], ["revoke", "a\n\x1b[2Jb"], ["findings", "--since", "a\nb"]])
+def test_what_a_message_quotes_of_the_server_stays_in_its_line(server, arguments):
+    result = subprocess.run([harness.program("patrol-server"), *arguments], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            env=harness.environment(GRIDPATROL_SERVER_DATA=server.data))
+    assert result.returncode in (1, 2, 3) and "\x1b" not in result.stderr and result.stderr.count("\n") == 1

@@ -136,6 +136,14 @@ static void wrong_usage_is_one_line_that_names_the_option(void **state)
     }
 }
 
+static void what_is_quoted_stays_in_the_one_line(void **state)
+{
+    struct parsed parsed;
+
+    assert_int_equal(parse(&parsed, WORDS("--a\n\x1b[2Jb=c")), -EINVAL);
+    assert_string_equal(parsed.capture.text, "patrol: --a  [2Jb: no such option; see patrol --help\n");
+}
+
 static void too_many_words_are_refused(void **state)
 {
     const char *many[2 * (OPTION_LIST_MAX + 1) + 1] = {0};
@@ -188,6 +196,7 @@ int main(void)
         cmocka_unit_test(double_dash_ends_the_options),
         cmocka_unit_test(short_option_takes_its_value_attached_or_apart),
         cmocka_unit_test(wrong_usage_is_one_line_that_names_the_option),
+        cmocka_unit_test(what_is_quoted_stays_in_the_one_line),
         cmocka_unit_test(too_many_words_are_refused),
         cmocka_unit_test(no_words_are_no_arguments),
         cmocka_unit_test(help_aligns_the_options),

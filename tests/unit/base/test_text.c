@@ -301,9 +301,18 @@ static void degrees_come_back_unchanged_over_their_whole_range(void **state)
     }
 }
 
+static void control_characters_become_blanks_and_the_rest_stays(void **state)
+{
+    char text[] = "a\nb\r\t\x1b[2J\x7f\xe4\xba\xba";
+
+    text_make_one_line(text);
+    assert_string_equal(text, "a b   [2J \xe4\xba\xba");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(control_characters_become_blanks_and_the_rest_stays),
         cmocka_unit_test(well_formed_utf8_is_accepted),
         cmocka_unit_test(ill_formed_utf8_is_refused),
         cmocka_unit_test(nul_inside_text_is_refused),
