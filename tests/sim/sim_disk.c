@@ -322,7 +322,7 @@ int sim_disk_unlink(struct sim_disk *disk, const char *path)
 
 bool sim_name_is_in(const char *path, const char *directory, const char **ret_rest)
 {
-    size_t len = strlen(directory);
+    size_t len = strcmp(directory, "/") == 0 ? 0 : strlen(directory);
     if (strncmp(path, directory, len) != 0 || path[len] != '/')
         return false;
     *ret_rest = path + len + 1;
