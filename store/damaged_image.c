@@ -18,12 +18,19 @@
 #define INDEX_LOCAL_MAX ((PAGE_BYTES - 12u) * 64u / 255u - 23u)
 #define LOCAL_MIN ((PAGE_BYTES - 12u) * 32u / 255u - 23u)
 
+/* Where a page is looked for. */
+enum image_view {
+    VIEW_COMMITTED, /* in the committed frames, then in the database */
+    VIEW_FRAMES,    /* in any frame, then in the database */
+    VIEW_DATABASE,  /* there only */
+};
+
 struct damaged_image {
     const struct world *world;
     int database, wal_file; /* -1: missing */
     uint64_t database_pages;
     struct damaged_wal wal;
-    bool any_frame; /* overflow pages are looked for in all frames, not in the committed ones only */
+    enum image_view view;
     uint8_t page[PAGE_BYTES];
     uint8_t overflow[PAGE_BYTES];
     uint8_t payload[PAYLOAD_BYTES_MAX];
@@ -90,14 +97,27 @@ static bool read_page_at(struct damaged_image *image, int file, uint64_t offset,
                             (ssize_t)PAGE_BYTES;
 }
 
-/* The page as it was last committed; false when it cannot be read. */
+static bool find_frame(const struct damaged_image *image, uint64_t number, uint64_t *ret_frame)
+{
+    switch (image->view) {
+    case VIEW_COMMITTED:
+        return wal_pages_find(&image->wal.committed, (uint32_t)number, ret_frame);
+    case VIEW_FRAMES:
+        return wal_pages_find(&image->wal.all, (uint32_t)number, ret_frame);
+    case VIEW_DATABASE:
+        break;
+    }
+    return false;
+}
+
+/* False when it cannot be read. */
 static bool read_page(struct damaged_image *image, uint64_t number, uint8_t ret[PAGE_BYTES])
 {
     uint64_t frame;
 
     if (number == 0 || number > UINT32_MAX)
         return false;
-    if (wal_pages_find(image->any_frame ? &image->wal.all : &image->wal.committed, (uint32_t)number, &frame))
+    if (find_frame(image, number, &frame))
         return read_page_at(image, image->wal_file, damaged_wal_frame_offset(frame), ret);
     return read_page_at(image, image->database, (number - 1) * PAGE_BYTES, ret);
 }
@@ -245,6 +265,14 @@ static int each_cell(struct damaged_image *image, const uint8_t *page, size_t st
     return 0;
 }
 
+static int each_cell_of_page(struct damaged_image *image, uint64_t number,
+    int (*each)(void *user, const struct cell *cell), void *user)
+{
+    if (!read_page(image, number, image->page))
+        return 0;
+    return each_cell(image, image->page, number == 1 ? FILE_HEADER_BYTES : 0, each, user);
+}
+
 int damaged_image_each(
     struct damaged_image *image, int (*each)(void *user, const struct cell *cell), void *user)
 {
@@ -253,21 +281,19 @@ int damaged_image_each(
 
     if (committed->count > 0 && committed->rows[committed->count - 1].page > count)
         count = committed->rows[committed->count - 1].page;
-    image->any_frame = false;
+    image->view = VIEW_COMMITTED;
     for (uint64_t number = 1; number <= count; number++) {
-        if (!read_page(image, number, image->page))
-            continue;
-        int r = each_cell(image, image->page, number == 1 ? FILE_HEADER_BYTES : 0, each, user);
+        int r = each_cell_of_page(image, number, each, user);
         if (r < 0)
             return r;
     }
     return 0;
 }
 
-int damaged_image_each_frame(
+static int each_frame(
     struct damaged_image *image, int (*each)(void *user, const struct cell *cell), void *user)
 {
-    image->any_frame = true;
+    image->view = VIEW_FRAMES;
     for (uint64_t frame = 0; frame < image->wal.frame_count; frame++) {
         if (!read_page_at(image, image->wal_file, damaged_wal_frame_offset(frame), image->page))
             continue;
@@ -276,4 +302,31 @@ int damaged_image_each_frame(
             return r;
     }
     return 0;
+}
+
+/* When the WAL had been moved into the database before it was damaged, the database is the newer of the two.
+ */
+static int each_page_underneath(
+    struct damaged_image *image, int (*each)(void *user, const struct cell *cell), void *user)
+{
+    uint64_t frame;
+
+    for (uint64_t number = 1; number <= image->database_pages; number++) {
+        image->view = VIEW_COMMITTED;
+        if (!find_frame(image, number, &frame))
+            continue;
+        image->view = VIEW_DATABASE;
+        int r = each_cell_of_page(image, number, each, user);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+int damaged_image_each_other(
+    struct damaged_image *image, int (*each)(void *user, const struct cell *cell), void *user)
+{
+    int r = each_frame(image, each, user);
+
+    return r < 0 ? r : each_page_underneath(image, each, user);
 }

@@ -41,9 +41,9 @@ DEFINE_CLEANUP(struct damaged_image, damaged_image_free);
 /* Every row of the pages as they were last committed. Stops when `each` returns < 0, and returns that. */
 int damaged_image_each(
     struct damaged_image *image, int (*each)(void *user, const struct cell *cell), void *user);
-/* Every row of every frame of the WAL, newest last, committed or not, whole or not: what no other place has.
- */
-int damaged_image_each_frame(
+/* Every row that may stand nowhere else: of every frame of the WAL, newest last, committed or not, whole or
+ * not, and of the database's own pages where the WAL has others of that number. */
+int damaged_image_each_other(
     struct damaged_image *image, int (*each)(void *user, const struct cell *cell), void *user);
 /* True when the WAL holds committed transactions behind a damaged frame: SQLite would silently drop them. */
 bool damaged_image_wal_is_broken(const struct damaged_image *image);

@@ -137,12 +137,12 @@ static int take_log(struct salvaging *salvaging, const struct cell *cell)
     struct salvaged_log *log = salvaged_log_of(salvaging, cell->rowid);
     if (!log)
         return -ENOMEM;
-    if (salvaging->in_frames && log->is_committed)
+    if (salvaging->fills_gaps && log->is_committed)
         return 1; /* as it was last committed is how it was */
     merge_log(log, cell);
     log->id = id;
     log->has_id = true;
-    log->is_committed = !salvaging->in_frames;
+    log->is_committed = !salvaging->fills_gaps;
     return 1;
 }
 
@@ -236,9 +236,9 @@ static int take_cell(void *user, const struct cell *cell)
 
 int salvage_rows(struct salvaging *salvaging, struct damaged_image *image)
 {
-    /* What was last committed first: whatever else the WAL's frames hold only fills gaps. */
+    /* What was last committed first: whatever else there is only fills gaps. */
     int r = damaged_image_each(image, take_cell, salvaging);
 
-    salvaging->in_frames = true;
-    return r < 0 ? r : damaged_image_each_frame(image, take_cell, salvaging);
+    salvaging->fills_gaps = true;
+    return r < 0 ? r : damaged_image_each_other(image, take_cell, salvaging);
 }

@@ -27,7 +27,7 @@ struct salvaging {
     struct store *store;
     struct buffer logs; /* of struct salvaged_log */
     size_t log_count;
-    bool in_frames;   /* past the committed pages: what comes now only fills gaps */
+    bool fills_gaps;  /* past what was last committed */
     int64_t last_key; /* of the record taken last: the next one on a page follows it */
 };
 

@@ -464,6 +464,35 @@ static void damaged_end_of_a_transaction_is_seen_when_one_more_stands_behind_it(
     assert_notes(here->store, &findings, "first second third ");
 }
 
+/* The WAL was moved into the database and not begun again yet: its frames before the damage hold older states
+ * of pages that the database has in their last. */
+static void record_that_the_database_holds_too_survives_damage_in_the_wal(void **state)
+{
+    struct here *here = *state;
+    struct store_opened opened;
+    unsigned count = 120, damaged = 0;
+    char note[16], altered[16];
+
+    for (unsigned i = 0; i < count; i++) {
+        snprintf(note, sizeof(note), "number %03u", i);
+        assert_int_equal(append_note(here->store, note, NULL), 0);
+    }
+    assert_int_equal(store_checkpoint_wal(here->store, true), 0);
+    store_free(here->store);
+    here->store = NULL;
+    /* One that stands in one frame only: the last record of its page. */
+    for (unsigned i = 0; damaged == 0 && i < count - 4; i++) {
+        snprintf(note, sizeof(note), "number %03u", i);
+        snprintf(altered, sizeof(altered), "nimber %03u", i);
+        if (replace_in(here->directory, WAL_NAME, note, note) == 1)
+            damaged = replace_in(here->directory, WAL_NAME, note, altered);
+    }
+    assert_int_equal(damaged, 1);
+    reopen(here, STORE_DAEMON, &opened);
+    assert_true(opened.recovered);
+    assert_int_equal(status_of(here->store).records_queued, count);
+}
+
 static void open_connection_notices_that_its_files_were_set_aside(void **state)
 {
     struct here *here = *state;
@@ -641,6 +670,7 @@ int main(void)
         store_test(missing_row_behind_a_running_program_is_recovered_at_the_next_open),
         store_test(collector_that_comes_first_does_not_write_over_what_stands_behind_damage_in_the_wal),
         store_test(damaged_end_of_a_transaction_is_seen_when_one_more_stands_behind_it),
+        store_test(record_that_the_database_holds_too_survives_damage_in_the_wal),
         store_test(open_connection_notices_that_its_files_were_set_aside),
         store_test(random_damage_costs_one_page_of_records_at_most),
         store_test(killed_appender_loses_nothing_that_it_acknowledged),
