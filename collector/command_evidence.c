@@ -3,6 +3,7 @@
  * `patrol export --evidence` and `patrol verify`: one finding with all that proves it, in a file that is
  * checked offline.
  */
+#include "base/output_file.h"
 #include "base/rfc3339.h"
 #include "collector/commands.h"
 #include "proto/evidence.h"
@@ -100,53 +101,51 @@ static enum exit_status prove(struct export *export)
     return EXIT_STATUS_DONE;
 }
 
-static int write_blob(struct export *export, int fd, size_t index)
+static enum exit_status complain_output(const struct export *export, int r)
+{
+    const char *path = export->program->options.output;
+    if (r == -ENOSPC || r == -EDQUOT)
+        return complain(EXIT_STATUS_NO_SPACE, "output: %s: the disk is full; nothing was written", path);
+    return complain(EXIT_STATUS_FAILED, "output: %s: %s; nothing was written", path, strerror(-r));
+}
+
+static enum exit_status write_blob(struct export *export, struct output_file *file, size_t index)
 {
     uint8_t chunk[COPY_CHUNK];
     for (uint64_t at = 0; at < export->blob_sizes[index];) {
         ssize_t n = store_blob_read(export->store, &export->blobs[index], at, chunk, sizeof(chunk));
-        if (n <= 0)
-            return n < 0 ? (int)n : -ENOENT;
-        if (write(fd, chunk, (size_t)n) != n)
-            return -errno;
+        if (n == 0 || n == -ENOENT)
+            return complain(EXIT_STATUS_FAILED,
+                "evidence: a photo of this finding is no longer on this handheld; nothing was written");
+        if (n < 0)
+            return complain_store(export->program, (int)n, "read a photo of this finding");
+        int r = output_file_write(file, chunk, (size_t)n);
+        if (r < 0)
+            return complain_output(export, r);
         at += (uint64_t)n;
     }
-    return 0;
+    return EXIT_STATUS_DONE;
 }
 
-static int write_file(struct export *export, int fd)
-{
-    _cleanup_buffer_ struct buffer head = {0};
-    int r = evidence_head_encode(&export->evidence, &head);
-    if (r >= 0 && write(fd, head.data, head.len) != (ssize_t)head.len)
-        r = -errno;
-    for (size_t i = 0; r >= 0 && i < export->evidence.blob_count; i++)
-        r = write_blob(export, fd, i);
-    return r < 0 || fsync(fd) == 0 ? r : -errno;
-}
-
-/* Written under another name and renamed: the file is whole or not there. */
 static enum exit_status write_output(struct export *export)
 {
-    const char *path = export->program->options.output;
-    _cleanup_free_ char *temporary = NULL;
-    if (asprintf(&temporary, "%s.part", path) < 0)
-        return complain(EXIT_STATUS_FAILED, "out of memory");
-    _cleanup_close_ int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0)
-        return complain(EXIT_STATUS_FAILED, "output: %s: %s", path, strerror(errno));
-    int r = write_file(export, fd);
-    if (r >= 0 && rename(temporary, path) < 0)
-        r = -errno;
+    _cleanup_(output_file_done) struct output_file file = {.fd = -1};
+    _cleanup_buffer_ struct buffer head = {0};
+    int r = evidence_head_encode(&export->evidence, &head);
+    if (r < 0)
+        return complain(EXIT_STATUS_FAILED, "this record cannot be exported: %s", strerror(-r));
+    r = output_file_open(export->program->options.output, &file);
     if (r >= 0)
-        return EXIT_STATUS_DONE;
-    unlink(temporary);
-    if (r == -ENOSPC)
-        return complain(EXIT_STATUS_NO_SPACE, "output: %s: the disk is full; nothing was written", path);
-    if (r == -ENOENT)
-        return complain(EXIT_STATUS_FAILED,
-            "evidence: a photo of this finding is no longer on this handheld; nothing was written");
-    return complain(EXIT_STATUS_FAILED, "output: %s: %s; nothing was written", path, strerror(-r));
+        r = output_file_write(&file, head.data, head.len);
+    if (r < 0)
+        return complain_output(export, r);
+    enum exit_status status = EXIT_STATUS_DONE;
+    for (size_t i = 0; status == EXIT_STATUS_DONE && i < export->evidence.blob_count; i++)
+        status = write_blob(export, &file, i);
+    if (status != EXIT_STATUS_DONE)
+        return status;
+    r = output_file_finish(&file);
+    return r < 0 ? complain_output(export, r) : EXIT_STATUS_DONE;
 }
 
 enum exit_status command_export(struct program *program, const char *const *arguments, size_t count)
@@ -190,7 +189,7 @@ static int read_start(int fd, size_t len_max, struct buffer *ret)
         uint8_t *room = buffer_extend(ret, COPY_CHUNK);
         if (!room)
             return -ENOMEM;
-        ssize_t n = pread(fd, room, COPY_CHUNK, (off_t)(ret->len - COPY_CHUNK));
+        ssize_t n = read(fd, room, COPY_CHUNK);
         ret->len -= COPY_CHUNK - (n > 0 ? (size_t)n : 0);
         if (n < 0)
             return -errno;
@@ -204,8 +203,9 @@ static enum exit_status read_server_key(const char *path, struct verify_key *ret
 {
     _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
     _cleanup_buffer_ struct buffer text = {0};
-    if (fd < 0 || read_start(fd, KEY_FILE_MAX, &text) < 0)
-        return complain(EXIT_STATUS_REFUSED, "server-key: %s: %s", path, strerror(errno));
+    int r = fd < 0 ? -errno : read_start(fd, KEY_FILE_MAX, &text);
+    if (r < 0)
+        return complain(EXIT_STATUS_REFUSED, "server-key: %s: %s", path, strerror(-r));
     while (text.len > 0 && (text.data[text.len - 1] == '\n' || text.data[text.len - 1] == '\r'))
         text.len--;
     const char *line = buffer_text(&text);
@@ -340,9 +340,13 @@ enum exit_status command_verify(struct program *program, const char *const *argu
     enum exit_status status = read_server_key(program->options.server_key, &key);
     if (status != EXIT_STATUS_DONE)
         return status;
-    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
+    /* A pipe without a writer must not make it wait. */
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat found;
+    if (fd < 0 || fstat(fd, &found) < 0)
         return complain(EXIT_STATUS_REFUSED, "%s: %s", path, strerror(errno));
+    if (!S_ISREG(found.st_mode))
+        return complain(EXIT_STATUS_REFUSED, "%s: is no regular file; name an evidence file", path);
     _cleanup_buffer_ struct buffer start = {0};
     int r = read_start(fd, EVIDENCE_HEAD_MAX, &start);
     if (r < 0)

@@ -2,33 +2,18 @@
 /*
  * `patrol-server blob` and `check`: the bytes that are stored, given out or gone over, hashed on the way.
  */
-#include "base/files.h"
+#include "base/output_file.h"
 #include "server/commands.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sodium.h>
-#include <sys/stat.h>
 
 #define COPY_BYTES (256u * 1024u)
 
-static int write_all(int fd, const uint8_t *data, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = write(fd, data, len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        data += n;
-        len -= (size_t)n;
-    }
-    return 0;
-}
-
 /* Copies until the end; the hash of what was copied. */
-static int copy_hashed(int from, int to, struct sha256 *ret)
+static int copy_hashed(int from, struct output_file *to, struct sha256 *ret)
 {
     _cleanup_free_ uint8_t *piece = malloc(COPY_BYTES);
     crypto_hash_sha256_state state;
@@ -45,7 +30,7 @@ static int copy_hashed(int from, int to, struct sha256 *ret)
         if (n == 0)
             break;
         crypto_hash_sha256_update(&state, piece, (unsigned long long)n);
-        int r = write_all(to, piece, (size_t)n);
+        int r = output_file_write(to, piece, (size_t)n);
         if (r < 0)
             return r;
     }
@@ -53,37 +38,25 @@ static int copy_hashed(int from, int to, struct sha256 *ret)
     return 0;
 }
 
-/* Writes beside the target and renames, so that a file of this name is whole and right. -EUCLEAN: other
- * bytes. */
-static int copy_to_file(int from, const char *path, const struct sha256 *wanted)
+/* A file of this name is whole and right, or not there. -EUCLEAN: other bytes. */
+static int copy_to_output(int from, const char *path, const struct sha256 *wanted)
 {
-    _cleanup_free_ char *temporary = NULL;
+    _cleanup_(output_file_done) struct output_file to = {.fd = -1};
     struct sha256 found;
 
-    if (asprintf(&temporary, "%s.new", path) < 0) {
-        temporary = NULL;
-        return -ENOMEM;
-    }
-    _cleanup_close_ int to = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
-    if (to < 0)
-        return -errno;
-    int r = copy_hashed(from, to, &found);
+    int r = output_file_open(path, &to);
+    if (r >= 0)
+        r = copy_hashed(from, &to, &found);
     if (r >= 0 && !sha256_equal(&found, wanted))
         r = -EUCLEAN;
-    if (r >= 0 && fsync(to) < 0)
-        r = -errno;
-    if (r >= 0 && rename(temporary, path) < 0)
-        r = -errno;
-    if (r < 0)
-        unlink(temporary);
-    return r;
+    return r < 0 ? r : output_file_finish(&to);
 }
 
 int command_blob(const struct command_run *run)
 {
     _cleanup_(service_free_cleanup) struct service *service = NULL;
     _cleanup_free_ char *path = NULL;
-    struct sha256 wanted, found;
+    struct sha256 wanted;
     const char *output = run->options.output;
 
     if (run->argument_count != 1 || !output)
@@ -96,25 +69,19 @@ int command_blob(const struct command_run *run)
         return status;
     int r = service_blob_path(service, &wanted, &path);
     if (r == -ENOENT)
-        return command_fail(EXIT_STATUS_FAILED, "%s: not stored here", hash);
+        return command_fail(EXIT_STATUS_REFUSED, "hash: %s: not stored here", hash);
     if (r < 0)
-        return command_fail(EXIT_STATUS_FAILED, "%s: %s", hash, strerror(-r));
+        return command_fail(EXIT_STATUS_FAILED, "hash: %s: %s", hash, strerror(-r));
     _cleanup_close_ int from = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (from < 0)
         return command_fail(EXIT_STATUS_FAILED, "%s: %s", path, strerror(errno));
-    if (strcmp(output, "-") == 0) {
-        r = copy_hashed(from, STDOUT_FILENO, &found);
-        if (r >= 0 && !sha256_equal(&found, &wanted))
-            r = -EUCLEAN;
-    } else {
-        r = copy_to_file(from, output, &wanted);
-    }
+    r = copy_to_output(from, output, &wanted);
     if (r == -EUCLEAN)
         return command_fail(EXIT_STATUS_FAILED,
             "%s: damaged: its bytes have another hash; patrol-server resync --all --level media mends it",
             path);
     if (r < 0)
-        return command_fail(command_status_of(r), "%s: %s", output, strerror(-r));
+        return command_fail(command_status_of(r), "output: %s: %s", output, strerror(-r));
     return EXIT_STATUS_DONE;
 }
 

@@ -3,7 +3,7 @@
  * `patrol-server token` and `key`: what a handheld, or whoever verifies evidence, is given to trust this
  * server by.
  */
-#include "base/files.h"
+#include "base/output_file.h"
 #include "server/commands.h"
 
 #include <errno.h>
@@ -123,6 +123,7 @@ int command_token(const struct command_run *run)
 int command_key(const struct command_run *run)
 {
     _cleanup_(service_free_cleanup) struct service *service = NULL;
+    _cleanup_(output_file_done) struct output_file file = {.fd = -1};
     char key[VERIFIER_KEY_TEXT_MAX], text[VERIFIER_KEY_TEXT_MAX + 1];
 
     if (!run->options.output)
@@ -132,12 +133,12 @@ int command_key(const struct command_run *run)
         return status;
     verify_key_format(service_receipt_key(service), true, key);
     snprintf(text, sizeof(text), "%s\n", key);
-    int r = 0;
-    if (strcmp(run->options.output, "-") == 0)
-        r = fputs(text, stdout) < 0 || fflush(stdout) != 0 ? -errno : 0;
-    else
-        r = files_replace(world_posix(), run->options.output, bytes_of_text(text), false);
+    int r = output_file_open(run->options.output, &file);
+    if (r >= 0)
+        r = output_file_write(&file, text, strlen(text));
+    if (r >= 0)
+        r = output_file_finish(&file);
     if (r < 0)
-        return command_fail(command_status_of(r), "%s: %s", run->options.output, strerror(-r));
+        return command_fail(command_status_of(r), "output: %s: %s", run->options.output, strerror(-r));
     return EXIT_STATUS_DONE;
 }

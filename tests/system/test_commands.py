@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command lines with a daemon and a centre, as people meet them: what they say when something is in the way."""
 
+import functools
 import os
 import pathlib
 import re
+import resource
+import signal
 import subprocess
 import tempfile
 
@@ -110,3 +113,68 @@ def test_what_a_message_quotes_of_the_server_stays_in_its_line(server, arguments
     result = subprocess.run([harness.program("patrol-server"), *arguments], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                             env=harness.environment(GRIDPATROL_SERVER_DATA=server.data))
     assert result.returncode in (1, 2, 3) and "\x1b" not in result.stderr and result.stderr.count("\n") == 1
+
+
+# ---- files that are written for people ----
+
+@pytest.fixture
+def delivered(server, make_real_handheld, tmp_path):
+    """(server, handheld, id of a finding with a photo that the centre has acknowledged)"""
+    handheld = make_real_handheld(server, start=True)
+    identity = handheld.record(photos=[harness.make_photo(tmp_path / "photo.jpg", 1, 1600, 1200)])
+    handheld.run("sync", "--wait", "30")
+    return server, handheld, identity
+
+
+def small_files_only():
+    """The disk takes the first 64 KiB of each file, as one does that is nearly full: a part of a write, then none."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (65536, resource.RLIM_INFINITY))
+
+
+def test_an_export_that_does_not_fit_is_told_and_leaves_nothing(delivered, tmp_path):
+    _, handheld, identity = delivered
+    handheld.stop()
+    result = handheld.run("export", "--evidence", identity, "-o", tmp_path / "x.evidence", status=1, preexec_fn=small_files_only)
+    assert "output: " in one_line(result) and "nothing was written" in result.stderr
+    assert not list(tmp_path.glob("x.evidence*"))
+
+
+def write_to_odd_places(command, tmp_path):
+    """A command that ends with -o, at names that are no regular file: never replaced."""
+    run = functools.partial(subprocess.run, env=harness.environment(), stderr=subprocess.PIPE, timeout=harness.PATIENCE_S)
+    words, plain, link = [str(word) for word in command], tmp_path / "plain", tmp_path / "link"
+    run([*words, plain], check=True)
+    (tmp_path / "target").touch()
+    link.symlink_to(tmp_path / "target")
+    run([*words, link], check=True)
+    assert link.is_symlink() and link.read_bytes() == plain.read_bytes()
+    assert run([*words, "-"], check=True, stdout=subprocess.PIPE).stdout == plain.read_bytes()
+    for name, why in ((tmp_path, b"Is a directory"), ("", b"No such file")):
+        refused = run([*words, name])
+        assert refused.returncode == 1 and b"output: " in refused.stderr and why in refused.stderr
+
+
+def test_an_export_replaces_nothing_but_regular_files(delivered, tmp_path):
+    _, handheld, identity = delivered
+    write_to_odd_places([harness.program("patrol"), "--data", handheld.data, "export", "--evidence", identity, "-o"], tmp_path)
+
+
+@pytest.mark.parametrize("command", ["key", "blob"])
+def test_the_server_replaces_nothing_but_regular_files(delivered, tmp_path, command):
+    server, handheld, _ = delivered
+    photo = [handheld.list()[0]["photos"][0]["sha256"]] if command == "blob" else []
+    write_to_odd_places([*server.command(command, *photo), "-o"], tmp_path)
+
+
+def test_a_pipe_can_hold_the_key_but_not_the_evidence(delivered, tmp_path):
+    server, handheld, identity = delivered
+    evidence, key, pipe = tmp_path / "x", tmp_path / "key", tmp_path / "pipe"
+    handheld.run("export", "--evidence", identity, "-o", evidence)
+    server.run("key", "-o", key)
+    os.mkfifo(pipe)
+    told = one_line(handheld.run("verify", pipe, "--server-key", key, status=3))  # nobody writes into it: it must not wait
+    assert "no regular file" in told
+    verify = harness.Process(handheld.command("verify", evidence, "--server-key", pipe), tmp_path / "log", env=harness.environment())
+    pipe.write_bytes(key.read_bytes())
+    assert verify.child.wait(timeout=harness.PATIENCE_S) == 0, verify.text()
