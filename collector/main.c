@@ -146,13 +146,17 @@ static enum exit_status read_settings(struct program *program)
     _cleanup_free_ char *error = NULL;
     int r = config_read(patrol_config_rows, patrol_config_row_count, path ? path : PATROL_CONFIG_PATH,
         &program->settings, &error);
+    if (r < 0 && error)
+        return complain(EXIT_STATUS_USAGE, "%s", error);
     if (r < 0 && !(r == -ENOENT && !path))
-        return complain(EXIT_STATUS_USAGE, "%s", error ? error : path ? path : strerror(-r));
+        return complain(EXIT_STATUS_USAGE, "%s: %s", path ? path : PATROL_CONFIG_PATH, strerror(-r));
     const char *environment = getenv(HANDHELD_DATA_ENVIRONMENT);
     program->directory = program->options.data           ? program->options.data
                          : environment && environment[0] ? environment
                          : program->settings.data        ? program->settings.data
                                                          : HANDHELD_DATA_DEFAULT;
+    if (!program->directory[0])
+        return complain(EXIT_STATUS_USAGE, "data: empty; name a directory");
     return EXIT_STATUS_DONE;
 }
 

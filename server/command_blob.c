@@ -64,7 +64,7 @@ int command_blob(const struct command_run *run)
     const char *hash = run->arguments[0];
     if (text_parse_hex(hash, strlen(hash), wanted.b, SHA256_BYTES) < 0)
         return command_fail(EXIT_STATUS_REFUSED, "hash: %.80s: give the 64 hex digits of a SHA-256", hash);
-    int status = command_open(run, (struct bytes){0}, true, &service);
+    int status = command_open(run, COMMAND_READS, (struct bytes){0}, &service);
     if (status != EXIT_STATUS_DONE)
         return status;
     int r = service_blob_path(service, &wanted, &path);
@@ -95,7 +95,8 @@ int command_check(const struct command_run *run)
     _cleanup_(service_free_cleanup) struct service *service = NULL;
     struct service_check_report report = {0};
 
-    int status = command_open(run, (struct bytes){0}, !run->options.rebuild, &service);
+    int status =
+        command_open(run, run->options.rebuild ? COMMAND_WRITES : COMMAND_READS, (struct bytes){0}, &service);
     if (status != EXIT_STATUS_DONE)
         return status;
     int r = service_check(service, run->options.media, run->options.rebuild, print_fault, NULL, &report);

@@ -31,7 +31,17 @@ int command_status_of(int error)
     return EXIT_STATUS_FAILED;
 }
 
-int command_open(const struct command_run *run, struct bytes ca_pem, bool read_only, struct service **ret)
+const char *command_advice_of(int error)
+{
+    if (error == -EACCES || error == -EPERM)
+        return "; run it as root, or as the user of patrol-server serve";
+    if (error == -EROFS)
+        return "; is it on a disk that may only be read?";
+    return "";
+}
+
+int command_open(
+    const struct command_run *run, enum command_access access, struct bytes ca_pem, struct service **ret)
 {
     _cleanup_free_ char *error = NULL;
     const struct service_options options = {
@@ -40,16 +50,17 @@ int command_open(const struct command_run *run, struct bytes ca_pem, bool read_o
         .authority = run->config.authority,
         .tenant = run->config.tenant,
         .ca_pem = ca_pem,
-        .read_only = read_only,
+        .read_only = access == COMMAND_READS,
+        .must_exist = access != COMMAND_SERVES,
     };
 
     int r = service_open(&options, ret, &error);
-    if (r == -ENOENT && read_only)
+    if (r == -ENOENT && access != COMMAND_SERVES)
         return command_fail(EXIT_STATUS_FAILED,
             "%s: no server's data there; give --data DIR, or start patrol-server serve first",
             run->directory);
     if (r < 0)
-        return command_fail(command_status_of(r), "%s: %s", run->directory, error ? error : strerror(-r));
+        return command_fail(command_status_of(r), "%s%s", error ? error : strerror(-r), command_advice_of(r));
     return EXIT_STATUS_DONE;
 }
 

@@ -67,7 +67,7 @@ int command_devices(const struct command_run *run)
 {
     _cleanup_(service_free_cleanup) struct service *service = NULL;
 
-    int status = command_open(run, (struct bytes){0}, true, &service);
+    int status = command_open(run, COMMAND_READS, (struct bytes){0}, &service);
     if (status != EXIT_STATUS_DONE)
         return status;
     int r = service_each_device(service, run->options.json ? print_device_json : print_device, NULL);
@@ -88,7 +88,7 @@ static int set_revoked(const struct command_run *run, bool revoked)
         return command_fail(EXIT_STATUS_USAGE,
             "say which device: %s %s DEVICE; patrol-server devices lists them", SERVER_PROGRAM,
             revoked ? "revoke" : "restore");
-    int status = command_open(run, (struct bytes){0}, false, &service);
+    int status = command_open(run, COMMAND_WRITES, (struct bytes){0}, &service);
     if (status == EXIT_STATUS_DONE)
         status = command_find_device(service, run->arguments[0], &device);
     if (status != EXIT_STATUS_DONE)
@@ -123,7 +123,7 @@ int command_resync(const struct command_run *run)
     if (run->options.level && audit_level_from_name(run->options.level, &level) < 0)
         return command_fail(
             EXIT_STATUS_REFUSED, "level: %.40s: write presence, records or media", run->options.level);
-    int status = command_open(run, (struct bytes){0}, false, &service);
+    int status = command_open(run, COMMAND_WRITES, (struct bytes){0}, &service);
     if (status == EXIT_STATUS_DONE && !run->options.all)
         status = command_find_device(service, run->arguments[0], &device);
     if (status != EXIT_STATUS_DONE)

@@ -299,7 +299,7 @@ int command_findings(const struct command_run *run)
         return command_fail(EXIT_STATUS_REFUSED,
             "since: %.40s: give a whole number, the `arrival` of the last finding that is known",
             options->since);
-    int status = command_open(run, (struct bytes){0}, true, &service);
+    int status = command_open(run, COMMAND_READS, (struct bytes){0}, &service);
     if (status == EXIT_STATUS_DONE && options->device) {
         filter.has_device = true;
         status = command_find_device(service, options->device, &filter.device);

@@ -96,7 +96,7 @@ static int lock_data(struct serving *serving)
 
     int r = files_make_directory(world_posix(), directory);
     if (r < 0)
-        return command_fail(command_status_of(r), "%s: %s", directory, strerror(-r));
+        return command_fail(command_status_of(r), "%s: %s%s", directory, strerror(-r), command_advice_of(r));
     serving->data_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (serving->data_fd < 0)
         return command_fail(EXIT_STATUS_FAILED, "%s: %s", directory, strerror(errno));
@@ -104,6 +104,20 @@ static int lock_data(struct serving *serving)
         return EXIT_STATUS_DONE;
     return command_fail(EXIT_STATUS_FAILED,
         "%s: another patrol-server serve uses it; stop that one, or give --data", directory);
+}
+
+/* What may help when an address cannot be bound. */
+static const char *bind_advice(int error)
+{
+    switch (error) {
+    case EADDRINUSE:
+        return "; another program listens there: stop it, or choose another port";
+    case EADDRNOTAVAIL:
+        return "; give an address of this machine";
+    case EACCES:
+        return "; ports below 1024 need root or CAP_NET_BIND_SERVICE: choose another port";
+    }
+    return "";
 }
 
 static int bind_address(struct serving *serving, struct listen_address *address)
@@ -115,28 +129,38 @@ static int bind_address(struct serving *serving, struct listen_address *address)
     if (serving->listen_fd < 0 ||
         setsockopt(serving->listen_fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) < 0 ||
         bind(serving->listen_fd, (const struct sockaddr *)&address->socket, address->socket_len) < 0)
-        return command_fail(EXIT_STATUS_FAILED, "listen: %s: %s", text, strerror(errno));
+        return command_fail(
+            EXIT_STATUS_FAILED, "listen: %s: %s%s", text, strerror(errno), bind_advice(errno));
     address->socket_len = sizeof(address->socket);
     if (getsockname(serving->listen_fd, (struct sockaddr *)&address->socket, &address->socket_len) < 0)
         return command_fail(EXIT_STATUS_FAILED, "listen: %s: %s", text, strerror(errno));
     return EXIT_STATUS_DONE;
 }
 
-static int decide_url(struct serving *serving, const struct listen_address *address)
+static int check_public_url(struct serving *serving)
 {
     const char *given = first_of(serving->run->options.public_url, serving->run->config.public_url);
+    const char *reason;
+
+    if (given && server_url_parse(given, serving->url, &reason) < 0)
+        return command_fail(EXIT_STATUS_USAGE, "public-url: %s: %s", given, reason);
+    return EXIT_STATUS_DONE;
+}
+
+/* Only once the port is known. */
+static int decide_url(struct serving *serving, const struct listen_address *address)
+{
     _cleanup_free_ char *own = NULL;
     const char *reason;
 
-    if (!given) {
-        if (listen_address_url(address, serving->has_tls, &own) < 0)
-            return command_fail(EXIT_STATUS_FAILED, "out of memory");
-        given = own;
-        if (listen_address_is_any(address))
-            log_warning("no --public-url: tokens will name this machine as %s", own);
-    }
-    if (server_url_parse(given, serving->url, &reason) < 0)
-        return command_fail(EXIT_STATUS_USAGE, "public-url: %s: %s", given, reason);
+    if (serving->url[0])
+        return EXIT_STATUS_DONE;
+    if (listen_address_url(address, serving->has_tls, &own) < 0)
+        return command_fail(EXIT_STATUS_FAILED, "out of memory");
+    if (listen_address_is_any(address))
+        log_warning("no --public-url: tokens will name this machine as %s", own);
+    if (server_url_parse(own, serving->url, &reason) < 0)
+        return command_fail(EXIT_STATUS_USAGE, "public-url: %s: %s; give one", own, reason);
     return EXIT_STATUS_DONE;
 }
 
@@ -229,7 +253,9 @@ static int start(struct serving *serving)
     if (listen_address_parse(listen_text, &address, &reason) < 0)
         return command_fail(EXIT_STATUS_USAGE, "listen: %s: %s", listen_text, reason);
 
-    int status = load_tls(serving, &address);
+    int status = check_public_url(serving);
+    if (status == EXIT_STATUS_DONE)
+        status = load_tls(serving, &address);
     if (status == EXIT_STATUS_DONE)
         status = lock_data(serving);
     if (status == EXIT_STATUS_DONE)
@@ -237,7 +263,7 @@ static int start(struct serving *serving)
     if (status == EXIT_STATUS_DONE)
         status = decide_url(serving, &address);
     if (status == EXIT_STATUS_DONE)
-        status = command_open(run, bytes_of_text(serving->tls.ca_pem), false, &serving->service);
+        status = command_open(run, COMMAND_SERVES, bytes_of_text(serving->tls.ca_pem), &serving->service);
     if (status == EXIT_STATUS_DONE)
         status = listen_and_tell_url(serving);
     if (status == EXIT_STATUS_DONE)

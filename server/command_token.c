@@ -58,8 +58,11 @@ static int read_serve_file(const struct command_run *run, struct serve_file *ret
         return command_fail(EXIT_STATUS_FAILED,
             "%s/serve.conf: not there, so this server's URL is not known; start patrol-server serve first",
             run->directory);
+    if (r < 0 && !error)
+        return command_fail(
+            EXIT_STATUS_FAILED, "%s/serve.conf: %s%s", run->directory, strerror(-r), command_advice_of(r));
     if (r < 0)
-        return command_fail(EXIT_STATUS_FAILED, "%s", error ? error : strerror(-r));
+        return command_fail(EXIT_STATUS_FAILED, "%s", error);
     return EXIT_STATUS_DONE;
 }
 
@@ -105,7 +108,7 @@ int command_token(const struct command_run *run)
      */
     int status = read_serve_file(run, &file);
     if (status == EXIT_STATUS_DONE)
-        status = command_open(run, (struct bytes){0}, false, &service);
+        status = command_open(run, COMMAND_WRITES, (struct bytes){0}, &service);
     if (status == EXIT_STATUS_DONE)
         status = token_url_of(run, &file, service, &url);
     if (status != EXIT_STATUS_DONE)
@@ -128,7 +131,7 @@ int command_key(const struct command_run *run)
 
     if (!run->options.output)
         return command_fail(EXIT_STATUS_USAGE, "key: say where to: -o FILE, or -o - for standard output");
-    int status = command_open(run, (struct bytes){0}, true, &service);
+    int status = command_open(run, COMMAND_READS, (struct bytes){0}, &service);
     if (status != EXIT_STATUS_DONE)
         return status;
     verify_key_format(service_receipt_key(service), true, key);

@@ -67,8 +67,13 @@ int command_findings(const struct command_run *run);
 int command_fail(int status, const char *format, ...) _printf_(2, 3);
 /* The exit status for an error of the service. */
 int command_status_of(int error);
-/* Opens the service; an exit status, after its message. */
-int command_open(const struct command_run *run, struct bytes ca_pem, bool read_only, struct service **ret);
+/* What may help against an error on the data directory: "; do this", or "". */
+const char *command_advice_of(int error);
+/* What a command does with the data. Only `serve` makes it, as its own user: others may be root's. */
+enum command_access { COMMAND_READS, COMMAND_WRITES, COMMAND_SERVES };
+/* Opens the service; an exit status, after its message. `ca_pem` is `serve`'s. */
+int command_open(
+    const struct command_run *run, enum command_access access, struct bytes ca_pem, struct service **ret);
 /* A device by its id or the start of it that fits no other. An exit status, after its message. */
 int command_find_device(struct service *service, const char *text, struct uuid *ret);
 

@@ -171,6 +171,21 @@ static int check_options(const struct command_row *command, const struct server_
     return EXIT_STATUS_DONE;
 }
 
+/* They stand in every checkpoint, so that a wrong one is told before anything is made. */
+static int check_names(const struct server_config *config, const char *path)
+{
+    char origin[ORIGIN_BYTES_MAX];
+    const struct uuid nil = {{0}};
+    const char *authority = config->authority ? config->authority : "",
+               *tenant = config->tenant ? config->tenant : "";
+
+    if (origin_format(authority, tenant, &nil, origin) < 0)
+        return command_fail(EXIT_STATUS_USAGE,
+            "%s: authority and tenant: write one word for each, without blanks, slashes and plus signs",
+            path);
+    return EXIT_STATUS_DONE;
+}
+
 static int read_config(struct command_run *run)
 {
     const char *path = run->options.config ? run->options.config : SERVER_CONFIG_PATH;
@@ -192,7 +207,9 @@ static int read_config(struct command_run *run)
                      : variable && *variable ? variable
                      : run->config.data      ? run->config.data
                                              : SERVER_DATA_PATH;
-    return EXIT_STATUS_DONE;
+    if (!*run->directory)
+        return command_fail(EXIT_STATUS_USAGE, "data: empty; name a directory");
+    return check_names(&run->config, path);
 }
 
 static int run_command(const struct command_row *command, struct command_run *run)

@@ -109,7 +109,14 @@ static int open_keys(struct service *service)
     return r;
 }
 
-static int open_parts(struct service *service, const char **ret_part, char **ret_error)
+static int find_data(const struct service *service, bool must_exist)
+{
+    if (must_exist || service->read_only)
+        return keys_exist(service);
+    return files_make_directory(service->world, service->directory);
+}
+
+static int open_parts(struct service *service, bool must_exist, const char **ret_part, char **ret_error)
 {
     int r;
 
@@ -118,10 +125,7 @@ static int open_parts(struct service *service, const char **ret_part, char **ret
     if (r < 0)
         return r;
     *ret_part = "data directory";
-    if (service->read_only)
-        r = service->world->verbs->stat(service->world->context, service->directory, NULL, NULL);
-    else
-        r = files_make_directory(service->world, service->directory);
+    r = find_data(service, must_exist);
     if (r < 0)
         return r;
     *ret_part = "database";
@@ -159,7 +163,7 @@ int service_open(const struct service_options *options, struct service **ret, ch
     uploads_open(service);
     r = copy_options(service, options);
     if (r >= 0)
-        r = open_parts(service, &part, &storage_error);
+        r = open_parts(service, options->must_exist, &part, &storage_error);
     if (r < 0) {
         if (storage_error)
             *ret_error = storage_error;

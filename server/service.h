@@ -30,9 +30,11 @@ struct service_options {
     const char *tenant;    /* default "default" */
     struct bytes ca_pem;   /* the CA that an enrolment answer carries; empty on plain HTTP; copied */
     bool read_only;        /* admin commands beside a running serve that only look */
+    bool must_exist;       /* those that change something: only `serve` makes the data, as its own user */
 };
 
-/* Opens storage, blobs and keys in DATA, creating what is missing (never when read_only: -ENOENT).
+/* Opens storage, blobs and keys in DATA, creating what is missing. -ENOENT when read_only or must_exist, and
+ * no data was made there yet.
  * `ret_error`: a line for people. */
 int service_open(const struct service_options *options, struct service **ret, char **ret_error);
 void service_free(struct service *service);

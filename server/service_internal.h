@@ -289,6 +289,8 @@ int apply_awaiting(
 
 /* ---- keys, revocations, uploads ---- */
 
+/* 0 when somebody has made keys in DATA: without them nobody ever served from it. -ENOENT. */
+int keys_exist(const struct service *service);
 int keys_open(struct service *service);
 int incarnation_open(struct service *service);
 int incarnation_note(struct service *service);

@@ -44,6 +44,13 @@ static int secret_open(struct service *service, const char *directory, const cha
     return 0;
 }
 
+int keys_exist(const struct service *service)
+{
+    _cleanup_free_ char *directory = files_join(service->directory, KEYS_DIRECTORY);
+
+    return directory ? service->world->verbs->stat(service->world->context, directory, NULL, NULL) : -ENOMEM;
+}
+
 int keys_open(struct service *service)
 {
     _cleanup_free_ char *directory = files_join(service->directory, KEYS_DIRECTORY);

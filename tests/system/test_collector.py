@@ -167,6 +167,9 @@ def test_a_damaged_configuration_is_named_with_its_line(handheld):
     handheld.config.write_text("[patrol]\ninspektor = x\n")
     result = handheld.run("status", status=2)
     assert "patrol.conf:2" in result.stderr
+    handheld.config.unlink()
+    result = handheld.run("status", status=2)
+    assert f"{handheld.config}: No such file" in result.stderr and result.stderr.count("\n") == 1
 
 
 # ---- import ----

@@ -178,3 +178,52 @@ def test_a_pipe_can_hold_the_key_but_not_the_evidence(delivered, tmp_path):
     verify = harness.Process(handheld.command("verify", evidence, "--server-key", pipe), tmp_path / "log", env=harness.environment())
     pipe.write_bytes(key.read_bytes())
     assert verify.child.wait(timeout=harness.PATIENCE_S) == 0, verify.text()
+
+
+# ---- patrol-server ----
+
+ON_DATA = (["devices"], ["findings"], ["check"], ["check", "--rebuild"], ["key", "-o", "-"], ["blob", "00" * 32, "-o", "-"],
+           ["revoke", "aa"], ["restore", "aa"], ["resync", "--all"])
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_server_command_makes_no_data_where_there_is_none(make_server, there):
+    server = make_server(start=False)
+    if there:
+        server.data.mkdir()
+    for command in ON_DATA:
+        told = one_line(server.run(*command, status=1))
+        assert "no server's data there" in told and "serve" in told and told.count(str(server.data)) == 1
+    assert list(server.data.glob("*")) == [] and server.data.exists() == there
+
+
+def test_server_data_that_may_not_be_read_says_who_may(server):
+    keys = server.data / "keys"
+    keys.chmod(0)
+    for command in (["devices"], ["revoke", "aa"], ["token"]):
+        result = subprocess.run([*PLAIN_RIGHTS, *map(str, server.command(*command))], env=harness.environment(), text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        told = one_line(result)
+        assert result.returncode == 1 and "as root, or as the user of patrol-server serve" in told
+        assert told.count(str(server.data)) == 1
+    keys.chmod(0o700)
+
+
+def test_a_wrong_start_of_serve_makes_nothing_and_says_what_to_mend(make_server, server):
+    other = make_server("other", tls=False, start=False)
+    assert "public-url: " in one_line(other.run("serve", "--listen", "127.0.0.1:0", "--public-url", "ftp://x", status=2))
+    other.config.write_text("[server]\nauthority = a b\n")
+    told = one_line(other.run("serve", "--listen", "127.0.0.1:0", status=2))
+    assert "authority" in told and str(other.config) in told
+    other.config.write_text("")
+    assert not other.data.exists()
+    told = one_line(other.run("serve", "--listen", f"127.0.0.1:{server.port}", status=1))
+    assert "another program listens there" in told
+
+
+def test_an_empty_data_directory_is_refused_and_not_taken_for_another(make_real_handheld, make_server):
+    environment = harness.environment(GRIDPATROL_DATA="/nonexistent", GRIDPATROL_SERVER_DATA="/nonexistent")
+    for name, command in (("patrol", ["list"]), ("patrol-server", ["devices"])):
+        result = subprocess.run([harness.program(name), *command, "--data", ""], env=environment, text=True, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE)
+        assert result.returncode == 2 and "data: empty" in one_line(result)
