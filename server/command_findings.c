@@ -51,6 +51,14 @@ static const struct finding *shown_finding(const struct service_finding *item)
     return has_one && item->finding.category.code.len > 0 ? &item->finding : NULL;
 }
 
+/* Of the quarantine; of a withdrawal what its inspector gave, which the list keeps as its note. */
+static struct bytes reason_of(const struct service_finding *item)
+{
+    if (item->reason)
+        return bytes_of_text(item->reason);
+    return item->kind == RECORD_WITHDRAWAL ? item->finding.note : (struct bytes){0};
+}
+
 static void put_photo(struct buffer *line, bool first, const struct sha256 *hash, uint64_t size,
     const char *role, const char *state)
 {
@@ -81,6 +89,7 @@ static void put_photos(struct buffer *line, const struct service_finding *item)
 /* The members of a finding's object, without braces. */
 static void put_members(struct buffer *line, const struct service_finding *item)
 {
+    struct bytes reason = reason_of(item);
     char received[RFC3339_LEN + 1];
 
     put_id(line, "id", &item->id);
@@ -98,9 +107,9 @@ static void put_members(struct buffer *line, const struct service_finding *item)
         item->complete ? "true" : "false");
     put_photos(line, item);
     buffer_printf(line, ",\"arrival\":%" PRIu64, item->arrival);
-    if (item->reason && *item->reason) {
+    if (reason.len > 0) {
         buffer_put_text(line, ",\"reason\":");
-        json_put_text(line, bytes_of_text(item->reason));
+        json_put_text(line, reason);
     }
 }
 
@@ -141,7 +150,7 @@ static int print_geojson(void *user, const struct service_finding *item)
 
 static const char csv_header[] =
     "id,kind,parent,device,inspector,log,seq,scheme,version,category,component,severity,note,lat,lon,accuracy_m,"
-    "fix_time,no_fix,observed_at,recorded_at,received_at,state,complete,photos\r\n";
+    "fix_time,no_fix,observed_at,recorded_at,received_at,state,complete,photos,arrival,reason\r\n";
 
 /* A field as it is, in quotes where the format needs them. Nothing is put before texts that a spreadsheet
  * would take for a formula: the bytes are evidence. The manual says how to import such a file. */
@@ -241,6 +250,8 @@ static int print_csv(void *user, const struct service_finding *item)
         text_hex(finding->photos[i].sha256.b, SHA256_BYTES, text);
         buffer_printf(line, "%s%s", i > 0 ? " " : "", text);
     }
+    buffer_printf(line, ",%" PRIu64 ",", item->arrival);
+    put_csv(line, reason_of(item));
     buffer_put_text(line, "\r\n");
     return flush_line(printing);
 }
@@ -295,7 +306,7 @@ int command_findings(const struct command_run *run)
 
     if (options->json + options->geojson + options->csv > 1)
         return command_fail(EXIT_STATUS_USAGE, "findings: one of --json, --geojson and --csv");
-    if (options->since && text_parse_u64(options->since, &filter.since) < 0)
+    if (options->since && (text_parse_u64(options->since, &filter.since) < 0 || filter.since > INT64_MAX))
         return command_fail(EXIT_STATUS_REFUSED,
             "since: %.40s: give a whole number, the `arrival` of the last finding that is known",
             options->since);

@@ -83,6 +83,19 @@ static int token_url_of(const struct command_run *run, const struct serve_file *
     return EXIT_STATUS_DONE;
 }
 
+/* A name is shown in lists: one line of text. */
+static int check_name(const char *field, const char *text)
+{
+    bool fits = strlen(text) <= INSPECTOR_BYTES_MAX && text_is_utf8(bytes_of_text(text));
+
+    for (const char *at = text; *at && fits; at++)
+        fits = (unsigned char)*at >= 0x20 && *at != 0x7f;
+    if (!fits)
+        return command_fail(EXIT_STATUS_REFUSED,
+            "%s: not one line of UTF-8 text of at most %u bytes; give another", field, INSPECTOR_BYTES_MAX);
+    return EXIT_STATUS_DONE;
+}
+
 int command_token(const struct command_run *run)
 {
     _cleanup_(service_free_cleanup) struct service *service = NULL;
@@ -97,16 +110,15 @@ int command_token(const struct command_run *run)
         return command_fail(EXIT_STATUS_REFUSED,
             "valid: %.40s: no duration from 1 s to 366 d; write for example 30min, 24h or 7d",
             run->options.valid);
-    if (strlen(name) > INSPECTOR_BYTES_MAX || !text_is_utf8(bytes_of_text(name)))
-        return command_fail(EXIT_STATUS_REFUSED, "name: not UTF-8, or over %u bytes; give a shorter one",
-            INSPECTOR_BYTES_MAX);
-    if (strlen(inspector) > INSPECTOR_BYTES_MAX || !text_is_utf8(bytes_of_text(inspector)))
-        return command_fail(EXIT_STATUS_REFUSED, "inspector: not UTF-8, or over %u bytes; give a shorter one",
-            INSPECTOR_BYTES_MAX);
+    int status = check_name("name", name);
+    if (status == EXIT_STATUS_DONE)
+        status = check_name("inspector", inspector);
+    if (status != EXIT_STATUS_DONE)
+        return status;
 
     /* Before the storage is opened: `serve` makes the data, as its own user, and this command may be root's.
      */
-    int status = read_serve_file(run, &file);
+    status = read_serve_file(run, &file);
     if (status == EXIT_STATUS_DONE)
         status = command_open(run, COMMAND_WRITES, (struct bytes){0}, &service);
     if (status == EXIT_STATUS_DONE)

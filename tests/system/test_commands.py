@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command lines with a daemon and a centre, as people meet them: what they say when something is in the way."""
 
+import csv
 import functools
+import io
 import os
 import pathlib
 import re
@@ -227,3 +229,25 @@ def test_an_empty_data_directory_is_refused_and_not_taken_for_another(make_real_
         result = subprocess.run([harness.program(name), *command, "--data", ""], env=environment, text=True, stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE)
         assert result.returncode == 2 and "data: empty" in one_line(result)
+
+
+def test_numbers_beyond_all_arrivals_show_nothing(delivered):
+    server, _, _ = delivered
+    assert server.findings("--since", 2**63 - 1) == []
+    assert "since: " in one_line(server.run("findings", "--since", str(2**63), status=3))
+
+
+@pytest.mark.parametrize("option", ["--name", "--inspector"])
+def test_names_that_would_steer_a_terminal_are_refused(server, option):
+    assert f"{option[2:]}: " in one_line(server.run("token", option, "a\nb\x1b[2J", status=3))
+
+
+def test_csv_has_what_since_needs_and_why_something_was_withdrawn(delivered):
+    server, handheld, identity = delivered
+    handheld.run("withdraw", identity, "--reason", "=1+1, twice\nreported")
+    handheld.run("sync", "--wait", "30")
+    finding, withdrawal = server.findings()
+    rows = list(csv.DictReader(io.StringIO(server.run("findings", "--csv").stdout, newline="")))
+    assert [int(row["arrival"]) for row in rows] == [finding["arrival"], withdrawal["arrival"]]
+    assert withdrawal["reason"] == rows[1]["reason"] == handheld.list()[1]["reason"] == "=1+1, twice\nreported"
+    assert "reason" not in finding and rows[0]["reason"] == ""
