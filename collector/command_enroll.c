@@ -64,18 +64,19 @@ enum exit_status command_server_url(struct program *program, const char *const *
     return EXIT_STATUS_DONE;
 }
 
-static int print_entry(const struct directory *directory, const struct directory_entry *entry, bool json)
+static enum exit_status print_entry(
+    const struct directory *directory, const struct directory_entry *entry, bool json)
 {
-    if (!json)
-        return printf("%-9s  %-6s  %s  %s\n", category_kind_name(entry->kind), entry->code, entry->name_zh,
+    if (!json) {
+        printf("%-9s  %-6s  %s  %s\n", category_kind_name(entry->kind), entry->code, entry->name_zh,
             entry->name_en);
+        return EXIT_STATUS_DONE;
+    }
     json_t *object = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "scheme", directory->scheme,
         "version", directory->version, "kind", category_kind_name(entry->kind), "code", entry->code,
         "name_zh", entry->name_zh, "name_en", entry->name_en, "major_zh", entry->major_zh, "major_en",
         entry->major_en);
-    int r = object ? json_dumpf(object, stdout, JSON_COMPACT) : -1;
-    json_decref(object);
-    return r < 0 || putchar('\n') == EOF ? -1 : 0;
+    return print_json_object(object);
 }
 
 enum exit_status command_categories(struct program *program, const char *const *arguments, size_t count)
@@ -95,11 +96,12 @@ enum exit_status command_categories(struct program *program, const char *const *
         if (kind && strcmp(kind, category_kind_name(found[i]->kind)) != 0)
             continue;
         shown++;
-        if (print_entry(directory, found[i], program->options.json) < 0)
-            return EXIT_STATUS_FAILED;
+        enum exit_status status = print_entry(directory, found[i], program->options.json);
+        if (status != EXIT_STATUS_DONE)
+            return status;
     }
     if (shown == 0)
         return complain(EXIT_STATUS_FAILED, "no category matches \"%.60s\"; try a part of its name",
             count > 0 ? arguments[0] : "");
-    return fflush(stdout) == 0 ? EXIT_STATUS_DONE : EXIT_STATUS_FAILED;
+    return EXIT_STATUS_DONE;
 }

@@ -306,8 +306,7 @@ static enum exit_status print_verdict(const struct program *program, const char 
     if (!object)
         return complain(EXIT_STATUS_FAILED, "out of memory");
     if (program->options.json) {
-        json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(10));
-        putchar('\n');
+        print_json_object(json_incref(object));
     } else if (genuine) {
         const char *name;
         json_t *value;

@@ -58,6 +58,9 @@ static int state_of(struct listing *listing, const struct store_record *stored, 
     return 0;
 }
 
+/* Standard output took no more: main says so, and nothing further is read for it. */
+#define OUTPUT_ENDED 1
+
 static int print_json(const struct record *record, const struct finding_state *state)
 {
     _cleanup_buffer_ struct buffer line = {0};
@@ -65,7 +68,7 @@ static int print_json(const struct record *record, const struct finding_state *s
     buffer_put_u8(&line, '\n');
     if (buffer_finish(&line) < 0)
         return -ENOMEM;
-    return fwrite(line.data, 1, line.len, stdout) == line.len ? 0 : -EIO;
+    return fwrite(line.data, 1, line.len, stdout) == line.len ? 0 : OUTPUT_ENDED;
 }
 
 static unsigned photos_arrived(const struct finding *finding, const struct finding_state *state)
@@ -105,7 +108,7 @@ static int print_row(struct listing *listing, const struct record *record, const
     return printf("%s  %s  %-11s  %-8s  %-11s  %-7s  %s %s\n", id, time, state->state,
                finding ? severity_name(finding->severity) : "", record_kind_name(record->kind), photos, code,
                category) < 0
-               ? -EIO
+               ? OUTPUT_ENDED
                : 0;
 }
 
@@ -171,8 +174,6 @@ enum exit_status command_list(struct program *program, const char *const *argume
     arena_init(&listing.arena, DECODE_BUDGET_BYTES_MIN);
     r = store_each_record(store, &filter, each, &listing);
     arena_done(&listing.arena);
-    if (r >= 0 && fflush(stdout) != 0)
-        r = -EIO;
     return r < 0 ? complain_store(program, r, "list") : EXIT_STATUS_DONE;
 }
 

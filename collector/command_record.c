@@ -58,11 +58,11 @@ static enum exit_status append_and_print(struct program *program, struct store *
         return complain_store(program, r, "record");
     char id[UUID_TEXT_LEN + 1];
     text_uuid(appended.id.b, id);
-    bool printed = puts(id) >= 0 && fflush(stdout) == 0;
+    r = puts(id) >= 0 && fflush(stdout) == 0 ? 0 : -errno;
     doorbell_ring(program->directory);
-    if (!printed)
+    if (r < 0)
         return complain(
-            EXIT_STATUS_FAILED, "recorded as %s, but the id could not be printed: %s", id, strerror(errno));
+            EXIT_STATUS_FAILED, "recorded as %s, but the id could not be printed: %s", id, strerror(-r));
     return EXIT_STATUS_DONE;
 }
 

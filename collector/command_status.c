@@ -24,7 +24,8 @@ static json_t *copy(const json_t *object, const char *name)
     return value ? json_incref(value) : json_null();
 }
 
-static int print_json(struct program *program, const struct store_status *status, const json_t *daemon)
+static enum exit_status print_json(
+    struct program *program, const struct store_status *status, const json_t *daemon)
 {
     char device[UUID_TEXT_LEN + 1], log[UUID_TEXT_LEN + 1];
     text_uuid(program->enrolment.device.b, device);
@@ -44,9 +45,7 @@ static int print_json(struct program *program, const struct store_status *status
         copy(daemon, "reason"), "next_attempt_at",
         daemon ? instant_or_null(program, control_next_attempt_ms(program, daemon)) : json_null(),
         "last_failure", copy(daemon, "last_failure"));
-    int r = object ? json_dumpf(object, stdout, JSON_COMPACT) : -1;
-    json_decref(object);
-    return r < 0 || putchar('\n') == EOF || fflush(stdout) != 0 ? -EIO : 0;
+    return print_json_object(object);
 }
 
 static void print_bytes(char *ret, size_t capacity, uint64_t bytes)
@@ -121,11 +120,11 @@ enum exit_status command_status(struct program *program, const char *const *argu
         return complain_store(program, r, "read the status");
     program_read_enrolment(program);
     json_t *daemon = control_ask_status(program);
-    r = 0;
+    enum exit_status exit = EXIT_STATUS_DONE;
     if (program->options.json)
-        r = print_json(program, &status, daemon);
+        exit = print_json(program, &status, daemon);
     else
         print_plain(program, &status, daemon);
     json_decref(daemon);
-    return r < 0 ? EXIT_STATUS_FAILED : EXIT_STATUS_DONE;
+    return exit;
 }

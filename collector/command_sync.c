@@ -267,8 +267,7 @@ enum exit_status command_resync(struct program *program, const char *const *argu
         bool refused = json_is_true(json_object_get(report, "refused"));
         const char *problem = json_string_value(json_object_get(report, "problem"));
         if (program->options.json) {
-            json_dumpf(report, stdout, JSON_COMPACT);
-            putchar('\n');
+            print_json_object(json_incref(report));
         } else if (!refused) {
             print_report(report);
         }

@@ -43,6 +43,16 @@ void print_one_line(const char *text)
     putchar('\n');
 }
 
+enum exit_status print_json_object(json_t *object)
+{
+    if (!object)
+        return complain(EXIT_STATUS_FAILED, "out of memory");
+    json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(10));
+    putchar('\n');
+    json_decref(object);
+    return EXIT_STATUS_DONE;
+}
+
 void program_instant_text(const struct program *program, int64_t unix_ms, char ret[RFC3339_LEN + 1])
 {
     const struct world *world = program->world;

@@ -13,6 +13,8 @@
 #include "store/enrolment_file.h"
 #include "store/store.h"
 
+#include <jansson.h>
+
 #define PATROL_CONFIG_PATH "/etc/gridpatrol/patrol.conf"
 #define HANDHELD_DATA_DEFAULT "/var/lib/gridpatrol"
 #define HANDHELD_DATA_ENVIRONMENT "GRIDPATROL_DATA"
@@ -52,6 +54,9 @@ enum exit_status complain(enum exit_status status, const char *format, ...) _pri
 void print_one_line(const char *text);
 /* An instant in local time, in whole seconds. */
 void program_instant_text(const struct program *program, int64_t unix_ms, char ret[RFC3339_LEN + 1]);
+/* `object` (its reference is taken; NULL: memory ran out) on standard output, in one line. Whether that took
+ * it is seen at the end of main, for all commands. */
+enum exit_status print_json_object(json_t *object);
 /* The line and status for what the store's functions return; `doing` continues "cannot ...". */
 enum exit_status complain_store(const struct program *program, int r, const char *doing);
 

@@ -113,6 +113,13 @@ static bool command_takes(const struct command_row *command, const struct option
     return strstr(command->options, word) != NULL;
 }
 
+static int printed(void)
+{
+    if (fflush(stdout) != 0 || ferror(stdout))
+        return command_fail(EXIT_STATUS_FAILED, "standard output: %s", strerror(errno));
+    return EXIT_STATUS_DONE;
+}
+
 static int help_all(void)
 {
     printf(
@@ -123,7 +130,7 @@ static int help_all(void)
     printf("\nEvery command takes:\n");
     command_line_help(option_rows, COMMON_OPTIONS, stdout);
     printf("\n%s COMMAND --help lists the command's own.\n", SERVER_PROGRAM);
-    return fflush(stdout) == 0 ? EXIT_STATUS_DONE : EXIT_STATUS_FAILED;
+    return printed();
 }
 
 static int help_command(const struct command_row *command)
@@ -141,7 +148,7 @@ static int help_command(const struct command_row *command)
         printf("\nIts configuration file may say:\n\n");
         config_print(config_rows, ARRAY_LEN(config_rows), stdout);
     }
-    return fflush(stdout) == 0 ? EXIT_STATUS_DONE : EXIT_STATUS_FAILED;
+    return printed();
 }
 
 /* ---- one run ---- */
@@ -238,9 +245,10 @@ int main(int argc, char **argv)
     if (command_line_parse(SERVER_PROGRAM, option_rows, ARRAY_LEN(option_rows), argc, argv, &run.options,
             words, ARRAY_LEN(words), &count) < 0)
         return EXIT_STATUS_USAGE;
-    if (run.options.version)
-        return printf("%s %s\n", SERVER_PROGRAM, GRIDPATROL_VERSION) < 0 ? EXIT_STATUS_FAILED
-                                                                         : EXIT_STATUS_DONE;
+    if (run.options.version) {
+        printf("%s %s\n", SERVER_PROGRAM, GRIDPATROL_VERSION);
+        return printed();
+    }
     if (count == 0)
         return run.options.help
                    ? help_all()

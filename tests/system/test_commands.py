@@ -251,3 +251,28 @@ def test_csv_has_what_since_needs_and_why_something_was_withdrawn(delivered):
     assert [int(row["arrival"]) for row in rows] == [finding["arrival"], withdrawal["arrival"]]
     assert withdrawal["reason"] == rows[1]["reason"] == handheld.list()[1]["reason"] == "=1+1, twice\nreported"
     assert "reason" not in finding and rows[0]["reason"] == ""
+
+
+def test_a_finding_whose_id_cannot_be_printed_is_told_with_its_id(make_real_handheld):
+    handheld = make_real_handheld()
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(handheld.command("record", "--category", "06010", "--no-fix", "x"), env=harness.environment(),
+                                stdout=full, stderr=subprocess.PIPE, text=True)
+    told = one_line(result)
+    assert result.returncode == 1 and handheld.list()[0]["id"] in told and "No space left on device" in told
+
+
+def test_an_output_that_cannot_be_written_is_told_by_every_command(delivered):
+    server, handheld, identity = delivered
+    commands = [server.command(*words) for words in (["devices"], ["findings"], ["check"], ["token"], ["--version"], ["--help"],
+                                                     ["serve", "--help"], ["key", "-o", "-"])]
+    commands += [handheld.command(*words) for words in (["list"], ["list", "--json"], ["status"], ["status", "--json"],
+                                                        ["show", identity], ["show", identity, "--json"], ["categories"],
+                                                        ["categories", "--json"], ["--help"], ["list", "--help"], ["--version"],
+                                                        ["sync"], ["resync", "--json"], ["server-url", server.url])]
+    for command in commands:
+        with open("/dev/full", "w") as full:
+            result = subprocess.run([str(word) for word in command], env=harness.environment(), stdout=full, stderr=subprocess.PIPE,
+                                    text=True)
+        assert result.returncode in (1, 4) and "No space left on device" in one_line(result), command
+        assert str(handheld.data) not in result.stderr and str(server.data) not in result.stderr
