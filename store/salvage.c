@@ -246,6 +246,92 @@ static int restore_log(struct store *store, const struct log_row *log)
     return r;
 }
 
+static bool names_blob(const struct finding *finding, const struct sha256 *sha256)
+{
+    for (size_t i = 0; i < finding->photo_count; i++)
+        if (sha256_equal(&finding->photos[i].sha256, sha256) ||
+            (finding->photos[i].preview_size > 0 && sha256_equal(&finding->photos[i].preview_sha256, sha256)))
+            return true;
+    return false;
+}
+
+/* 1 when the record at `key` is there and names the blob. */
+static int record_names_blob(struct store *store, int64_t key, const struct sha256 *sha256)
+{
+    static const char sql[] = "SELECT bytes FROM records WHERE key = ?1";
+    _cleanup_statement_ sqlite3_stmt *statement = NULL;
+    _cleanup_arena_ struct arena arena;
+    struct position_in_log at;
+    struct bytes recorded;
+    struct record record;
+
+    arena_init(&arena, DECODE_BUDGET);
+    int r = database_prepare(store, sql, &statement);
+    if (r < 0)
+        return r;
+    sqlite3_bind_int64(statement, 1, key);
+    r = database_step(store, statement);
+    if (r <= 0)
+        return r;
+    if (rehomed_inner(column_bytes(statement, 0), &at, &recorded) < 0)
+        recorded = column_bytes(statement, 0);
+    if (record_decode(recorded, &arena, &record, NULL) < 0)
+        return 0;
+    const struct finding *finding = record_finding(&record);
+    return finding && names_blob(finding, sha256);
+}
+
+static int next_blob(
+    struct store *store, int64_t after, int64_t *ret_number, int64_t *ret_record, struct sha256 *ret_sha256)
+{
+    static const char sql[] =
+        "SELECT number, record, sha256 FROM blobs WHERE number > ?1 ORDER BY number LIMIT 1";
+    _cleanup_statement_ sqlite3_stmt *statement = NULL;
+
+    int r = database_prepare(store, sql, &statement);
+    if (r < 0)
+        return r;
+    sqlite3_bind_int64(statement, 1, after);
+    r = database_step(store, statement);
+    if (r <= 0)
+        return r;
+    *ret_number = sqlite3_column_int64(statement, 0);
+    *ret_record = sqlite3_column_int64(statement, 1);
+    r = sha256_from_bytes(column_bytes(statement, 2), ret_sha256);
+    return r < 0 ? r : 1;
+}
+
+static int delete_blob(struct store *store, int64_t number)
+{
+    static const char sql[] = "DELETE FROM blobs WHERE number = ?1";
+    _cleanup_statement_ sqlite3_stmt *statement = NULL;
+
+    int r = database_prepare(store, sql, &statement);
+    if (r < 0)
+        return r;
+    sqlite3_bind_int64(statement, 1, number);
+    return database_step(store, statement);
+}
+
+/* Nothing guards a blob's row against damage but the record that names it. A row that none names is no
+ * photo's, or that of a photo whose record is gone: its file stays, and if the centre has the record it asks
+ * for it. */
+static int drop_unnamed_blobs(struct store *store)
+{
+    int64_t number = 0, record;
+    struct sha256 sha256;
+    int r;
+
+    while ((r = next_blob(store, number, &number, &record, &sha256)) > 0) {
+        r = record_names_blob(store, record, &sha256);
+        if (r == 0)
+            r = delete_blob(store, number);
+        if (r < 0)
+            return r;
+    }
+    return r;
+}
+
 static int restore_other_tables(struct store *store)
 {
     _cleanup_free_ struct log_row *logs = NULL;
@@ -254,14 +340,13 @@ static int restore_other_tables(struct store *store)
     int r = logs_read(store, &logs, &count);
     for (size_t i = 0; r >= 0 && i < count; i++)
         r = restore_log(store, &logs[i]);
-    if (r < 0)
-        return r;
-    /* A photo whose record is gone is kept, and told of. What is in quarantine has a receipt. */
-    return database_run(store,
-        "DELETE FROM records WHERE key >> 40 NOT IN (SELECT number FROM logs);"
-        "UPDATE blobs SET state = 4 WHERE state = 0 AND record NOT IN (SELECT key FROM records);"
-        "DELETE FROM quarantined WHERE key NOT IN (SELECT key FROM records)"
-        " OR (key & 1099511627775) >= (SELECT receipt_size FROM logs WHERE number = quarantined.key >> 40)");
+    /* What is in quarantine has a receipt. */
+    if (r >= 0)
+        r = database_run(store,
+            "DELETE FROM records WHERE key >> 40 NOT IN (SELECT number FROM logs);"
+            "DELETE FROM quarantined WHERE key NOT IN (SELECT key FROM records)"
+            " OR (key & 1099511627775) >= (SELECT receipt_size FROM logs WHERE number = quarantined.key >> 40)");
+    return r < 0 ? r : drop_unnamed_blobs(store);
 }
 
 /* ---- all of it ---- */

@@ -393,7 +393,46 @@ static void damage_behind_a_running_program_is_recovered_at_the_next_open(void *
     assert_sound(here->store);
 }
 
-/* The same when its row is not found any more, by whoever needs the log's root first. */
+static void damaged_row_of_a_photo_stands_for_no_photo(void **state)
+{
+    struct here *here = *state;
+    struct store_opened opened;
+    struct store_blob blob;
+
+    fill(here);
+    assert_int_equal(
+        database_run(here->store, "UPDATE blobs SET sha256 = zeroblob(32) WHERE role = 1"), 0);
+    checkpoint_and_empty_wal(here);
+    write_garbage(here->directory, DATABASE_NAME, 0, 4096, &(uint64_t){5});
+    reopen(here, STORE_DAEMON, &opened);
+    assert_true(opened.recovered);
+    assert_int_equal(status_of(here->store).photos_pending, 2);
+    assert_int_equal(status_of(here->store).blobs_lost, 0);
+    assert_int_equal(store_blob_find(here->store, &filled.photo.photo.preview_sha256, &blob), 0);
+    assert_int_equal(blob.state, BLOB_PENDING);
+}
+
+/* It is not lost: its file is here, and when the centre has its record it asks for it. */
+static void photo_whose_record_is_gone_waits_for_nothing(void **state)
+{
+    struct here *here = *state;
+    struct store_opened opened;
+
+    fill(here);
+    checkpoint_and_empty_wal(here);
+    assert_true(replace_in(here->directory, DATABASE_NAME, "photo", "ph0t0") > 0);
+    reopen(here, STORE_DAEMON, &opened);
+    assert_int_equal(store_check(here->store, NULL, NULL), -EUCLEAN);
+    reopen(here, STORE_DAEMON, &opened);
+    assert_true(opened.recovered);
+    assert_notes(here->store, &findings, "sent bad queued amended ");
+    assert_int_equal(status_of(here->store).photos_pending, 0);
+    assert_int_equal(status_of(here->store).blobs_lost, 0);
+    assert_int_equal(store_blob_adopt(here->store, &filled.photo.photo.sha256), 1);
+    assert_int_equal(status_of(here->store).photos_pending, 1);
+}
+
+/* What was recorded is not found any more, by whoever needs the log's root first. */
 static void missing_row_behind_a_running_program_is_recovered_at_the_next_open(void **state)
 {
     struct here *here = *state;
@@ -667,6 +706,8 @@ int main(void)
         store_test(database_that_is_no_database_is_set_aside),
         store_test(reader_does_not_touch_a_damaged_store),
         store_test(damage_behind_a_running_program_is_recovered_at_the_next_open),
+        store_test(damaged_row_of_a_photo_stands_for_no_photo),
+        store_test(photo_whose_record_is_gone_waits_for_nothing),
         store_test(missing_row_behind_a_running_program_is_recovered_at_the_next_open),
         store_test(collector_that_comes_first_does_not_write_over_what_stands_behind_damage_in_the_wal),
         store_test(damaged_end_of_a_transaction_is_seen_when_one_more_stands_behind_it),
