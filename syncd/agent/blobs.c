@@ -162,35 +162,46 @@ static int file_is_there(struct agent *agent, const struct sha256 *blob)
     return n < 0 ? (int)n : n == 1;
 }
 
-/* What the database here could not tell of any more after it was damaged, its file can still be sent. */
-static void adopt(struct agent *agent, const struct sha256 *blob)
+static bool is_pending(struct agent *agent, const struct sha256 *blob)
 {
-    int r = store_blob_adopt(agent->store, blob);
+    struct store_blob known;
 
-    if (r > 0)
-        agent_note(agent, LOG_LEVEL_WARNING,
-            "the centre lacks a photo whose record is not here any more: it is sent");
-    else if (r < 0)
-        agent_store_error(agent, r);
+    return store_blob_find(agent->store, blob, &known) >= 0 && known.state == BLOB_PENDING;
+}
+
+/* 1 when it is to be sent now, 0 when there is nothing here to send. What counts is the file: its row may
+ * have gone with a damaged database, or say that it was freed by a program that was killed before the file
+ * was. */
+static int send_again(struct agent *agent, const struct sha256 *blob)
+{
+    struct store_blob known;
+    int r = store_blob_find(agent->store, blob, &known);
+
+    if (r == -ENOENT || (r >= 0 && known.state == BLOB_STATE_LOST))
+        return store_blob_adopt(agent->store, blob);
+    if (r >= 0)
+        r = file_is_there(agent, blob);
+    if (r <= 0)
+        return r;
+    r = store_blob_set_state(agent->store, blob, BLOB_PENDING);
+    return r < 0 ? r : 1;
 }
 
 void blobs_take_wanted(struct agent *agent, const struct exchange_answer *answer)
 {
     for (size_t i = 0; i < answer->wanted_blob_count; i++) {
         const struct sha256 *blob = &answer->wanted_blobs[i].sha256;
-        struct store_blob known;
-        int r = store_blob_find(agent->store, blob, &known);
 
-        if (r == -ENOENT || (r >= 0 && known.state == BLOB_STATE_LOST))
-            adopt(agent, blob);
-        if (r < 0 || find_unconfirmed(agent, blob) ||
-            (known.state != BLOB_STORED && known.state != BLOB_BACKED_UP) || file_is_there(agent, blob) <= 0)
+        if (find_unconfirmed(agent, blob) || is_pending(agent, blob))
             continue;
-        if (store_blob_set_state(agent->store, blob, BLOB_PENDING) < 0)
+        int r = send_again(agent, blob);
+        if (r < 0)
+            agent_store_error(agent, r);
+        if (r <= 0)
             continue;
         agent->blob_doubts++;
         agent_note(agent, LOG_LEVEL_WARNING,
-            "the centre no longer has a photo that it had signed for: it is sent again");
+            "the centre lacks a photo that does not count as waiting here: it is sent (again)");
     }
 }
 
@@ -217,17 +228,9 @@ bool blobs_mending_end(struct agent *agent, const struct sha256 *blob)
 int blobs_mend(struct agent *agent, const struct sha256 *blob)
 {
     struct unconfirmed_blob *entry = find_unconfirmed(agent, blob);
-    struct store_blob known;
-    int r = store_blob_find(agent->store, blob, &known);
+    int r = send_again(agent, blob);
 
-    if (r == -ENOENT || (r >= 0 && (known.state == BLOB_STATE_LOST || known.state == BLOB_FREED)))
-        return 0;
-    if (r >= 0)
-        r = file_is_there(agent, blob);
     if (r <= 0)
-        return r;
-    r = store_blob_set_state(agent->store, blob, BLOB_PENDING);
-    if (r < 0)
         return r;
     agent->blob_doubts++;
     if (entry)

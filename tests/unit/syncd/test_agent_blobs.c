@@ -276,6 +276,29 @@ static void a_wanted_photo_that_is_no_longer_here_stays_as_it_is(void **state)
     agent_story_end(&story);
 }
 
+/* Killed between the row and the file, or the row was damaged. */
+static void a_wanted_photo_that_was_freed_and_is_still_here_is_sent(void **state)
+{
+    struct agent_story story;
+    struct sha256 photo;
+
+    agent_story_begin(&story);
+    photo = agent_story_photo(&story, "with a photo", "a short photo");
+    agent_story_settle(&story);
+    assert_int_equal(store_blob_set_state(story.store, &photo, BLOB_FREED), 0);
+    story.centre.blobs[0].stored = false;
+    buffer_clear(&story.centre.blobs[0].bytes);
+    story.centre.wanted = (struct blob_have){.sha256 = photo};
+    story.centre.has_wanted = true;
+    agent_sync_now(story.agent);
+    agent_story_answer(&story, 0);
+    story.centre.has_wanted = false;
+    agent_story_settle(&story);
+    assert_int_equal(state_of(&story, &photo), BLOB_STORED);
+    assert_true(story.centre.blobs[0].stored);
+    agent_story_end(&story);
+}
+
 /* The database was damaged, and its record is only at the centre now. */
 static void a_wanted_photo_that_no_record_here_names_any_more_is_sent(void **state)
 {
@@ -461,6 +484,7 @@ int main(void)
         cmocka_unit_test(a_file_that_goes_in_the_middle_of_its_upload_ends_it),
         cmocka_unit_test(a_stored_photo_that_the_centre_lost_is_sent_again),
         cmocka_unit_test(a_wanted_photo_that_is_no_longer_here_stays_as_it_is),
+        cmocka_unit_test(a_wanted_photo_that_was_freed_and_is_still_here_is_sent),
         cmocka_unit_test(a_wanted_photo_that_no_record_here_names_any_more_is_sent),
         cmocka_unit_test(strangers_answers_to_uploads_count_for_nothing),
         cmocka_unit_test(an_offset_beyond_the_end_is_not_believed),

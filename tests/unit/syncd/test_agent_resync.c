@@ -178,6 +178,27 @@ static void photos_found_missing_or_damaged_are_uploaded_again(void **state)
     agent_story_end(&story);
 }
 
+/* Its record went with a damaged database. */
+static void a_photo_that_no_record_here_names_any_more_is_uploaded_too(void **state)
+{
+    struct agent_story story;
+    struct sha256 photo;
+
+    agent_story_begin(&story);
+    agent_story_record(&story, 0, 1);
+    agent_story_settle(&story);
+    assert_int_equal(store_photo_put_bytes(story.store, bytes_of_text("a short photo"), &photo), 0);
+    story.centre.bad_blobs[0] = (struct blob_finding){.sha256 = photo, .condition = BLOB_MISSING};
+    story.centre.bad_blob_count = 1;
+    resync(&story, AUDIT_MEDIA);
+    assert_int_equal(story.resyncs_done, 1);
+    assert_true(story.report.ok);
+    assert_int_equal(story.report.blobs_sent_again, 1);
+    assert_int_equal(story.centre.lost_told, 0);
+    assert_true(story.centre.blobs[0].stored);
+    agent_story_end(&story);
+}
+
 static void a_photo_neither_side_has_is_told_and_the_resync_is_not_ok(void **state)
 {
     struct agent_story story;
@@ -310,6 +331,7 @@ int main(void)
         cmocka_unit_test(a_repair_goes_on_when_the_log_has_grown_since_the_audit),
         cmocka_unit_test(a_record_neither_side_has_is_told_and_the_resync_is_not_ok),
         cmocka_unit_test(photos_found_missing_or_damaged_are_uploaded_again),
+        cmocka_unit_test(a_photo_that_no_record_here_names_any_more_is_uploaded_too),
         cmocka_unit_test(a_photo_neither_side_has_is_told_and_the_resync_is_not_ok),
         cmocka_unit_test(records_missing_at_the_servers_end_are_found_by_an_audit_too),
         cmocka_unit_test(an_unsigned_audit_answer_proves_nothing),
