@@ -48,9 +48,9 @@ enum exit_status command_server_url(struct program *program, const char *const *
     const char *reason = "not a URL";
     if (server_url_parse(arguments[0], url, &reason) < 0)
         return complain(EXIT_STATUS_REFUSED, "URL: %s", reason);
-    program_read_enrolment(program);
-    if (!program->enrolled)
-        return complain(EXIT_STATUS_FAILED, "this handheld is not enrolled; run: patrol enroll TOKEN-URL");
+    enum exit_status status = program_need_enrolment(program);
+    if (status != EXIT_STATUS_DONE)
+        return status;
     char *fresh = strdup(url);
     if (!fresh)
         return complain(EXIT_STATUS_FAILED, "out of memory");

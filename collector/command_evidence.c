@@ -160,11 +160,9 @@ enum exit_status command_export(struct program *program, const char *const *argu
     if (text_parse_uuid(options->evidence, id.b) < 0)
         return complain(EXIT_STATUS_REFUSED, "evidence: \"%.60s\" is no record id; patrol list shows them",
             options->evidence);
-    program_read_enrolment(program);
-    if (!program->enrolled)
-        return complain(EXIT_STATUS_FAILED,
-            "this handheld is not enrolled, so nothing has a receipt; run: patrol enroll TOKEN-URL");
-    enum exit_status status;
+    enum exit_status status = program_need_enrolment(program);
+    if (status != EXIT_STATUS_DONE)
+        return status;
     _cleanup_store_ struct store *store = NULL;
     if (program_open_store(program, STORE_COLLECTOR, &store, &status) < 0)
         return status;

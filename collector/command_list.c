@@ -209,18 +209,18 @@ enum exit_status command_show(struct program *program, const char *const *argume
         return complain(
             EXIT_STATUS_REFUSED, "id: \"%.60s\" is no record id; patrol list shows them", arguments[0]);
     _cleanup_store_ struct store *store = NULL;
-    enum exit_status status;
-    if (program_open_store(program, STORE_COLLECTOR, &store, &status) < 0)
-        return status;
-    program_read_enrolment(program);
     _cleanup_buffer_ struct buffer bytes = {0};
     struct store_record stored;
-    int r = store_find(store, &id, &bytes, &stored);
+    int r = store_open(program->world, program->directory, STORE_READER, &store, NULL);
+    if (r >= 0)
+        r = store_find(store, &id, &bytes, &stored);
     if (r == -ENOENT)
         return complain(
             EXIT_STATUS_REFUSED, "id: no record %s on this handheld; patrol list shows them", arguments[0]);
     if (r < 0)
         return complain_store(program, r, "read the record");
+    program_read_enrolment(program);
+    enum exit_status status;
     struct listing listing = {.program = program, .store = store};
     arena_init(&listing.arena, DECODE_BUDGET_BYTES_MIN);
     struct record record;

@@ -18,6 +18,11 @@ static json_t *instant_or_null(const struct program *program, int64_t unix_ms)
     return json_string(text);
 }
 
+static json_t *number_or_null(bool known, uint64_t number)
+{
+    return known ? json_integer((json_int_t)number) : json_null();
+}
+
 static json_t *copy(const json_t *object, const char *name)
 {
     json_t *value = json_object_get(object, name);
@@ -25,26 +30,28 @@ static json_t *copy(const json_t *object, const char *name)
 }
 
 static enum exit_status print_json(
-    struct program *program, const struct store_status *status, const json_t *daemon)
+    struct program *program, bool has_store, const struct store_status *status, const json_t *daemon)
 {
     char device[UUID_TEXT_LEN + 1], log[UUID_TEXT_LEN + 1];
     text_uuid(program->enrolment.device.b, device);
     text_uuid(status->log.b, log);
     json_t *object = json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:b, s:s?, s:s?, s:s?, s:I, s:I, s:b, s:o, s:o, s:o, s:o, s:o}",
+        "{s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:o, s:o, s:b, s:s?, s:s?, s:s?, s:I, s:o, s:b, s:o, s:o, s:o, s:o, s:o, "
+        "s:o}",
         "records_queued", (json_int_t)status->records_queued, "photos_pending",
         (json_int_t)status->photos_pending, "bytes_pending", (json_int_t)status->bytes_pending,
         "records_sent", (json_int_t)status->records_sent, "records_quarantined",
         (json_int_t)status->records_quarantined, "oldest_queued_at",
-        instant_or_null(program, status->oldest_queued_at_ms), "last_receipt_at",
-        instant_or_null(program, status->receipt_time_ms), "enrolled", (int)program->enrolled, "device",
-        program->enrolled ? device : NULL, "server_url",
+        instant_or_null(program, status->oldest_queued_at_ms), "photos_lost", (json_int_t)status->blobs_lost,
+        "last_receipt_at", instant_or_null(program, status->receipt_time_ms), "last_receipt_size",
+        number_or_null(status->receipt_time_ms > 0, status->receipt_size), "enrolled", (int)program->enrolled,
+        "device", program->enrolled ? device : NULL, "server_url",
         program->enrolled ? program->enrolment.server_url : NULL, "log", status->has_log ? log : NULL,
-        "log_size", (json_int_t)status->log_size, "free_bytes", (json_int_t)status->free_bytes, "daemon",
-        daemon != NULL, "link", copy(daemon, "link"), "wait", copy(daemon, "wait"), "reason",
+        "log_size", (json_int_t)status->log_size, "free_bytes", number_or_null(has_store, status->free_bytes),
+        "daemon", daemon != NULL, "link", copy(daemon, "link"), "wait", copy(daemon, "wait"), "reason",
         copy(daemon, "reason"), "next_attempt_at",
         daemon ? instant_or_null(program, control_next_attempt_ms(program, daemon)) : json_null(),
-        "last_failure", copy(daemon, "last_failure"));
+        "last_failure", copy(daemon, "last_failure"), "resync", copy(daemon, "resync"));
     return print_json_object(object);
 }
 
@@ -58,6 +65,27 @@ static void print_bytes(char *ret, size_t capacity, uint64_t bytes)
     snprintf(ret, capacity, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
 }
 
+static const char *plural(uint64_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
+/* The resync that goes on, or the last one since the daemon's start. */
+static void print_resync(const json_t *resync)
+{
+    const char *problem = json_string_value(json_object_get(resync, "problem"));
+    const char *verdict = problem ? problem : "something is in neither place";
+    if (!json_is_object(resync))
+        return;
+    if (!json_is_true(json_object_get(resync, "finished")))
+        verdict = "goes on";
+    else if (json_is_true(json_object_get(resync, "ok")))
+        verdict = json_integer_value(json_object_get(resync, "records_checked")) > 0
+                      ? "nothing is missing at the centre"
+                      : "there was nothing to compare";
+    printf("resync        %s: %s\n", json_string_value(json_object_get(resync, "level")), verdict);
+}
+
 static void print_centre(
     const struct program *program, const struct store_status *status, const json_t *daemon)
 {
@@ -68,7 +96,8 @@ static void print_centre(
         printf("centre        %s\n", program->enrolment.server_url);
     if (status->receipt_time_ms > 0) {
         program_instant_text(program, status->receipt_time_ms, text);
-        printf("last receipt  %s\n", text);
+        printf("last receipt  %s, covers %" PRIu64 " of the log's %" PRIu64 " records\n", text,
+            status->receipt_size, status->log_size);
     }
     if (!daemon) {
         puts("daemon        not running; start it with: systemctl start patrol-syncd");
@@ -82,28 +111,31 @@ static void print_centre(
         program_instant_text(program, next, text);
         printf("next attempt  %s\n", text);
     }
+    print_resync(json_object_get(daemon, "resync"));
 }
 
 static void print_plain(
-    const struct program *program, const struct store_status *status, const json_t *daemon)
+    const struct program *program, bool has_store, const struct store_status *status, const json_t *daemon)
 {
     char bytes[32], free_space[32], text[RFC3339_LEN + 1];
     print_bytes(bytes, sizeof(bytes), status->bytes_pending);
     print_bytes(free_space, sizeof(free_space), status->free_bytes);
-    printf("at the centre %" PRIu64 " records\n", status->records_sent);
-    printf("still here    %" PRIu64 " records, %" PRIu64 " photos and previews (%s)\n",
-        status->records_queued, status->photos_pending, bytes);
+    printf("at the centre %" PRIu64 " record%s\n", status->records_sent, plural(status->records_sent));
+    printf("still here    %" PRIu64 " record%s, %" PRIu64 " photos and previews (%s)\n",
+        status->records_queued, plural(status->records_queued), status->photos_pending, bytes);
     if (status->oldest_queued_at_ms > 0) {
         program_instant_text(program, status->oldest_queued_at_ms, text);
         printf("oldest        %s\n", text);
     }
     if (status->records_quarantined > 0)
-        printf("quarantined   %" PRIu64 " records; see: patrol list --state quarantined\n",
-            status->records_quarantined);
+        printf("quarantined   %" PRIu64 " record%s; see: patrol list --state quarantined\n",
+            status->records_quarantined, plural(status->records_quarantined));
     if (status->blobs_lost > 0)
-        printf("lost          %" PRIu64 " photos whose files are gone or damaged\n", status->blobs_lost);
+        printf("lost          %" PRIu64 " photo%s, gone or damaged before all was sent\n", status->blobs_lost,
+            plural(status->blobs_lost));
     print_centre(program, status, daemon);
-    printf("free space    %s\n", free_space);
+    if (has_store)
+        printf("free space    %s\n", free_space);
 }
 
 enum exit_status command_status(struct program *program, const char *const *arguments, size_t count)
@@ -118,13 +150,14 @@ enum exit_status command_status(struct program *program, const char *const *argu
         r = store_status(store, &status);
     if (r < 0 && r != -ENOENT)
         return complain_store(program, r, "read the status");
+    bool has_store = r >= 0;
     program_read_enrolment(program);
     json_t *daemon = control_ask_status(program);
     enum exit_status exit = EXIT_STATUS_DONE;
     if (program->options.json)
-        exit = print_json(program, &status, daemon);
+        exit = print_json(program, has_store, &status, daemon);
     else
-        print_plain(program, &status, daemon);
+        print_plain(program, has_store, &status, daemon);
     json_decref(daemon);
     return exit;
 }

@@ -61,7 +61,7 @@ static const struct command_row {
         "withdraw a finding: a new record that names it"},
     {"list", "", 0, 0, "state json", command_list, "list what was recorded here"},
     {"show", "ID", 1, 1, "json", command_show, "show one record"},
-    {"status", "", 0, 0, "json", command_status, "what has reached the centre, what has not, and why"},
+    {"status", "", 0, 0, "json", command_status, "see what has reached the centre, what has not, and why"},
     {"sync", "", 0, 0, "wait", command_sync, "try to deliver now"},
     {"resync", "", 0, 0, "level wait json", command_resync,
         "have the centre prove what it holds, and mend it"},
@@ -69,7 +69,8 @@ static const struct command_row {
     {"verify", "FILE", 1, 1, "server-key json", command_verify, "check an evidence file offline"},
     {"categories", "[TEXT]", 0, 1, "kind json", command_categories, "find category codes"},
     {"enroll", "TOKEN-URL", 1, 1, "replace", command_enroll, "enrol this handheld at a centre"},
-    {"server-url", "URL", 1, 1, "", command_server_url, "the centre moved: what is here follows"},
+    {"server-url", "URL", 1, 1, "", command_server_url,
+        "follow a centre that has moved, with all that is here"},
 };
 
 static const struct command_row *find_command(const char *name)
@@ -84,7 +85,7 @@ static bool takes_option(const struct command_row *command, const char *name)
 {
     static const char always[] = " data config help version ";
     char padded[256], word[64];
-    snprintf(padded, sizeof(padded), " %s ", command->options);
+    snprintf(padded, sizeof(padded), " %s ", command ? command->options : "");
     snprintf(word, sizeof(word), " %s ", name);
     return strstr(padded, word) || strstr(always, word);
 }
@@ -119,24 +120,35 @@ static enum exit_status check_usage(
     return EXIT_STATUS_DONE;
 }
 
+/* The options that this command takes; of all commands when NULL. */
+static void help_options(const struct command_row *command)
+{
+    struct option_row rows[ARRAY_LEN(option_rows)];
+    size_t count = 0;
+    for (size_t i = 0; i < ARRAY_LEN(option_rows); i++)
+        if (takes_option(command, option_rows[i].name))
+            rows[count++] = option_rows[i];
+    command_line_help(rows, count, stdout);
+}
+
 static void help(void)
 {
     puts(
         "Usage: patrol COMMAND [OPTIONS]\n\nRecords findings on this handheld, with or without a network.\n");
     for (size_t i = 0; i < ARRAY_LEN(commands); i++)
         printf("  %-11s %-10s %s\n", commands[i].name, commands[i].arguments, commands[i].help);
+    puts("\nEvery command takes:");
+    help_options(NULL);
     puts(
-        "\nOptions of one command: patrol COMMAND --help. Manual: man patrol.\n"
+        "\npatrol COMMAND --help lists the command's own options. Manual: man patrol.\n"
         "Exit status: 0 done, 1 failed, 2 wrong usage, 3 refused for bad input, 4 no space, 5 not enrolled or refused.");
 }
 
 static void help_command(const struct command_row *command)
 {
-    printf("Usage: patrol %s %s%s[OPTIONS]\n\n%s.\n\n", command->name, command->arguments,
+    printf("Usage: patrol %s %s%s[OPTIONS]\n\nTo %s.\n\n", command->name, command->arguments,
         command->arguments[0] ? " " : "", command->help);
-    for (size_t i = 0; i < ARRAY_LEN(option_rows); i++)
-        if (takes_option(command, option_rows[i].name))
-            command_line_help(&option_rows[i], 1, stdout);
+    help_options(command);
 }
 
 static enum exit_status read_settings(struct program *program)

@@ -71,18 +71,21 @@ enum exit_status complain_store(const struct program *program, int r, const char
             "cannot %s: another program held the database for too long; try again", doing);
     case -EUCLEAN:
         return complain(EXIT_STATUS_FAILED,
-            "cannot %s: the database in %s is damaged; run the command again to recover it", doing,
-            program->directory);
+            "cannot %s: the database in %s is damaged; patrol record or a restart of patrol-syncd recovers it",
+            doing, program->directory);
     case -EPROTONOSUPPORT:
         return complain(EXIT_STATUS_FAILED,
             "cannot %s: the database in %s was made by a newer gridpatrol; install that version", doing,
             program->directory);
     case -EACCES:
     case -EPERM:
+        return complain(EXIT_STATUS_FAILED,
+            "cannot %s: no right to use %s; run as a member of group patrol, or give another --data", doing,
+            program->directory);
     case -EROFS:
         return complain(EXIT_STATUS_FAILED,
-            "cannot %s: no right to write in %s; run as a member of group patrol, or give another --data",
-            doing, program->directory);
+            "cannot %s: %s may only be read; run as a member of group patrol, or give another --data", doing,
+            program->directory);
     case -ENOPKG:
         return complain(EXIT_STATUS_FAILED,
             "cannot %s: the program patrol-photo cannot be started; install gridpatrol again, or set photo-helper in the configuration",
@@ -100,6 +103,12 @@ int program_open_store(
 {
     struct store_opened opened = {0};
     int r = store_open(program->world, program->directory, role, ret, &opened);
+    if (r == -ENOENT && role != STORE_READER) {
+        *ret_status = complain(EXIT_STATUS_FAILED,
+            "cannot make %s: its parent directory is not there; make it, or give another --data",
+            program->directory);
+        return r;
+    }
     if (r < 0) {
         *ret_status = complain_store(program, r, "open the store");
         return r;
@@ -112,17 +121,30 @@ int program_open_store(
     return 0;
 }
 
-void program_read_enrolment(struct program *program)
+int program_read_enrolment(struct program *program)
 {
     if (program->enrolled)
-        return;
+        return 0;
     _cleanup_free_ char *error = NULL;
     int r = enrolment_read(program->world, program->directory, &program->enrolment, &error);
     program->enrolled = r >= 0;
-    if (r < 0 && r != -ENOENT)
-        fprintf(stderr,
-            "patrol: the enrolment cannot be read (%s); recording goes on, run patrol enroll again\n",
+    if (r < 0 && r != -ENOENT && r != -EACCES && r != -ENOTDIR)
+        complain(EXIT_STATUS_FAILED,
+            "the enrolment cannot be read (%s); recording goes on, run patrol enroll again",
             error ? error : strerror(-r));
+    return r;
+}
+
+enum exit_status program_need_enrolment(struct program *program)
+{
+    int r = program_read_enrolment(program);
+    if (r >= 0)
+        return EXIT_STATUS_DONE;
+    if (r == -ENOENT)
+        return complain(EXIT_STATUS_FAILED, "this handheld is not enrolled; run: patrol enroll TOKEN-URL");
+    if (r == -EACCES || r == -ENOTDIR)
+        return complain_store(program, r, "read the enrolment");
+    return EXIT_STATUS_FAILED; /* told where it was read */
 }
 
 const char *program_inspector(struct program *program)

@@ -64,7 +64,10 @@ enum exit_status complain_store(const struct program *program, int r, const char
  * `*ret_status` set. */
 int program_open_store(
     struct program *program, enum store_role role, struct store **ret, enum exit_status *ret_status);
-/* Enrolment, read once if it is there. */
-void program_read_enrolment(struct program *program);
+/* Enrolment, read once if it is there. 0, -ENOENT; -EACCES, -ENOTDIR no way to DATA, which whatever comes
+ * next tells; other -errno after a line. */
+int program_read_enrolment(struct program *program);
+/* For a command that is nothing without it: the message is out when it is not there. */
+enum exit_status program_need_enrolment(struct program *program);
 /* Who records: option, settings, enrolment, the login name, "unknown". Borrowed. */
 const char *program_inspector(struct program *program);

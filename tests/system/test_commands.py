@@ -4,6 +4,7 @@
 import csv
 import functools
 import io
+import json
 import os
 import pathlib
 import re
@@ -276,3 +277,76 @@ def test_an_output_that_cannot_be_written_is_told_by_every_command(delivered):
                                     text=True)
         assert result.returncode in (1, 4) and "No space left on device" in one_line(result), command
         assert str(handheld.data) not in result.stderr and str(server.data) not in result.stderr
+
+
+# ---- what patrol says of its own data ----
+
+def run_with_data(data, *arguments, who=()):
+    command = [*who, harness.program("patrol"), *arguments, "--data", data]
+    return subprocess.run([str(word) for word in command], env=harness.environment(), text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, timeout=harness.PATIENCE_S)
+
+
+def test_looking_for_a_record_makes_no_store(tmp_path):
+    result = run_with_data(tmp_path / "none", "show", "00000000-0000-4000-8000-000000000000")
+    assert result.returncode == 3 and "id: no record" in one_line(result) and not (tmp_path / "none").exists()
+
+
+def test_a_directory_that_cannot_be_made_is_told_as_that(tmp_path):
+    result = run_with_data(tmp_path / "a/b", "record", "--category", "06010", "--no-fix", "x")
+    assert result.returncode == 1 and "its parent directory is not there" in one_line(result)
+
+
+def test_data_that_may_not_be_read_says_who_may_in_one_line(server, make_real_handheld):
+    handheld = make_real_handheld(server)
+    identity = handheld.record()
+    handheld.data.chmod(0)
+    try:
+        for command in (["record", "--category", "06010", "--no-fix", "x"], ["list"], ["status"], ["show", identity],
+                        ["export", "--evidence", identity, "-o", "x"], ["server-url", "https://centre.example"], ["sync"]):
+            result = run_with_data(handheld.data, *command, who=PLAIN_RIGHTS)
+            told = one_line(result)
+            assert result.returncode == 1 and "member of group patrol" in told and "not enrolled" not in told, command
+    finally:
+        handheld.data.chmod(0o770)
+
+
+def test_a_damaged_database_is_told_with_what_recovers_it(make_real_handheld):
+    handheld = make_real_handheld()
+    handheld.record()
+    for path in handheld.data.glob("queue.db*"):
+        path.write_bytes(b"no database" * 1000)
+    assert "patrol record or a restart of patrol-syncd recovers it" in one_line(handheld.run("list", status=1))
+    assert handheld.record() and len(handheld.list()) >= 1
+
+
+def test_status_knows_no_free_space_where_nothing_was_recorded(tmp_path):
+    status = json.loads(run_with_data(tmp_path / "none", "status", "--json").stdout)
+    assert status["free_bytes"] is None and status["records_queued"] == 0
+    assert "free space" not in run_with_data(tmp_path / "none", "status").stdout
+
+
+def test_status_counts_lost_photos_and_what_the_last_receipt_covers(delivered, tmp_path):
+    _, handheld, _ = delivered
+    status = handheld.status()
+    assert status["last_receipt_size"] == status["log_size"] and status["photos_lost"] == 0
+    assert f"covers {status['log_size']} of the log's {status['log_size']} records" in handheld.run("status").stdout
+
+
+def test_status_tells_of_the_resync_that_goes_on_or_was_the_last(delivered):
+    server, handheld, _ = delivered
+    assert handheld.status()["resync"] is None and "resync" not in handheld.run("status").stdout
+    handheld.run("resync", "--level", "media")
+    assert handheld.status()["resync"]["level"] == "media" and handheld.status()["resync"]["ok"]
+    assert "resync        media: nothing is missing at the centre" in handheld.run("status").stdout
+    server.stop()
+    handheld.run("resync", "--wait", "1", status=1)
+    assert "resync        records: goes on" in handheld.run("status").stdout
+
+
+def test_help_of_a_command_is_aligned_and_says_what_all_take(make_real_handheld):
+    handheld = make_real_handheld()
+    overview = handheld.run("--help").stdout
+    assert all(option in overview for option in ("--data DIR", "--config FILE", "--help", "--version"))
+    options = [line for line in handheld.run("record", "--help").stdout.splitlines() if "--" in line[:8]]
+    assert len({re.search(r"\S  +(?=\S)", line[8:]).end() for line in options}) == 1
