@@ -62,6 +62,7 @@ struct slot *engine_start(struct engine *engine, uint32_t index, enum slot_use u
     *slot = (struct slot){
         .use = use,
         .start_wanted = true,
+        .way_was_proven = engine->contact.state == CONTACT_PROVEN,
         .cancel_wanted = slot->cancel_wanted,
         .started_ms = engine->now_ms,
         .deadline_ms = engine_later(engine, engine->config.answer_deadline_ms),

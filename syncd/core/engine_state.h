@@ -77,8 +77,9 @@ struct slot {
     bool start_wanted;  /* its action was not fetched yet */
     bool cancel_wanted; /* of the request that was here before */
     bool link_shortened;
-    bool built; /* exchange: ENGINE_BUILT has told what it carries */
-    bool ask;   /* exchange without records */
+    bool built;          /* exchange: ENGINE_BUILT has told what it carries */
+    bool ask;            /* exchange without records */
+    bool way_was_proven; /* when it started, the last answer had been good */
     uint64_t started_ms, deadline_ms;
     uint64_t epoch;        /* of the contact when it started */
     uint64_t check_serial; /* of the wish for an answer that it fulfils */

@@ -171,6 +171,15 @@ void media_uploaded(struct engine *engine, const struct slot *slot, const struct
     media->step = UPLOAD_CHUNK;
 }
 
+/* When nothing has come through since the failure before, it is not this photo that breaks the connection. */
+static void broken_off(struct engine *engine, const struct slot *slot)
+{
+    if (slot->way_was_proven)
+        correct(engine, slot, UPLOAD_OFFSET);
+    else
+        engine->media.step = UPLOAD_OFFSET;
+}
+
 static void token_refused(struct engine *engine, const struct slot *slot)
 {
     struct media_lane *media = &engine->media;
@@ -224,16 +233,16 @@ void media_failed(struct engine *engine, const struct slot *slot, enum engine_fa
     case FAILURE_NETWORK:
         if (slot->action.upload.step == UPLOAD_CHUNK)
             halve_chunk(media);
-        correct(engine, slot, UPLOAD_OFFSET);
+        broken_off(engine, slot);
         break;
     case FAILURE_TLS:
     case FAILURE_UNSIGNED:
-    case FAILURE_BUSY:
-        correct(engine, slot, UPLOAD_OFFSET);
+        broken_off(engine, slot);
         break;
     case FAILURE_TOO_LARGE:
         upload_too_large(engine, slot);
         break;
+    case FAILURE_BUSY:
     case FAILURE_UPLOAD_OFFSET:
         correct(engine, slot, UPLOAD_OFFSET);
         break;
