@@ -335,19 +335,26 @@ static void a_photo_that_is_stored_already_is_not_taken_again(void **state)
     assert_int64_equal(offset_now(scene), PHOTO_BYTES);
 }
 
-static void a_photo_in_place_that_storage_does_not_know_of_is_entered_later(void **state)
+/* The centre was killed between the photo's place and its row, and the handheld comes again. */
+static void find_in_place(struct scene *scene)
 {
-    struct scene *scene = *state;
     struct service_upload upload;
     bool stored = false;
 
     create(scene, &upload);
     assert_int_equal(patch(scene, 0, PHOTO_BYTES, &upload, &stored), 0);
-    /* Killed here, before the row was written. */
     centre_restart(scene->centre);
     assert_int_equal(service_upload_create(scene->centre->service, &scene->handheld->device, &scene->sha256,
                          PHOTO_BYTES, &upload),
         -EEXIST);
+    assert_int64_equal(upload.offset, PHOTO_BYTES);
+}
+
+static void a_photo_in_place_that_storage_does_not_know_of_is_entered_later(void **state)
+{
+    struct scene *scene = *state;
+
+    find_in_place(scene);
     while (service_housekeeping(scene->centre->service) == 1)
         ;
     assert_int64_equal(last_device(scene->centre).blobs_missing, 0);
@@ -379,6 +386,18 @@ static void a_photo_in_place_is_made_durable_before_it_counts(void **state)
                          PHOTO_BYTES, &upload),
         -EEXIST);
     assert_non_null(strstr(synced_directory, directory));
+}
+
+static void a_photo_found_in_place_is_confirmed_to_the_handheld_that_asks_next(void **state)
+{
+    struct scene *scene = *state;
+    struct exchange_request asks = {.asked_blobs = &scene->sha256, .asked_blob_count = 1};
+    _cleanup_answered_ struct answered answered = {0};
+
+    find_in_place(scene);
+    exchange_with(scene->centre, scene->handheld, 2, 0, &asks, &answered);
+    assert_int_equal(answered.exchange.wanted_blob_count, 0);
+    assert_int_equal(answered.exchange.stored_blob_count, 1);
 }
 
 static void an_upload_expires_after_a_day_without_bytes(void **state)
@@ -567,6 +586,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             a_photo_in_place_that_storage_does_not_know_of_is_entered_later, start, stop),
         cmocka_unit_test_setup_teardown(a_photo_in_place_is_made_durable_before_it_counts, start, stop),
+        cmocka_unit_test_setup_teardown(
+            a_photo_found_in_place_is_confirmed_to_the_handheld_that_asks_next, start, stop),
         cmocka_unit_test_setup_teardown(an_upload_expires_after_a_day_without_bytes, start, stop),
         cmocka_unit_test_setup_teardown(expired_uploads_are_removed_when_idle, start, stop),
         cmocka_unit_test_setup_teardown(one_device_cannot_fill_the_disk_with_partials, start, stop),

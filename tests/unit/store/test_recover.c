@@ -400,8 +400,7 @@ static void damaged_row_of_a_photo_stands_for_no_photo(void **state)
     struct store_blob blob;
 
     fill(here);
-    assert_int_equal(
-        database_run(here->store, "UPDATE blobs SET sha256 = zeroblob(32) WHERE role = 1"), 0);
+    assert_int_equal(database_run(here->store, "UPDATE blobs SET sha256 = zeroblob(32) WHERE role = 1"), 0);
     checkpoint_and_empty_wal(here);
     write_garbage(here->directory, DATABASE_NAME, 0, 4096, &(uint64_t){5});
     reopen(here, STORE_DAEMON, &opened);
