@@ -115,4 +115,4 @@ def test_client_with_other_bytes_than_announced_stores_nothing(photo):
     photo.path.write_bytes(changed)
     told = photo.upload(status=1, retryDelays=[])
     assert told["statuses"][-1] == 460 and not told["done"]
-    photo.server.run("blob", photo.sha256, "-o", "-", status=1)
+    photo.server.run("blob", photo.sha256, "-o", "-", status=3)
