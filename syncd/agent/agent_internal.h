@@ -68,7 +68,8 @@ struct agent_slot {
 struct unconfirmed_blob {
     struct sha256 blob;
     uint32_t asks;
-    bool asked; /* by the exchange in flight */
+    bool asked;   /* by the exchange in flight */
+    bool is_gone; /* its file is not whole here: lost, unless the centre has it */
 };
 
 /* Where an upload stands at the server; a blob that has a place here was found whole on this disk. */
@@ -210,6 +211,9 @@ void exchange_answered(struct agent *agent, uint32_t number, const struct http_r
 
 bool blobs_is_unconfirmed(const struct agent *agent, const struct sha256 *blob);
 void blobs_uploaded(struct agent *agent, const struct sha256 *blob);
+/* Its file is gone or damaged here. The centre may have it all the same: it is asked, and then the photo is
+ * stored or lost. */
+void blobs_gone(struct agent *agent, const struct sha256 *blob);
 /* Fills what an exchange without records asks for; returns the count. `ret_unconfirmed` of them come first.
  */
 size_t blobs_to_ask(

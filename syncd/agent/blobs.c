@@ -41,6 +41,30 @@ void blobs_uploaded(struct agent *agent, const struct sha256 *blob)
     agent->unconfirmed[agent->unconfirmed_count++] = (struct unconfirmed_blob){.blob = *blob};
 }
 
+void blobs_gone(struct agent *agent, const struct sha256 *blob)
+{
+    struct unconfirmed_blob *entry;
+
+    blobs_uploaded(agent, blob);
+    entry = find_unconfirmed(agent, blob);
+    if (entry)
+        entry->is_gone = true;
+}
+
+/* Said once, in the log and as a record of its own. */
+static int lose(struct agent *agent, const struct sha256 *blob)
+{
+    struct store_author author = agent_author(agent);
+    int r = store_blobs_lost(agent->store, &author, blob, 1);
+
+    if (r < 0)
+        return agent_store_error(agent, r);
+    if (blobs_mending_end(agent, blob))
+        agent->report.blobs_gone++;
+    agent_alarm(agent, "a photo is gone or damaged on this device before it was sent: the centre is told");
+    return 0;
+}
+
 /* ---- asking ---- */
 
 static size_t add_pending(struct agent *agent, struct sha256 *ret, size_t count)
@@ -100,13 +124,16 @@ static void take_state(struct agent *agent, const struct blob_stored *stored)
         agent_store_error(agent, r);
 }
 
-/* Those that were asked for and not named are asked for again; after a few times they are sent again. */
+/* Those that were asked for and not named are asked for again; after a few times they are sent again. What is
+ * gone here is lost at once. */
 static void count_asks(struct agent *agent)
 {
     for (size_t i = 0; i < agent->unconfirmed_count;) {
         struct unconfirmed_blob *entry = &agent->unconfirmed[i];
+        bool is_over = entry->asked && (entry->is_gone ? lose(agent, &entry->blob) >= 0
+                                                       : ++entry->asks >= UNCONFIRMED_ASKS_MAX);
 
-        if (entry->asked && ++entry->asks >= UNCONFIRMED_ASKS_MAX) {
+        if (is_over) {
             remove_unconfirmed(agent, entry);
             continue;
         }

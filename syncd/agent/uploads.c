@@ -196,18 +196,10 @@ static int send_chunk(
 
 /* ---- steps ---- */
 
-/* The file is gone or damaged before the centre had it: said once, in the log and as a record of its own. */
 static int give_up(struct agent *agent, const struct sha256 *blob)
 {
-    struct store_author author = agent_author(agent);
-    int r = store_blobs_lost(agent->store, &author, blob, 1);
-
     forget_place(agent, blob);
-    if (r < 0)
-        return r;
-    if (blobs_mending_end(agent, blob))
-        agent->report.blobs_gone++;
-    agent_alarm(agent, "a photo is gone or damaged on this device before it was sent: the centre is told");
+    blobs_gone(agent, blob);
     outbox_feed(agent);
     return -ENODATA;
 }

@@ -14,7 +14,7 @@
 #include "syncd/agent/agent.h"
 
 #define CENTRE_LOGS_MAX 4u
-#define CENTRE_BLOBS_MAX 16u
+#define CENTRE_BLOBS_MAX 32u
 #define CENTRE_RECORDS_MAX 20000u
 
 struct sent_request {

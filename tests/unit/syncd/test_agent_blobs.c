@@ -199,6 +199,31 @@ static void a_photo_that_is_gone_is_told_and_blocks_nothing(void **state)
     agent_story_end(&story);
 }
 
+/* They had been freed, and what knew of that went with a damaged database. */
+static void photos_that_are_gone_here_and_stored_at_the_centre_are_not_called_lost(void **state)
+{
+    struct agent_story story;
+    struct sha256 photos[24];
+    char content[32];
+
+    agent_story_begin(&story);
+    for (unsigned i = 0; i < ARRAY_LEN(photos); i++) {
+        snprintf(content, sizeof(content), "photo number %u", i);
+        photos[i] = agent_story_photo(&story, "with a photo", content);
+    }
+    agent_story_settle(&story);
+    for (unsigned i = 0; i < ARRAY_LEN(photos); i++) {
+        assert_int_equal(store_blob_set_state(story.store, &photos[i], BLOB_PENDING), 0);
+        remove_photo(&story, &photos[i]);
+    }
+    agent_story_restart(&story);
+    agent_story_settle(&story);
+    for (unsigned i = 0; i < ARRAY_LEN(photos); i++)
+        assert_int_equal(state_of(&story, &photos[i]), BLOB_STORED);
+    assert_int_equal(story.alarms, 0);
+    agent_story_end(&story);
+}
+
 static void a_photo_altered_on_disk_is_never_sent(void **state)
 {
     struct agent_story story;
@@ -480,6 +505,7 @@ int main(void)
         cmocka_unit_test(an_upload_goes_on_where_the_centre_says_after_a_broken_connection),
         cmocka_unit_test(a_photo_the_centre_has_already_is_confirmed_without_a_byte_of_it),
         cmocka_unit_test(a_photo_that_is_gone_is_told_and_blocks_nothing),
+        cmocka_unit_test(photos_that_are_gone_here_and_stored_at_the_centre_are_not_called_lost),
         cmocka_unit_test(a_photo_altered_on_disk_is_never_sent),
         cmocka_unit_test(a_file_that_goes_in_the_middle_of_its_upload_ends_it),
         cmocka_unit_test(a_stored_photo_that_the_centre_lost_is_sent_again),
