@@ -178,10 +178,14 @@ static void enrolment_load(struct daemon *daemon)
         log_info("records go to %s", daemon->enrolment.server_url);
 }
 
+static bool is_wal_file(const char *name)
+{
+    return strcmp(name, "queue.db-wal") == 0;
+}
+
 static bool is_database_file(const char *name)
 {
-    return strcmp(name, "queue.db") == 0 || strcmp(name, "queue.db-wal") == 0 ||
-           strcmp(name, "queue.db-shm") == 0;
+    return strcmp(name, "queue.db") == 0 || is_wal_file(name) || strcmp(name, "queue.db-shm") == 0;
 }
 
 /* Someone deleted the database under us, or `patrol` found it damaged and set it aside: what is recorded now
@@ -203,6 +207,12 @@ static int on_files(sd_event_source *source, const struct inotify_event *event, 
         return 0;
     if ((event->mask & (IN_DELETE | IN_MOVED_FROM)) && is_database_file(event->name))
         return on_database_gone(daemon);
+    /* Who has recorded rings, unless it was killed before it could: then the kernel closes its files. */
+    if ((event->mask & IN_CLOSE_WRITE) && is_wal_file(event->name)) {
+        agent_store_changed(daemon->agent);
+        after_event(daemon);
+        return 0;
+    }
     if (!(event->mask & (IN_MOVED_TO | IN_CLOSE_WRITE)) || strcmp(event->name, "enrolment.conf") != 0)
         return 0;
     enrolment_load(daemon);

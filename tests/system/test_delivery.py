@@ -249,6 +249,17 @@ def test_record_added_while_an_exchange_is_under_way_is_sent_without_a_poll(rela
     assert_delivered(server, handheld, ids)
 
 
+def test_what_a_program_recorded_that_was_killed_before_it_rang_is_sent_without_a_poll(server, make_real_handheld):
+    handheld = make_real_handheld(server, start=True)
+    with subprocess.Popen([harness.program("append"), handheld.data, "hammer", "1000000"], stdout=subprocess.PIPE,
+                          text=True) as never_rings:
+        promised = never_rings.stdout.readline().strip()
+        never_rings.kill()
+    handheld.wait_until_drained()  # the slow poll is an hour away
+    assert promised in {item["id"] for item in handheld.list()}
+    assert_delivered(server, handheld)
+
+
 def test_connection_reset_in_the_middle_of_a_body_is_made_good(relayed, tmp_path):
     server, between, handheld = relayed
     resets = []
