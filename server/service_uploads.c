@@ -11,6 +11,7 @@
 #include <sodium.h>
 
 #define EXPIRED_AT_ONCE_MAX 256u
+#define FOUND_MAX 4096u /* found in place, and not entered yet */
 
 struct service_patch {
     struct service *service;
@@ -100,20 +101,31 @@ static void fill_whole(struct service *service, const struct uuid *device, const
         .expires_ms = service_now_ms(service) + UPLOAD_EXPIRY_MS};
 }
 
+/* Each blob is noted once, however often it is asked for. The mutex is held. */
+static int note_found(struct uploads *uploads, const struct sha256 *sha256, uint64_t size)
+{
+    for (size_t i = 0; i < uploads->found_count; i++)
+        if (sha256_equal(&uploads->found[i].sha256, sha256))
+            return 0;
+    if (uploads->found_count == FOUND_MAX)
+        return -EBUSY;
+    struct blob_entry *grown = reallocarray(uploads->found, uploads->found_count + 1, sizeof(*grown));
+    if (!grown)
+        return -ENOMEM;
+    uploads->found = grown;
+    uploads->found[uploads->found_count++] = (struct blob_entry){.sha256 = *sha256, .size = size};
+    return 0;
+}
+
 /* A blob that is in place though storage does not say so: the process was killed between the two. */
 static int enter_later(struct service *service, const struct sha256 *sha256, uint64_t size)
 {
     struct uploads *uploads = &service->uploads;
-    struct blob_entry *grown;
 
     pthread_mutex_lock(&uploads->mutex);
-    grown = reallocarray(uploads->found, uploads->found_count + 1, sizeof(*grown));
-    if (grown) {
-        uploads->found = grown;
-        uploads->found[uploads->found_count++] = (struct blob_entry){.sha256 = *sha256, .size = size};
-    }
+    int r = note_found(uploads, sha256, size);
     pthread_mutex_unlock(&uploads->mutex);
-    return grown ? 0 : -ENOMEM;
+    return r;
 }
 
 /* 1 when the blob is here whole, as far as can be told without reading what storage vouches for. */
@@ -298,8 +310,11 @@ int service_upload_find(struct service *service, const struct uuid *device, cons
     r = find_named(service, device, sha256, &blob);
     if (r < 0)
         return r == -EACCES ? -ENOENT : r;
-    if (blob.state != STORED_BLOB_PRESENT)
-        return -ENOENT;
+    if (blob.state != STORED_BLOB_PRESENT) {
+        r = is_in_place(service, &blob, &blob.size); /* between its place and its row */
+        if (r <= 0)
+            return r < 0 ? r : -ENOENT;
+    }
     fill_whole(service, device, sha256, blob.size, ret);
     return 0;
 }

@@ -388,6 +388,19 @@ static void a_photo_in_place_is_made_durable_before_it_counts(void **state)
     assert_non_null(strstr(synced_directory, directory));
 }
 
+static void a_photo_in_place_is_whole_to_who_asks_for_its_offset_before_its_row_is_written(void **state)
+{
+    struct scene *scene = *state;
+    struct service_upload upload;
+    bool stored = false;
+
+    create(scene, &upload);
+    assert_int_equal(patch(scene, 0, PHOTO_BYTES, &upload, &stored), 0);
+    assert_true(stored);
+    assert_int64_equal(offset_now(scene), PHOTO_BYTES);
+    assert_int64_equal(last_device(scene->centre).blobs_missing, 1);
+}
+
 static void a_photo_found_in_place_is_confirmed_to_the_handheld_that_asks_next(void **state)
 {
     struct scene *scene = *state;
@@ -586,6 +599,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             a_photo_in_place_that_storage_does_not_know_of_is_entered_later, start, stop),
         cmocka_unit_test_setup_teardown(a_photo_in_place_is_made_durable_before_it_counts, start, stop),
+        cmocka_unit_test_setup_teardown(
+            a_photo_in_place_is_whole_to_who_asks_for_its_offset_before_its_row_is_written, start, stop),
         cmocka_unit_test_setup_teardown(
             a_photo_found_in_place_is_confirmed_to_the_handheld_that_asks_next, start, stop),
         cmocka_unit_test_setup_teardown(an_upload_expires_after_a_day_without_bytes, start, stop),
