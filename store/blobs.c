@@ -284,9 +284,10 @@ int store_blobs_stored(
 struct setting_state {
     const struct sha256 *sha256;
     enum blob_state state;
+    int64_t at_ms;
 };
 
-int blob_set_state(struct store *store, const struct sha256 *sha256, enum blob_state state)
+int blob_set_state(struct store *store, const struct sha256 *sha256, enum blob_state state, int64_t at_ms)
 {
     static const char sql[] =
         "UPDATE blobs SET state = ?2, stored_ms = coalesce(?3, stored_ms) WHERE sha256 = ?1";
@@ -298,7 +299,7 @@ int blob_set_state(struct store *store, const struct sha256 *sha256, enum blob_s
     bind_bytes(statement, 1, sha256_bytes(sha256));
     sqlite3_bind_int64(statement, 2, state);
     if (state == BLOB_STORED)
-        sqlite3_bind_int64(statement, 3, store->world->verbs->wall_ms(store->world->context));
+        sqlite3_bind_int64(statement, 3, at_ms);
     return database_step(store, statement);
 }
 
@@ -310,12 +311,13 @@ static int set_state_body(struct store *store, void *user)
     int r = find_state(store, setting->sha256, &before);
     if (r < 0 || before == setting->state)
         return r;
-    return blob_set_state(store, setting->sha256, setting->state);
+    return blob_set_state(store, setting->sha256, setting->state, setting->at_ms);
 }
 
-int store_blob_set_state(struct store *store, const struct sha256 *sha256, enum blob_state state)
+int store_blob_set_state(
+    struct store *store, const struct sha256 *sha256, enum blob_state state, int64_t at_ms)
 {
-    struct setting_state setting = {.sha256 = sha256, .state = state};
+    struct setting_state setting = {.sha256 = sha256, .state = state, .at_ms = at_ms};
     enum blob_state before;
 
     /* Asked first without the lock: mostly the answer says what was known. */
@@ -401,7 +403,7 @@ static int lose(struct store *store, void *user)
         if (r == -ENOENT || (r >= 0 && state != BLOB_PENDING))
             continue;
         if (r >= 0)
-            r = blob_set_state(store, &losing->lost[i], BLOB_STATE_LOST);
+            r = blob_set_state(store, &losing->lost[i], BLOB_STATE_LOST, 0);
         if (r < 0)
             return r;
         lost[n++] = losing->lost[i];

@@ -287,7 +287,7 @@ int blobs_restore(struct store *store, const struct finding *finding, int64_t ke
 /* In a write transaction: moves the blobs first named by a record to the record that carries it now. */
 int blobs_move(struct store *store, const struct finding *finding, int64_t old_key, int64_t key);
 /* In a write transaction. */
-int blob_set_state(struct store *store, const struct sha256 *sha256, enum blob_state state);
+int blob_set_state(struct store *store, const struct sha256 *sha256, enum blob_state state, int64_t at_ms);
 /* Reads the file of a photo and says whether it is what its name says. -ENOENT. */
 int photo_read_whole(
     struct store *store, const struct sha256 *sha256, uint64_t *ret_size, bool *ret_is_whole);

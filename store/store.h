@@ -236,7 +236,9 @@ int store_blobs_pending(struct store *store, struct store_blob *ret, size_t max,
  */
 int store_blobs_stored(
     struct store *store, int64_t after, struct store_blob *ret, size_t max, size_t *ret_count);
-int store_blob_set_state(struct store *store, const struct sha256 *sha256, enum blob_state state);
+/* `at_ms`: with BLOB_STORED the server's clock when it signed for it, otherwise 0. */
+int store_blob_set_state(
+    struct store *store, const struct sha256 *sha256, enum blob_state state, int64_t at_ms);
 /* A photo that the centre misses, and that no row stands for here any more, or one that says it was lost: its
  * record was in a part of the database that recovery could not read. When its file is here and whole it is
  * pending again. 1 it is now; 0 not, also as long as no log has a receipt. */
@@ -257,9 +259,10 @@ int store_sweep(struct store *store, uint64_t older_than_ms, uint64_t *ret_remov
 /* Full check: SQLite's own, every leaf against its bytes, every tile, sizes, photo files. 0 well, -EUCLEAN
  * with one line a fault; if the database has any, the next open recovers it. */
 int store_check(struct store *store, void (*fault)(void *user, const char *line), void *user);
-/* Frees photos by age or pressure, and says how many: only such as the server has said to be backed up, or
- * stored and older than `age_ms`. */
-int store_free_photos(struct store *store, uint64_t age_ms, uint64_t *ret_freed);
+/* Frees photos by age, and says how many: only such as the server has said to be backed up, or stored
+ * `age_ms` and more before `now_ms`. Both times are the server's: `now_ms` an instant that has certainly
+ * passed there, so that a wrong clock of this handheld frees nothing. */
+int store_free_photos(struct store *store, int64_t now_ms, uint64_t age_ms, uint64_t *ret_freed);
 
 /* Builds the index of public ids as far as it can be built; store_find and store_sweep do it too. */
 int store_index_ids(struct store *store);

@@ -163,6 +163,7 @@ int store_sweep(struct store *store, uint64_t older_than_ms, uint64_t *ret_remov
 /* ---- photos that may go ---- */
 
 struct freeing {
+    int64_t now_ms;
     uint64_t age_ms;
     struct sha256 freed[FREE_AT_ONCE];
     size_t count;
@@ -171,7 +172,7 @@ struct freeing {
 static int choose(struct store *store, struct freeing *freeing)
 {
     static const char sql[] =
-        "SELECT sha256 FROM blobs WHERE state = 2 OR (state = 1 AND abs(?1 - stored_ms) >= ?2)"
+        "SELECT sha256 FROM blobs WHERE state = 2 OR (state = 1 AND ?1 - stored_ms >= ?2)"
         " ORDER BY number LIMIT ?3";
     _cleanup_statement_ sqlite3_stmt *statement = NULL;
 
@@ -180,7 +181,7 @@ static int choose(struct store *store, struct freeing *freeing)
     int r = database_prepare(store, sql, &statement);
     if (r < 0)
         return r;
-    sqlite3_bind_int64(statement, 1, store->world->verbs->wall_ms(store->world->context));
+    sqlite3_bind_int64(statement, 1, freeing->now_ms);
     bind_u64(statement, 2, freeing->age_ms);
     sqlite3_bind_int64(statement, 3, FREE_AT_ONCE);
     while ((r = database_step(store, statement)) > 0 && freeing->count < FREE_AT_ONCE) {
@@ -198,14 +199,14 @@ static int mark_freed(struct store *store, void *user)
 
     int r = choose(store, freeing);
     for (size_t i = 0; r >= 0 && i < freeing->count; i++)
-        r = blob_set_state(store, &freeing->freed[i], BLOB_FREED);
+        r = blob_set_state(store, &freeing->freed[i], BLOB_FREED, 0);
     return r;
 }
 
-int store_free_photos(struct store *store, uint64_t age_ms, uint64_t *ret_freed)
+int store_free_photos(struct store *store, int64_t now_ms, uint64_t age_ms, uint64_t *ret_freed)
 {
     const struct world *world = store->world;
-    struct freeing freeing = {.age_ms = age_ms};
+    struct freeing freeing = {.now_ms = now_ms, .age_ms = age_ms};
     uint64_t freed = 0;
 
     /* The row first: a file that outlives it is swept, a row that outlived its file would be a loss. */

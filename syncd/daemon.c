@@ -111,7 +111,8 @@ static int on_poll(sd_event_source *source, uint64_t usec, void *context)
     struct daemon *daemon = context;
     agent_store_changed(daemon->agent);
     uint64_t freed = 0;
-    if (store_free_photos(daemon->store, daemon->settings->photo_age_ms, &freed) >= 0 && freed > 0)
+    int64_t now_ms = trust_time_now(daemon->world, daemon->store).server_ms;
+    if (store_free_photos(daemon->store, now_ms, daemon->settings->photo_age_ms, &freed) >= 0 && freed > 0)
         log_info("%llu photos that the centre has signed for were removed from this handheld",
             (unsigned long long)freed);
     after_event(daemon);

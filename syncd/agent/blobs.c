@@ -110,7 +110,7 @@ size_t blobs_to_ask(struct agent *agent, struct sha256 ret[EXCHANGE_ASKED_BLOBS_
 
 /* ---- what the centre signed ---- */
 
-static void take_state(struct agent *agent, const struct blob_stored *stored)
+static void take_state(struct agent *agent, const struct blob_stored *stored, int64_t server_time_ms)
 {
     enum blob_state state = stored->backed_up ? BLOB_BACKED_UP : BLOB_STORED;
     struct store_blob known;
@@ -119,7 +119,7 @@ static void take_state(struct agent *agent, const struct blob_stored *stored)
     if (r == -ENOENT || (r >= 0 && (known.state == BLOB_FREED || known.state == state)))
         return;
     if (r >= 0)
-        r = store_blob_set_state(agent->store, &stored->sha256, state);
+        r = store_blob_set_state(agent->store, &stored->sha256, state, server_time_ms);
     if (r < 0)
         agent_store_error(agent, r);
 }
@@ -164,7 +164,7 @@ size_t blobs_take_stored(
     for (size_t i = 0; i < answer->stored_blob_count; i++) {
         struct unconfirmed_blob *entry = find_unconfirmed(agent, &answer->stored_blobs[i].sha256);
 
-        take_state(agent, &answer->stored_blobs[i]);
+        take_state(agent, &answer->stored_blobs[i], answer->server_time_ms);
         if (entry) {
             remove_unconfirmed(agent, entry);
             confirmed++;
@@ -210,7 +210,7 @@ static int send_again(struct agent *agent, const struct sha256 *blob)
         r = file_is_there(agent, blob);
     if (r <= 0)
         return r;
-    r = store_blob_set_state(agent->store, blob, BLOB_PENDING);
+    r = store_blob_set_state(agent->store, blob, BLOB_PENDING, 0);
     return r < 0 ? r : 1;
 }
 

@@ -27,6 +27,7 @@ struct tls_floor_input {
 
 struct tls_time {
     int64_t floor_ms;
+    int64_t server_ms;      /* that has certainly passed by the server's clock; 0: nothing is known of it */
     int64_t verify_at_ms;   /* certificates are verified at this instant */
     bool ignore_not_before; /* the wall clock is not believed: notBefore says nothing */
 };

@@ -145,7 +145,7 @@ static void previews_go_first_urgent_before_others_and_only_of_sent_records(void
         (const struct sha256 *[]){&urgent.photo.preview_sha256, &calm.photo.preview_sha256,
             &urgent.photo.sha256, &calm.photo.sha256},
         4);
-    assert_int_equal(store_blob_set_state(here->store, &urgent.photo.preview_sha256, BLOB_STORED), 0);
+    assert_int_equal(store_blob_set_state(here->store, &urgent.photo.preview_sha256, BLOB_STORED, 0), 0);
     expect_order(here,
         (const struct sha256 *[]){&calm.photo.preview_sha256, &urgent.photo.sha256, &calm.photo.sha256}, 3);
 }
@@ -160,21 +160,21 @@ static void states_are_kept_and_the_stored_ones_listed(void **state)
     for (uint8_t i = 0; i < 3; i++) {
         photos[i] = put_photo(here->store, i, 50, false);
         assert_int_equal(append_with_photos(here->store, "x", &photos[i], 1, NULL), 0);
-        assert_int_equal(store_blob_set_state(here->store, &photos[i].photo.sha256, BLOB_STORED), 0);
+        assert_int_equal(store_blob_set_state(here->store, &photos[i].photo.sha256, BLOB_STORED, 0), 0);
     }
     assert_int_equal(store_blobs_stored(here->store, 0, blobs, 4, &count), 0);
     assert_int_equal(count, 3);
     assert_int_equal(store_blobs_stored(here->store, blobs[0].number, blobs, 4, &count), 0);
     assert_int_equal(count, 2);
     assert_memory_equal(&blobs[0].sha256, &photos[1].photo.sha256, sizeof(struct sha256));
-    assert_int_equal(store_blob_set_state(here->store, &photos[1].photo.sha256, BLOB_BACKED_UP), 0);
+    assert_int_equal(store_blob_set_state(here->store, &photos[1].photo.sha256, BLOB_BACKED_UP, 0), 0);
     assert_int_equal(store_blob_find(here->store, &photos[1].photo.sha256, &blob), 0);
     assert_int_equal(blob.state, BLOB_BACKED_UP);
     assert_int_equal(blob.size, 50);
     assert_int_equal(blob.role, BLOB_PHOTO);
     struct sha256 unknown = {{5}};
     assert_int_equal(store_blob_find(here->store, &unknown, &blob), -ENOENT);
-    assert_int_equal(store_blob_set_state(here->store, &unknown, BLOB_STORED), -ENOENT);
+    assert_int_equal(store_blob_set_state(here->store, &unknown, BLOB_STORED, 0), -ENOENT);
 }
 
 static void same_photo_in_two_records_is_one_blob(void **state)
@@ -208,6 +208,25 @@ static void lost_photo_that_comes_back_is_sent(void **state)
     free(path);
 }
 
+#define SIGNED_MS INT64_C(1764000000000) /* the server's clock when it signed for a photo */
+
+/* Rebooted, and nothing is known of the server's clock yet; or it was set back. */
+static void a_clock_that_is_behind_frees_no_photo(void **state)
+{
+    struct here *here = *state;
+    struct store_photo stored = put_photo(here->store, 2, 50, false);
+    static const int64_t clocks_ms[] = {0, 1, SIGNED_MS - INT64_C(400) * 24 * 3600000, SIGNED_MS};
+    uint64_t freed;
+
+    assert_int_equal(append_with_photos(here->store, "s", &stored, 1, NULL), 0);
+    assert_int_equal(store_blob_set_state(here->store, &stored.photo.sha256, BLOB_STORED, SIGNED_MS), 0);
+    for (size_t i = 0; i < ARRAY_LEN(clocks_ms); i++) {
+        assert_int_equal(store_free_photos(here->store, clocks_ms[i], 3600000, &freed), 0);
+        assert_int_equal(freed, 0);
+    }
+    assert_true(file_exists(here, &stored.photo.sha256));
+}
+
 static void photos_are_freed_when_backed_up_or_stored_and_old(void **state)
 {
     struct here *here = *state;
@@ -220,13 +239,13 @@ static void photos_are_freed_when_backed_up_or_stored_and_old(void **state)
     assert_int_equal(append_with_photos(here->store, "p", &pending, 1, NULL), 0);
     assert_int_equal(append_with_photos(here->store, "s", &stored, 1, NULL), 0);
     assert_int_equal(append_with_photos(here->store, "b", &backed_up, 1, NULL), 0);
-    assert_int_equal(store_blob_set_state(here->store, &stored.photo.sha256, BLOB_STORED), 0);
-    assert_int_equal(store_blob_set_state(here->store, &backed_up.photo.sha256, BLOB_BACKED_UP), 0);
-    assert_int_equal(store_free_photos(here->store, 3600000, &freed), 0);
+    assert_int_equal(store_blob_set_state(here->store, &stored.photo.sha256, BLOB_STORED, SIGNED_MS), 0);
+    assert_int_equal(store_blob_set_state(here->store, &backed_up.photo.sha256, BLOB_BACKED_UP, 0), 0);
+    assert_int_equal(store_free_photos(here->store, SIGNED_MS + 3599999, 3600000, &freed), 0);
     assert_int_equal(freed, 1);
     assert_false(file_exists(here, &backed_up.photo.sha256));
     assert_true(file_exists(here, &stored.photo.sha256));
-    assert_int_equal(store_free_photos(here->store, 0, &freed), 0);
+    assert_int_equal(store_free_photos(here->store, SIGNED_MS + 3600000, 3600000, &freed), 0);
     assert_int_equal(freed, 1);
     assert_false(file_exists(here, &stored.photo.sha256));
     assert_true(file_exists(here, &pending.photo.sha256));
@@ -435,6 +454,7 @@ int main(void)
         store_test(states_are_kept_and_the_stored_ones_listed),
         store_test(same_photo_in_two_records_is_one_blob),
         store_test(lost_photo_that_comes_back_is_sent),
+        store_test(a_clock_that_is_behind_frees_no_photo),
         store_test(photos_are_freed_when_backed_up_or_stored_and_old),
         store_test(sweep_removes_only_what_is_old_and_was_never_named),
         store_test(photo_that_nobody_names_is_sent_when_it_is_asked_for_and_whole),

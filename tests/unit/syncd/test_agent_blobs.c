@@ -73,6 +73,23 @@ static void a_photo_is_uploaded_in_chunks_and_confirmed_by_a_signed_list(void **
     agent_story_end(&story);
 }
 
+static void a_photos_age_is_counted_by_the_clock_of_the_centre_that_signed_for_it(void **state)
+{
+    const uint64_t age_ms = 3600000;
+    struct agent_story story;
+    uint64_t freed;
+
+    agent_story_begin(&story);
+    (void)agent_story_photo(&story, "with a photo", "content");
+    agent_story_settle(&story);
+    int64_t signed_ms = story.centre.time_ms;
+    assert_int_equal(store_free_photos(story.store, signed_ms + (int64_t)age_ms - 1, age_ms, &freed), 0);
+    assert_int_equal(freed, 0);
+    assert_int_equal(store_free_photos(story.store, signed_ms + (int64_t)age_ms, age_ms, &freed), 0);
+    assert_int_equal(freed, 1);
+    agent_story_end(&story);
+}
+
 static void all_bytes_sent_is_not_stored_until_the_centre_has_signed_it(void **state)
 {
     struct agent_story story;
@@ -213,7 +230,7 @@ static void photos_that_are_gone_here_and_stored_at_the_centre_are_not_called_lo
     }
     agent_story_settle(&story);
     for (unsigned i = 0; i < ARRAY_LEN(photos); i++) {
-        assert_int_equal(store_blob_set_state(story.store, &photos[i], BLOB_PENDING), 0);
+        assert_int_equal(store_blob_set_state(story.store, &photos[i], BLOB_PENDING, 0), 0);
         remove_photo(&story, &photos[i]);
     }
     agent_story_restart(&story);
@@ -310,7 +327,7 @@ static void a_wanted_photo_that_was_freed_and_is_still_here_is_sent(void **state
     agent_story_begin(&story);
     photo = agent_story_photo(&story, "with a photo", "a short photo");
     agent_story_settle(&story);
-    assert_int_equal(store_blob_set_state(story.store, &photo, BLOB_FREED), 0);
+    assert_int_equal(store_blob_set_state(story.store, &photo, BLOB_FREED, 0), 0);
     story.centre.blobs[0].stored = false;
     buffer_clear(&story.centre.blobs[0].bytes);
     story.centre.wanted = (struct blob_have){.sha256 = photo};
@@ -499,6 +516,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_photo_is_uploaded_in_chunks_and_confirmed_by_a_signed_list),
+        cmocka_unit_test(a_photos_age_is_counted_by_the_clock_of_the_centre_that_signed_for_it),
         cmocka_unit_test(all_bytes_sent_is_not_stored_until_the_centre_has_signed_it),
         cmocka_unit_test(a_backed_up_photo_is_known_as_such),
         cmocka_unit_test(an_upload_goes_on_where_it_was_cut_after_a_restart),

@@ -24,6 +24,19 @@ static void a_clock_after_the_build_is_believed(void **state)
     assert_false(time.ignore_not_before);
 }
 
+static void the_servers_clock_goes_on_with_the_boot_clock_and_knows_nothing_of_ours(void **state)
+{
+    struct tls_floor_input input = input_at(INT64_C(4080000000000));
+
+    assert_int_equal(tls_time_for(&input).server_ms, 0);
+    input.server_time_ms = BUILD - DAY;
+    input.server_boot_ms = 1000;
+    input.boot_ms = 1000 + HOUR;
+    assert_int_equal(tls_time_for(&input).server_ms, BUILD - DAY + HOUR);
+    input.boot_id[0] = 1; /* another boot: how long it was off nobody knows */
+    assert_int_equal(tls_time_for(&input).server_ms, BUILD - DAY);
+}
+
 static void a_clock_in_1970_verifies_at_the_build_time(void **state)
 {
     (void)state;
@@ -91,6 +104,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_clock_after_the_build_is_believed),
+        cmocka_unit_test(the_servers_clock_goes_on_with_the_boot_clock_and_knows_nothing_of_ours),
         cmocka_unit_test(a_clock_in_1970_verifies_at_the_build_time),
         cmocka_unit_test(a_clock_in_2099_verifies_at_the_floor),
         cmocka_unit_test(the_400_day_line_is_believed_and_one_ms_more_is_not),
