@@ -358,6 +358,27 @@ static int apply_device_event(struct transaction *transaction, const struct subj
     return 0;
 }
 
+/* Before a photo counts as lost, its file is looked for once more: 1 it is there and whole, or the disk
+ * cannot tell now, so that nothing is decided; 0 there is none; -errno of the storage. */
+static int look_for_file(struct transaction *transaction, const struct stored_blob *blob)
+{
+    struct blobs *blobs = transaction->service->blobs;
+    struct sha256 found;
+    uint64_t size;
+    int r = blobs->verbs->hash(blobs, &blob->sha256, &found, &size);
+
+    if (r == -ENOENT || r == -EIO)
+        return 0;
+    if (r < 0)
+        return 1;
+    if (!sha256_equal(&found, &blob->sha256))
+        return 0;
+    transaction->has_changed = true;
+    r = transaction->storage->verbs->blob_set_state(
+        transaction->storage, &blob->sha256, STORED_BLOB_PRESENT, size);
+    return r < 0 ? r : 1;
+}
+
 int apply_blob_lost(struct transaction *transaction, uint64_t device, const struct sha256 *sha256)
 {
     struct storage *storage = transaction->storage;
@@ -371,7 +392,13 @@ int apply_blob_lost(struct transaction *transaction, uint64_t device, const stru
         return r;
     if (blob.state != STORED_BLOB_MISSING)
         return 0;
+    r = look_for_file(transaction, &blob);
+    if (r != 0)
+        return r < 0 ? r : 0;
     transaction->has_changed = true;
+    r = storage->verbs->blob_given_up(storage, sha256, device);
+    if (r != 0) /* another handheld may have it still */
+        return r < 0 ? r : 0;
     r = storage->verbs->blob_set_state(storage, sha256, STORED_BLOB_LOST, 0);
     if (r < 0)
         return r;

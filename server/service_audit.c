@@ -238,13 +238,14 @@ static int look_at_blob(struct service *service, struct audit_job *audit, const 
         break;
     }
     r = blobs->verbs->hash(blobs, &blob->sha256, &sha256, &size);
-    if (r == -ENOMEM)
+    /* A file that cannot be read is as good as none. One that cannot be opened now (no descriptor, no memory)
+     * says nothing about the photo. */
+    if (r < 0 && r != -ENOENT && r != -EIO)
         return r;
     audit->answer.blob_bytes_read += size;
     if (r == -ENOENT)
         tell_blob(audit, blob, BLOB_MISSING);
-    else if (r < 0 ||
-             !sha256_equal(&sha256, &blob->sha256)) /* a file that cannot be read is as good as none */
+    else if (r < 0 || !sha256_equal(&sha256, &blob->sha256))
         tell_blob(audit, blob, BLOB_DAMAGED);
     return 0;
 }

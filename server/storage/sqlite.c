@@ -425,6 +425,7 @@ static const struct storage_verbs sqlite_verbs = {
     .blob_find = sqlite_blob_find,
     .blob_name = sqlite_blob_name,
     .blob_is_named = sqlite_blob_is_named,
+    .blob_given_up = sqlite_blob_given_up,
     .blob_set_state = sqlite_blob_set_state,
     .blobs_wanted = sqlite_blobs_wanted,
     .blobs_each = sqlite_blobs_each,

@@ -105,6 +105,25 @@ int sqlite_blob_is_named(struct storage *storage, const struct sha256 *sha256, u
     return r;
 }
 
+int sqlite_blob_given_up(struct storage *storage, const struct sha256 *sha256, uint64_t device)
+{
+    struct sqlite *sqlite = sqlite_of(storage);
+    struct stored_blob blob;
+    int r = sqlite_blob_find(storage, sha256, &blob);
+
+    if (r >= 0)
+        r = run_on_blob(sqlite, SQL_BLOB_UNWANT_OF, device, blob.number);
+    if (r < 0)
+        return r;
+    sqlite3_stmt *statement = sqlite_statement(sqlite, SQL_BLOB_IS_WANTED, &r);
+    if (!statement)
+        return r;
+    sqlite_bind_number(statement, 1, blob.number);
+    r = sqlite_step(statement);
+    sqlite3_reset(statement);
+    return r;
+}
+
 int sqlite_blob_set_state(
     struct storage *storage, const struct sha256 *sha256, enum stored_blob_state state, uint64_t size)
 {

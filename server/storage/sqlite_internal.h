@@ -65,6 +65,8 @@ enum sqlite_sql {
     SQL_BLOB_WANT,
     SQL_BLOB_WANT_AGAIN,
     SQL_BLOB_UNWANT,
+    SQL_BLOB_UNWANT_OF,
+    SQL_BLOB_IS_WANTED,
     SQL_BLOB_IS_NAMED,
     SQL_BLOB_STATE,
     SQL_BLOBS_WANTED,
@@ -200,6 +202,7 @@ int sqlite_blob_find(struct storage *storage, const struct sha256 *sha256, struc
 int sqlite_blob_name(
     struct storage *storage, const struct sha256 *sha256, uint64_t size, uint64_t device, uint64_t key);
 int sqlite_blob_is_named(struct storage *storage, const struct sha256 *sha256, uint64_t device);
+int sqlite_blob_given_up(struct storage *storage, const struct sha256 *sha256, uint64_t device);
 int sqlite_blob_set_state(
     struct storage *storage, const struct sha256 *sha256, enum stored_blob_state state, uint64_t size);
 int sqlite_blobs_wanted(

@@ -179,6 +179,8 @@ const char *const sqlite_sql_texts[SQL_COUNT] = {
     [SQL_BLOB_WANT_AGAIN] = "INSERT OR IGNORE INTO blob_wanted(device, blob)"
                             " SELECT device, blob FROM blob_names WHERE blob = ?1",
     [SQL_BLOB_UNWANT] = "DELETE FROM blob_wanted WHERE blob = ?1",
+    [SQL_BLOB_UNWANT_OF] = "DELETE FROM blob_wanted WHERE device = ?1 AND blob = ?2",
+    [SQL_BLOB_IS_WANTED] = "SELECT 1 FROM blob_wanted WHERE blob = ?1 LIMIT 1",
     [SQL_BLOB_IS_NAMED] = "SELECT 1 FROM blobs b JOIN blob_names n ON n.device = ?2 AND n.blob = b.number"
                           " WHERE b.sha256 = ?1",
     [SQL_BLOB_STATE] = "UPDATE blobs SET state = ?2, size = ?3 WHERE number = ?1",

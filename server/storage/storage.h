@@ -276,6 +276,9 @@ struct storage_verbs {
         struct storage *storage, const struct sha256 *sha256, uint64_t size, uint64_t device, uint64_t key);
     /* 1 when a record of the device names it, 0 when not. */
     int (*blob_is_named)(struct storage *storage, const struct sha256 *sha256, uint64_t device);
+    /* The device has not got it: it is not asked for it any more. 1 when another one still is, 0 when none.
+     */
+    int (*blob_given_up)(struct storage *storage, const struct sha256 *sha256, uint64_t device);
     int (*blob_set_state)(
         struct storage *storage, const struct sha256 *sha256, enum stored_blob_state state, uint64_t size);
     /* Missing blobs that the device's records name, in the order in which they were named. */
