@@ -5,8 +5,8 @@
     run_tests.py [--profile test|soak] [STEP...]      only the steps whose names begin so; --list names them
 
 Prints a line for each step with its time, details of what failed, and at the very end one plain line
-"N passed, N failed" over everything, with ", N skipped" behind it if there were any. Goes on after a failure, so
-that one run shows them all; status 1 when anything failed.
+"N passed, N failed" over everything. Goes on after a failure, so that one run shows them all; status 1 when anything
+failed.
 """
 
 import argparse
@@ -37,10 +37,11 @@ PYTEST_SUITES = {"system": "tests/system", "tus": "tests/tus"}
 SIMULATOR_NAMES = ("simulator", "simulate", "sim")
 
 PROFILES = {
-    "test": {"seeds": 2000, "sanitized_seeds": 400},
-    "soak": {"seeds": 20000, "sanitized_seeds": 2000, "fuzz_seconds": 60},
+    "test": {"seeds": 2000, "sanitized_seeds": 400, "kill_rounds": 6},
+    "soak": {"seeds": 20000, "sanitized_seeds": 2000, "kill_rounds": 40, "fuzz_seconds": 60},
 }
 BUILD_LIMIT_S = 1800
+DEMO_LIMIT_S = 120
 PYTEST_NOTHING_SELECTED = 5
 SUITE_LIMIT_S = {"test": 1500, "soak": 6 * 3600}
 
@@ -73,8 +74,7 @@ class Result:
         self.details += other.details
 
     def __str__(self):
-        skipped = f", {self.skipped} skipped" if self.skipped else ""
-        return f"{self.passed} passed, {self.failed} failed{skipped}"
+        return f"{self.passed} passed, {self.failed} failed"
 
 
 def run(command, limit_s, env=None):
@@ -360,6 +360,21 @@ def fuzz(seconds):
     return result
 
 
+def demo():
+    """The README's first command ends well, in time, and leaves nothing running."""
+    result = Result()
+    started = time.monotonic()
+    status, output = run(["/usr/bin/python3", "scripts/demo.py", GCC], DEMO_LIMIT_S)
+    took_s = time.monotonic() - started
+    # Its programs are in its process group, and ended with it: what is left would be in another one.
+    left = [line for line in run(["pgrep", "-af", "gridpatrol-demo-"], 10)[1].splitlines() if "pgrep" not in line]
+    if status or left:
+        result.fail(f"demo: status {status} after {took_s:.0f} s", "\n".join([output, *left]))
+    else:
+        result.passed = 1
+    return result
+
+
 @dataclasses.dataclass
 class Step:
     name: str
@@ -371,6 +386,7 @@ class Step:
 def steps_of(profile, numbers=None):
     numbers = PROFILES[profile] | (numbers or {})
     limit_s = SUITE_LIMIT_S[profile]
+    os.environ.setdefault("ROUNDS", str(numbers["kill_rounds"]))  # tests/system/test_kill9.py reads it
     build_steps = [Step("build gcc", build_gcc), Step("build sanitized", build_sanitized)]
     plain = [
         Step("gcc unit", meson_suite, (GCC, "unit", limit_s), "build gcc"),
@@ -380,6 +396,7 @@ def steps_of(profile, numbers=None):
         Step("gcc seeds", seeds, (GCC, numbers["seeds"], limit_s), "build gcc"),
         Step("gcc system", pytest_suite, (GCC, "system", limit_s), "build gcc"),
         Step("gcc tus", pytest_suite, (GCC, "tus", limit_s), "build gcc"),
+        Step("gcc demo", demo, (), "build gcc"),
     ]
     # Under the sanitizers one round of the main job is enough for every day; the long run takes them all.
     selection = ("-m", "smoke") if profile == "test" else ()
@@ -406,7 +423,8 @@ def run_steps(steps):
         result = step.function(*step.arguments)
         if result.failed:
             broken.add(step.name)
-        print(f"{step.name}: {result} ({time.monotonic() - started:.0f} s)", flush=True)
+        skipped = f", {result.skipped} skipped" if result.skipped else ""
+        print(f"{step.name}: {result}{skipped} ({time.monotonic() - started:.0f} s)", flush=True)
         for name in result.problems:
             print(f"   FAILED {name}", flush=True)
         for line in result.details:
@@ -437,11 +455,12 @@ def main():
     started = time.monotonic()
     total = run_steps(steps)
     minutes, seconds = divmod(round(time.monotonic() - started), 60)
+    skipped = f" {total.skipped} skipped." if total.skipped else ""
     if total.problems:
         print("\nFailed:")
         for name in total.problems:
             print(f"   {name}")
-    print(f"\nAll in {minutes} min {seconds} s.")
+    print(f"\nAll in {minutes} min {seconds} s.{skipped}")
     if total.passed + total.failed == 0:
         total.fail("nothing was run")
     print(total)
