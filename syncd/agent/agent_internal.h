@@ -19,7 +19,6 @@
 #include "syncd/agent/agent.h"
 
 #define UNCONFIRMED_MAX EXCHANGE_ASKED_BLOBS_MAX
-#define UNCONFIRMED_ASKS_MAX 3u /* then it is uploaded again */
 #define MENDING_MAX (1024u + AUDIT_WINDOW_BLOBS_MAX)
 #define PENDING_LOOK_MAX 80u    /* more than the engine holds back, so that one of them may go */
 #define ASKED_PENDING_MAX 16u   /* asked for with a token: the centre may have them already */
@@ -50,7 +49,7 @@ struct agent_slot {
     /* exchange */
     uint64_t first_seq, records;
     size_t blobs_asked;
-    uint64_t blob_doubts; /* as they were counted when it was sent */
+    uint64_t asked_at; /* the agent's moment when it was sent */
     bool used_dictionary;
     /* upload: the step as it was carried out */
     enum upload_step step;
@@ -67,9 +66,8 @@ struct agent_slot {
 
 struct unconfirmed_blob {
     struct sha256 blob;
-    uint32_t asks;
-    bool asked;   /* by the exchange in flight */
-    bool is_gone; /* its file is not whole here: lost, unless the centre has it */
+    uint64_t uploaded_at; /* moment */
+    bool is_gone;         /* its file is not whole here: lost, unless the centre has it */
 };
 
 /* Where an upload stands at the server; a blob that has a place here was found whole on this disk. */
@@ -122,7 +120,8 @@ struct agent {
     size_t unconfirmed_count;
     struct sha256 mending[MENDING_MAX];
     size_t mending_count;
-    uint64_t blob_doubts;       /* how often the centre was found to lack a blob it had signed for */
+    uint64_t moment;            /* counts what an answer that was asked for before cannot know of */
+    uint64_t doubted_at;        /* when the centre was last found to lack a blob that it had signed for */
     int64_t asked_stored_after; /* number of the last blob that was asked whether it is backed up */
     char upload_token[UPLOAD_TOKEN_TEXT_MAX];
     struct upload_place places[UPLOAD_PLACES_MAX];
@@ -222,7 +221,8 @@ size_t blobs_to_ask(
  * were confirmed. */
 size_t blobs_take_stored(
     struct agent *agent, const struct agent_slot *slot, const struct exchange_answer *answer);
-void blobs_take_wanted(struct agent *agent, const struct exchange_answer *answer);
+void blobs_take_wanted(
+    struct agent *agent, const struct agent_slot *slot, const struct exchange_answer *answer);
 /* What an audit said of one blob: 1 it goes out again, 0 it is not here either, -errno the store could not
  * tell now. */
 int blobs_mend(struct agent *agent, const struct sha256 *blob);

@@ -38,7 +38,8 @@ void blobs_uploaded(struct agent *agent, const struct sha256 *blob)
 {
     if (find_unconfirmed(agent, blob) || agent->unconfirmed_count == UNCONFIRMED_MAX)
         return;
-    agent->unconfirmed[agent->unconfirmed_count++] = (struct unconfirmed_blob){.blob = *blob};
+    agent->unconfirmed[agent->unconfirmed_count++] =
+        (struct unconfirmed_blob){.blob = *blob, .uploaded_at = ++agent->moment};
 }
 
 void blobs_gone(struct agent *agent, const struct sha256 *blob)
@@ -99,10 +100,8 @@ size_t blobs_to_ask(struct agent *agent, struct sha256 ret[EXCHANGE_ASKED_BLOBS_
 {
     size_t count = 0;
 
-    for (size_t i = 0; i < agent->unconfirmed_count; i++) {
-        agent->unconfirmed[i].asked = true;
+    for (size_t i = 0; i < agent->unconfirmed_count; i++)
         ret[count++] = agent->unconfirmed[i].blob;
-    }
     *ret_unconfirmed = count;
     count += add_pending(agent, ret, count);
     return count > 0 ? count : add_stored(agent, ret);
@@ -124,43 +123,43 @@ static void take_state(struct agent *agent, const struct blob_stored *stored, in
         agent_store_error(agent, r);
 }
 
-/* Those that were asked for and not named are asked for again; after a few times they are sent again. What is
- * gone here is lost at once. */
-static void count_asks(struct agent *agent)
+/* An answer to what was asked before the upload was finished says nothing about it. */
+static bool answer_knows(const struct agent_slot *slot, const struct unconfirmed_blob *entry)
 {
-    for (size_t i = 0; i < agent->unconfirmed_count;) {
-        struct unconfirmed_blob *entry = &agent->unconfirmed[i];
-        bool is_over = entry->asked && (entry->is_gone ? lose(agent, &entry->blob) >= 0
-                                                       : ++entry->asks >= UNCONFIRMED_ASKS_MAX);
-
-        if (is_over) {
-            remove_unconfirmed(agent, entry);
-            continue;
-        }
-        entry->asked = false;
-        i++;
-    }
+    return entry->uploaded_at <= slot->asked_at;
 }
 
-/* An answer to what was sent before the centre was found to lack a blob may have been made before it knew.
- * Its list is passed over, and what it was asked for is asked for again. */
-static void forget_asks(struct agent *agent)
+static void upload_again(struct agent *agent, struct unconfirmed_blob *entry)
 {
-    for (size_t i = 0; i < agent->unconfirmed_count; i++)
-        agent->unconfirmed[i].asked = false;
+    remove_unconfirmed(agent, entry);
+    agent_note(agent, LOG_LEVEL_WARNING, "the centre lacks a photo that was uploaded: it is sent again");
+}
+
+/* Those that were asked for and are not on the list are not at the centre: they are sent again, or lost when
+ * they are gone here too. */
+static void take_unlisted(struct agent *agent, const struct agent_slot *slot)
+{
+    for (size_t i = agent->unconfirmed_count; i > 0; i--) {
+        struct unconfirmed_blob *entry = &agent->unconfirmed[i - 1];
+
+        if (!answer_knows(slot, entry))
+            continue;
+        if (!entry->is_gone)
+            upload_again(agent, entry);
+        else if (lose(agent, &entry->blob) >= 0)
+            remove_unconfirmed(agent, entry);
+    }
 }
 
 size_t blobs_take_stored(
     struct agent *agent, const struct agent_slot *slot, const struct exchange_answer *answer)
 {
-    bool was_asked = slot->blobs_asked > 0;
     size_t confirmed = 0;
 
-    if (slot->blob_doubts != agent->blob_doubts) {
-        forget_asks(agent);
+    /* It may have been made before the centre knew that it lacks a blob: what was asked for is asked for
+     * again. */
+    if (slot->asked_at < agent->doubted_at)
         return 0;
-    }
-
     for (size_t i = 0; i < answer->stored_blob_count; i++) {
         struct unconfirmed_blob *entry = find_unconfirmed(agent, &answer->stored_blobs[i].sha256);
 
@@ -172,8 +171,8 @@ size_t blobs_take_stored(
         if (blobs_mending_end(agent, &answer->stored_blobs[i].sha256))
             agent->report.blobs_sent_again++;
     }
-    if (was_asked)
-        count_asks(agent);
+    if (slot->blobs_asked > 0)
+        take_unlisted(agent, slot);
     return confirmed;
 }
 
@@ -214,21 +213,27 @@ static int send_again(struct agent *agent, const struct sha256 *blob)
     return r < 0 ? r : 1;
 }
 
-void blobs_take_wanted(struct agent *agent, const struct exchange_answer *answer)
+void blobs_take_wanted(
+    struct agent *agent, const struct agent_slot *slot, const struct exchange_answer *answer)
 {
     for (size_t i = 0; i < answer->wanted_blob_count; i++) {
         const struct sha256 *blob = &answer->wanted_blobs[i].sha256;
+        struct unconfirmed_blob *entry = find_unconfirmed(agent, blob);
 
-        if (find_unconfirmed(agent, blob) || is_pending(agent, blob))
-            continue;
-        int r = send_again(agent, blob);
-        if (r < 0)
-            agent_store_error(agent, r);
-        if (r <= 0)
-            continue;
-        agent->blob_doubts++;
-        agent_note(agent, LOG_LEVEL_WARNING,
-            "the centre lacks a photo that does not count as waiting here: it is sent (again)");
+        if (entry && !entry->is_gone && answer_knows(slot, entry)) {
+            upload_again(agent, entry);
+        } else {
+            if (entry || is_pending(agent, blob))
+                continue;
+            int r = send_again(agent, blob);
+            if (r < 0)
+                agent_store_error(agent, r);
+            if (r <= 0)
+                continue;
+            agent_note(agent, LOG_LEVEL_WARNING,
+                "the centre lacks a photo that does not count as waiting here: it is sent (again)");
+        }
+        agent->doubted_at = ++agent->moment;
     }
 }
 
@@ -259,7 +264,7 @@ int blobs_mend(struct agent *agent, const struct sha256 *blob)
 
     if (r <= 0)
         return r;
-    agent->blob_doubts++;
+    agent->doubted_at = ++agent->moment;
     if (entry)
         remove_unconfirmed(agent, entry); /* the audit has looked later than the upload */
     if (!find_mending(agent, blob) && agent->mending_count < MENDING_MAX)

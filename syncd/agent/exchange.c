@@ -174,7 +174,7 @@ int exchange_send(struct agent *agent, const struct engine_action *action)
         .first_seq = action->exchange.first_seq,
         .records = outgoing.count,
         .blobs_asked = outgoing.unconfirmed_count,
-        .blob_doubts = agent->blob_doubts,
+        .asked_at = agent->moment,
         .used_dictionary = agent->dictionary != 0,
     };
     agent_feed(agent, &(struct engine_event){.kind = ENGINE_BUILT,
@@ -327,7 +327,7 @@ static void take_answer(struct agent *agent, uint32_t number, const struct http_
     event.exchanged.receipt_size_before = slot.receipt_before;
     event.exchanged.blobs_asked = slot.blobs_asked;
     event.exchanged.blobs_confirmed = blobs_take_stored(agent, &slot, answer);
-    blobs_take_wanted(agent, answer);
+    blobs_take_wanted(agent, &slot, answer);
     event.exchanged.has_token = take_token(agent, answer);
     event.exchanged.token_s = answer->upload_token_s;
     event.exchanged.next_contact_s = answer->next_contact_s;

@@ -275,6 +275,12 @@ static void a_file_that_goes_in_the_middle_of_its_upload_ends_it(void **state)
     agent_story_end(&story);
 }
 
+static void lose_photo(struct agent_story *story)
+{
+    story->centre.blobs[0].stored = false;
+    buffer_clear(&story->centre.blobs[0].bytes);
+}
+
 static void a_stored_photo_that_the_centre_lost_is_sent_again(void **state)
 {
     struct agent_story story;
@@ -283,8 +289,7 @@ static void a_stored_photo_that_the_centre_lost_is_sent_again(void **state)
     agent_story_begin(&story);
     photo = agent_story_photo(&story, "with a photo", "a short photo");
     agent_story_settle(&story);
-    story.centre.blobs[0].stored = false;
-    buffer_clear(&story.centre.blobs[0].bytes);
+    lose_photo(&story);
     story.centre.wanted = (struct blob_have){.sha256 = photo};
     story.centre.has_wanted = true;
     agent_sync_now(story.agent);
@@ -294,6 +299,108 @@ static void a_stored_photo_that_the_centre_lost_is_sent_again(void **state)
     agent_story_settle(&story);
     assert_int_equal(state_of(&story, &photo), BLOB_STORED);
     assert_true(story.centre.blobs[0].stored);
+    agent_story_end(&story);
+}
+
+/* A photo whose last byte has just been sent, and its confirmation is being asked for. */
+static struct sha256 upload_and_ask(struct agent_story *story)
+{
+    struct sha256 photo = agent_story_photo(story, "with a photo", "a short photo");
+
+    answer_until(story, "PATCH");
+    agent_story_answer(story, 2);
+    assert_true(story->centre.blobs[0].stored);
+    assert_true(story->sent[0].busy);
+    assert_false(story->sent[2].busy);
+    return photo;
+}
+
+static void a_photo_that_the_centre_does_not_list_after_its_upload_is_sent_again_at_once(void **state)
+{
+    struct agent_story story;
+    struct sha256 photo;
+
+    agent_story_begin(&story);
+    photo = upload_and_ask(&story);
+    lose_photo(&story);
+    agent_story_answer(&story, 0);
+    assert_true(story.sent[2].busy);
+    assert_string_equal(story.sent[2].method, "POST");
+    answer_until(&story, "PATCH");
+    agent_story_answer(&story, 2);
+    agent_story_wait(&story, 5000);
+    agent_story_settle(&story);
+    assert_int_equal(state_of(&story, &photo), BLOB_STORED);
+    assert_int_equal(story.syncs_done, 1);
+    agent_story_end(&story);
+}
+
+static void a_photo_that_the_centre_wants_after_its_upload_is_sent_again_at_once(void **state)
+{
+    struct agent_story story;
+    struct sha256 photo;
+
+    agent_story_begin(&story);
+    photo = upload_and_ask(&story);
+    agent_story_fail(&story, 0, FAILURE_NETWORK);
+    lose_photo(&story);
+    /* This exchange does not ask for it: it carries a record. */
+    agent_story_record(&story, 0, 1);
+    agent_story_wait(&story, 10000);
+    story.centre.has_wanted = true;
+    story.centre.wanted = (struct blob_have){.sha256 = photo};
+    agent_story_answer(&story, 0);
+    story.centre.has_wanted = false;
+    assert_int_equal(story.centre.last_record_count, 1);
+    assert_true(story.sent[2].busy);
+    assert_string_equal(story.sent[2].method, "POST");
+    agent_story_settle(&story);
+    assert_int_equal(state_of(&story, &photo), BLOB_STORED);
+    agent_story_end(&story);
+}
+
+static void what_was_asked_before_the_upload_was_finished_says_nothing_about_it(void **state)
+{
+    _cleanup_(centre_reply_done) struct centre_reply early = {0};
+    struct agent_story story;
+    struct sha256 photo;
+
+    agent_story_begin(&story);
+    photo = agent_story_photo(&story, "with a photo", "a short photo");
+    answer_until(&story, "PATCH");
+    agent_sync_now(story.agent);
+    assert_true(story.sent[0].busy);
+    story.centre.has_wanted = true;
+    story.centre.wanted = (struct blob_have){.sha256 = photo};
+    centre_answer(&story, 0, &early);
+    story.centre.has_wanted = false;
+    agent_story_answer(&story, 2);
+    assert_true(story.centre.blobs[0].stored);
+    agent_story_deliver(&story, 0, &early.response);
+    assert_false(story.sent[2].busy);
+    assert_true(story.sent[0].busy);
+    agent_story_settle(&story);
+    assert_int_equal(state_of(&story, &photo), BLOB_STORED);
+    assert_int_equal(story.centre.posts, 1);
+    agent_story_end(&story);
+}
+
+static void a_photo_that_is_never_listed_is_offered_again_with_growing_pauses(void **state)
+{
+    struct agent_story story;
+    size_t offers;
+
+    agent_story_begin(&story);
+    story.centre.confirms_blobs = false;
+    agent_story_photo(&story, "with a photo", "a short photo");
+    for (size_t second = 0; second < 7200; second++) {
+        agent_story_settle(&story);
+        agent_story_wait(&story, 1000);
+    }
+    offers = story.centre.posts + story.centre.heads;
+    assert_true(offers >= 3);
+    assert_true(offers <= 25);
+    assert_int_equal(story.centre.patches, 1);
     agent_story_end(&story);
 }
 
@@ -527,6 +634,10 @@ int main(void)
         cmocka_unit_test(a_photo_altered_on_disk_is_never_sent),
         cmocka_unit_test(a_file_that_goes_in_the_middle_of_its_upload_ends_it),
         cmocka_unit_test(a_stored_photo_that_the_centre_lost_is_sent_again),
+        cmocka_unit_test(a_photo_that_the_centre_does_not_list_after_its_upload_is_sent_again_at_once),
+        cmocka_unit_test(a_photo_that_the_centre_wants_after_its_upload_is_sent_again_at_once),
+        cmocka_unit_test(what_was_asked_before_the_upload_was_finished_says_nothing_about_it),
+        cmocka_unit_test(a_photo_that_is_never_listed_is_offered_again_with_growing_pauses),
         cmocka_unit_test(a_wanted_photo_that_is_no_longer_here_stays_as_it_is),
         cmocka_unit_test(a_wanted_photo_that_was_freed_and_is_still_here_is_sent),
         cmocka_unit_test(a_wanted_photo_that_no_record_here_names_any_more_is_sent),
