@@ -51,6 +51,8 @@ struct exchange_request {
     struct device_status status;
     const struct sha256 *asked_blobs;
     size_t asked_blob_count;
+    const struct position_in_log *asked_quarantined; /* of any log of the device */
+    size_t asked_quarantined_count;
     struct bytes certificate; /* only after the refusal `unknown device` */
 };
 
@@ -90,6 +92,8 @@ struct exchange_answer {
     struct bytes receipt;
     const struct quarantined *quarantined;
     size_t quarantined_count;
+    const struct position_in_log *released; /* of those asked_quarantined */
+    size_t released_count;
     const struct blob_have *wanted_blobs;
     size_t wanted_blob_count;
     bool wanted_more;

@@ -3,7 +3,7 @@
  * The exchange answer: see messages.h; proto/README.md, "Exchange".
  */
 #include "proto/capabilities.h"
-#include "proto/messages.h"
+#include "proto/positions.h"
 
 #include <errno.h>
 
@@ -13,7 +13,8 @@ static bool lists_within_limits(const struct exchange_answer *answer)
         answer->wanted_blob_count > EXCHANGE_WANTED_BLOBS_MAX ||
         answer->stored_blob_count > EXCHANGE_ASKED_BLOBS_MAX ||
         answer->reference_change_count > EXCHANGE_REFERENCE_CHANGES_MAX ||
-        answer->command_count > EXCHANGE_COMMANDS_MAX)
+        answer->command_count > EXCHANGE_COMMANDS_MAX ||
+        !positions_within_limits(answer->released, answer->released_count))
         return false;
     for (size_t i = 0; i < answer->quarantined_count; i++)
         if (answer->quarantined[i].reason.len > REASON_BYTES_MAX ||
@@ -107,6 +108,8 @@ static void fill_answer(
     ret->reference_changes =
         wire_list_of_bytes(scratch, answer->reference_changes, answer->reference_change_count);
     ret->next_contact_s = answer->next_contact_s;
+    ret->n_released = answer->released_count;
+    ret->released = positions_fill(answer->released, answer->released_count, scratch);
     if (answer->outcome == EXCHANGE_FORK) {
         ret->fork_leaf = wire_of_sha256(&answer->fork_leaf);
         ret->fork_seq = answer->fork_seq;
@@ -221,7 +224,7 @@ static void read_command(struct wire_reader *outer, struct wire_items *items)
 
 /* The lists of an answer while they are read. */
 struct lists {
-    struct wire_items quarantined, wanted_blobs, stored_blobs, reference_changes, commands;
+    struct wire_items quarantined, wanted_blobs, stored_blobs, reference_changes, commands, released;
 };
 
 static void read_list_item(struct wire_reader *reader, struct lists *lists)
@@ -242,6 +245,9 @@ static void read_list_item(struct wire_reader *reader, struct lists *lists)
     case 14:
         read_command(reader, &lists->commands);
         break;
+    case 20:
+        positions_read_item(reader, &lists->released);
+        break;
     }
 }
 
@@ -257,6 +263,8 @@ static void take_lists(const struct lists *lists, struct exchange_answer *ret)
     ret->reference_change_count = lists->reference_changes.count;
     ret->commands = lists->commands.items;
     ret->command_count = lists->commands.count;
+    ret->released = lists->released.items;
+    ret->released_count = lists->released.count;
 }
 
 static void read_field(struct wire_reader *reader, struct exchange_answer *ret)

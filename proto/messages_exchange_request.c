@@ -2,9 +2,7 @@
 /*
  * The exchange request: see messages.h; proto/README.md, "Exchange".
  */
-#include "proto/messages.h"
-#include "proto/wire_pack.h"
-#include "proto/wire_reader.h"
+#include "proto/positions.h"
 
 #include <errno.h>
 
@@ -19,6 +17,7 @@ static bool within_limits(const struct exchange_request *request)
     return request->checkpoint.len <= NOTE_TEXT_BYTES_MAX &&
            request->certificate.len <= ENROLMENT_BYTES_MAX &&
            request->asked_blob_count <= EXCHANGE_ASKED_BLOBS_MAX &&
+           positions_within_limits(request->asked_quarantined, request->asked_quarantined_count) &&
            (!request->has_status || request->status.software.len <= SOFTWARE_BYTES_MAX);
 }
 
@@ -56,6 +55,9 @@ int exchange_request_encode(const struct exchange_request *request, struct buffe
     wire.n_asked_blobs = request->asked_blob_count;
     wire.asked_blobs = wire_list_of_sha256(&scratch, request->asked_blobs, request->asked_blob_count);
     wire.certificate = wire_of(request->certificate);
+    wire.n_asked_quarantined = request->asked_quarantined_count;
+    wire.asked_quarantined =
+        positions_fill(request->asked_quarantined, request->asked_quarantined_count, &scratch);
     return wire_pack(&wire.base, &scratch, EXCHANGE_INFLATED_BYTES_MAX, ret);
 }
 
@@ -86,7 +88,7 @@ static void read_status(struct wire_reader *outer, struct device_status *ret)
 
 static void read_request(struct wire_reader *reader, struct exchange_request *ret)
 {
-    struct wire_items records = {0}, asked_blobs = {0};
+    struct wire_items records = {0}, asked_blobs = {0}, asked_quarantined = {0};
 
     while (wire_next(reader))
         switch (reader->field) {
@@ -121,11 +123,16 @@ static void read_request(struct wire_reader *reader, struct exchange_request *re
         case 10:
             ret->certificate = wire_bytes(reader, ENROLMENT_BYTES_MAX);
             break;
+        case 11:
+            positions_read_item(reader, &asked_quarantined);
+            break;
         }
     ret->records = records.items;
     ret->record_count = records.count;
     ret->asked_blobs = asked_blobs.items;
     ret->asked_blob_count = asked_blobs.count;
+    ret->asked_quarantined = asked_quarantined.items;
+    ret->asked_quarantined_count = asked_quarantined.count;
     wire_demand(reader, WIRE_FIELD(1) | WIRE_FIELD(2));
 }
 

@@ -225,7 +225,8 @@ MESSAGES = {
                  + text(5, CHECKPOINT) + number(6, 40) + number(7, 2**64 - 1)
                  + field(8, number(1, 3) + number(2, 2) + number(3, 5 * 2**30) + text(4, "gridpatrol 0.1.0")
                          + signed(5, WALL_MS))
-                 + each(9, [PHOTO, SECOND_PHOTO]) + text(10, b"a certificate")),
+                 + each(9, [PHOTO, SECOND_PHOTO]) + text(10, b"a certificate")
+                 + each(11, [text(1, LOG.bytes) + number(2, 7), text(1, OTHER_LOG.bytes)])),
     },
     "exchange_answer": {
         "empty": text(1, REQUEST_SHA) + text(2, INCARNATION),
@@ -236,7 +237,8 @@ MESSAGES = {
                  + text(9, b"sealed token") + number(10, 900) + signed(11, SERVER_TIME_MS) + number(12, 7)
                  + each(13, [b"change", b"x"])
                  + field(14, text(1, COMMAND_ID) + number(2, 3)) + field(14, text(1, OTHER_COMMAND_ID))
-                 + number(15, 3600) + field(16, CAPABILITIES) + number(19, 1)),
+                 + number(15, 3600) + field(16, CAPABILITIES) + number(19, 1)
+                 + each(20, [text(1, LOG.bytes) + number(2, 7)])),
         "fork": (text(1, REQUEST_SHA) + text(2, INCARNATION) + number(3, 2) + number(4, 300) + text(5, RECEIPT)
                  + signed(11, SERVER_TIME_MS) + text(17, leaf_hash(b"theirs")) + number(18, 299)),
     },
@@ -300,6 +302,9 @@ def refused_messages():
     yield "exchange_request", "software not UTF-8", request + field(8, text(4, b"\xff"))
     yield "exchange_request", "short blob hash", request + text(9, PHOTO[1:])
     yield "exchange_request", "record of another wire type", request + number(4, 1)
+    yield "exchange_request", "asked position without log", request + field(11, number(2, 7))
+    yield "exchange_request", "asked position beyond the largest log", request + field(11, text(1, LOG.bytes) + number(2, 2**40))
+    yield "exchange_request", "257 asked positions", request + each(11, [text(1, LOG.bytes)] * 257)
     answer = MESSAGES["exchange_answer"]["empty"]
     yield "exchange_answer", "no request hash", text(2, INCARNATION)
     yield "exchange_answer", "no incarnation", text(1, REQUEST_SHA)
@@ -316,6 +321,8 @@ def refused_messages():
     yield "exchange_answer", "129 wanted blobs", answer + each(7, [text(1, PHOTO)] * 129)
     yield "exchange_answer", "broken list of dictionaries", answer + field(16, text(2, b"abc"))
     yield "exchange_answer", "contact in 2^32 s", answer + number(15, 2**32)
+    yield "exchange_answer", "released position without log", answer + field(20, number(2, 7))
+    yield "exchange_answer", "257 released positions", answer + each(20, [text(1, LOG.bytes)] * 257)
     yield "refusal", "no request hash", number(2, 1)
     yield "refusal", "no reason", text(1, REQUEST_SHA)
     yield "refusal", "reason 0", text(1, REQUEST_SHA) + number(2, 0, True)

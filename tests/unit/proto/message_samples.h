@@ -26,6 +26,7 @@ struct message_samples {
     struct blob_have wanted[2];
     struct blob_stored stored[2];
     struct command commands[2];
+    struct position_in_log asked_quarantined[2];
     struct run missing[3], damaged[1], erased[1], lost[1];
     struct blob_finding blob_findings[3];
     struct repair_run runs[2];
@@ -101,6 +102,8 @@ static inline void message_samples_fill_exchange_request(struct message_samples 
     samples->sent[0] = buffer_bytes(&samples->encoded[0]);
     samples->sent[1] = bytes_of_text("\xff not a record");
     samples->sent[2] = buffer_bytes(&samples->encoded[1]);
+    samples->asked_quarantined[0] = (struct position_in_log){.log = sample_log, .seq = 7};
+    samples->asked_quarantined[1] = (struct position_in_log){.log = sample_other_log};
     samples->exchange_request = (struct exchange_request){
         .log = sample_log,
         .first_seq = 41,
@@ -118,6 +121,8 @@ static inline void message_samples_fill_exchange_request(struct message_samples 
         .asked_blobs = samples->blobs,
         .asked_blob_count = 2,
         .certificate = bytes_of_text("a certificate"),
+        .asked_quarantined = samples->asked_quarantined,
+        .asked_quarantined_count = 2,
     };
     sample_count_up(samples->exchange_request.request_id, REQUEST_ID_BYTES, 0x10);
 }
@@ -143,6 +148,8 @@ static inline void message_samples_fill_exchange_answer(struct message_samples *
         .receipt = bytes_of_text("a receipt\n"),
         .quarantined = samples->quarantined,
         .quarantined_count = 2,
+        .released = samples->asked_quarantined,
+        .released_count = 1,
         .wanted_blobs = samples->wanted,
         .wanted_blob_count = 2,
         .wanted_more = true,

@@ -405,6 +405,7 @@ static void what_is_over_a_limit_is_not_encoded(void **state)
     static char long_text[RECORD_BYTES_MAX + 1];
     _cleanup_message_samples_ struct message_samples samples, good;
     _cleanup_buffer_ struct buffer encoded = {0};
+    const struct position_in_log beyond = {.log = sample_log, .seq = LOG_SIZE_MAX};
     struct bytes long_record = bytes_of(long_text, sizeof(long_text));
 
     message_samples_init(&samples);
@@ -420,9 +421,13 @@ static void what_is_over_a_limit_is_not_encoded(void **state)
     ASSERT_TOO_LARGE(exchange_request, checkpoint, bytes_of(long_text, NOTE_TEXT_BYTES_MAX + 1));
     ASSERT_TOO_LARGE(exchange_request, certificate, bytes_of(long_text, ENROLMENT_BYTES_MAX + 1));
     ASSERT_TOO_LARGE(exchange_request, asked_blob_count, EXCHANGE_ASKED_BLOBS_MAX + 1);
+    ASSERT_TOO_LARGE(exchange_request, asked_quarantined_count, EXCHANGE_ASKED_QUARANTINED_MAX + 1);
+    ASSERT_TOO_LARGE(exchange_request, asked_quarantined, &beyond);
     ASSERT_TOO_LARGE(exchange_request, status.software, bytes_of(long_text, SOFTWARE_BYTES_MAX + 1));
     ASSERT_TOO_LARGE(exchange_answer, size, LOG_SIZE_MAX + 1);
     ASSERT_TOO_LARGE(exchange_answer, quarantined_count, EXCHANGE_QUARANTINED_MAX + 1);
+    ASSERT_TOO_LARGE(exchange_answer, released_count, EXCHANGE_ASKED_QUARANTINED_MAX + 1);
+    ASSERT_TOO_LARGE(exchange_answer, released, &beyond);
     ASSERT_TOO_LARGE(exchange_answer, wanted_blob_count, EXCHANGE_WANTED_BLOBS_MAX + 1);
     ASSERT_TOO_LARGE(exchange_answer, stored_blob_count, EXCHANGE_ASKED_BLOBS_MAX + 1);
     ASSERT_TOO_LARGE(exchange_answer, reference_change_count, EXCHANGE_REFERENCE_CHANGES_MAX + 1);
