@@ -378,6 +378,7 @@ struct answer_parts {
     struct blob_have wanted[EXCHANGE_WANTED_BLOBS_MAX];
     struct blob_stored stored[EXCHANGE_ASKED_BLOBS_MAX];
     struct command commands[EXCHANGE_COMMANDS_MAX];
+    struct position_in_log released[EXCHANGE_ASKED_QUARANTINED_MAX];
 };
 
 static void answer_parts_done(struct answer_parts *parts)
@@ -439,6 +440,48 @@ static int list_quarantined(struct service_job *job, struct storage *storage, st
     }
     answer->quarantined = parts->quarantined;
     answer->quarantined_count = parts->quarantined_count;
+    return 0;
+}
+
+/* 1 when the device's record there is held, and not in quarantine. */
+static int is_released(struct service_job *job, struct storage *storage,
+    const struct position_in_log *position, struct stored_log *log)
+{
+    uint64_t key, count;
+    int r = 0;
+
+    /* Those of one log mostly stand together. */
+    if (log->number == 0 || !uuid_equal(&log->id, &position->log))
+        r = storage->verbs->log_find(storage, &position->log, log);
+    if (r == -ENOENT)
+        *log = (struct stored_log){0};
+    if (r < 0 || log->device != job->device.number || position->seq >= log->frontier.size)
+        return r == -ENOENT ? 0 : r;
+    key = record_key(log->number, position->seq);
+    r = storage->verbs->quarantined_count(storage, key, key + 1, &count);
+    return r < 0 ? r : count == 0;
+}
+
+/* What the handheld holds for quarantined and could be applied since. Nothing is noted of what was told: it
+ * asks until it has heard. */
+static int list_released(struct service_job *job, struct storage *storage, struct answer_parts *parts,
+    struct exchange_answer *answer)
+{
+    const struct exchange_request *request = &job->exchange.request;
+    struct stored_log log = {0};
+    size_t count = 0;
+
+    assert(request->asked_quarantined_count <= EXCHANGE_ASKED_QUARANTINED_MAX);
+    for (size_t i = 0; i < request->asked_quarantined_count; i++) {
+        int r = is_released(job, storage, &request->asked_quarantined[i], &log);
+
+        if (r < 0)
+            return r;
+        if (r > 0)
+            parts->released[count++] = request->asked_quarantined[i];
+    }
+    answer->released = parts->released;
+    answer->released_count = count;
     return 0;
 }
 
@@ -545,6 +588,8 @@ static int fill_answer(struct service_job *job, struct answer_parts *parts, stru
         r = make_receipt(job, parts, answer);
     if (r >= 0)
         r = list_quarantined(job, reader.storage, parts, answer);
+    if (r >= 0)
+        r = list_released(job, reader.storage, parts, answer);
     if (r >= 0)
         r = list_wanted(job, reader.storage, parts, answer);
     /* Also when nothing is wanted: the handheld may not know yet that its last upload has come through. */

@@ -163,6 +163,81 @@ static void an_amendment_waits_for_its_finding_and_is_applied_when_it_comes(void
     handheld_free(second);
 }
 
+/* How many of these the centre names as released to a handheld that holds them for quarantined. */
+static size_t count_released(
+    struct centre *centre, const struct handheld *handheld, const struct position_in_log *held, size_t count)
+{
+    const struct exchange_request asks = {.asked_quarantined = held, .asked_quarantined_count = count};
+    _cleanup_answered_ struct answered answered = {0};
+
+    exchange_with(centre, handheld, handheld->count, 0, &asks, &answered);
+    assert_false(answered.is_refused);
+    for (size_t i = 0; i < answered.exchange.released_count; i++)
+        assert_true(uuid_equal(&answered.exchange.released[i].log, &held[0].log));
+    return answered.exchange.released_count;
+}
+
+static void what_was_applied_since_is_told_to_the_handheld_as_often_as_it_asks(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *first = handheld_enrolled(centre), *second = next_log(first);
+    const struct position_in_log held[] = {{.log = second->log, .seq = 1}, {.log = second->log, .seq = 2}};
+
+    append_opened(first);
+    append_finding(first, "comes late");
+    append_opened(second);
+    struct parent finding = parent_of(first, 1), nothing = parent_of(first, 0);
+    append_amendment(second, &finding, "comes early");
+    append_amendment(second, &nothing, "amends what is no finding");
+    deliver(centre, second);
+    assert_int_equal(count_released(centre, second, held, 2), 0);
+
+    deliver(centre, first);
+    assert_int_equal(count_released(centre, second, held, 2), 1);
+    assert_int_equal(count_released(centre, first, held, 2), 1);
+    assert_int_equal(count_released(centre, second, held + 1, 1), 0);
+    handheld_free(first);
+    handheld_free(second);
+}
+
+static void what_a_newer_centre_can_apply_is_told_too(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_enrolled(centre);
+    const struct position_in_log held = {.log = handheld->log, .seq = 1};
+    struct service_check_report report;
+
+    append_opened(handheld);
+    append_finding(handheld, "once not understood");
+    deliver(centre, handheld);
+    centre_sql(centre, "INSERT INTO quarantined(key, reason) VALUES ((1 << 40) + 1, 'unknown record kind')");
+    assert_int_equal(count_released(centre, handheld, &held, 1), 0);
+    assert_int_equal(service_check(centre->service, false, true, NULL, NULL, &report), 0);
+    assert_int_equal(count_released(centre, handheld, &held, 1), 1);
+    handheld_free(handheld);
+}
+
+static void what_the_centre_does_not_hold_or_another_device_sent_is_never_told_as_released(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_enrolled(centre), *other = handheld_enrolled(centre);
+    const struct position_in_log theirs = {.log = handheld->log, .seq = 1},
+                                 beyond = {.log = handheld->log, .seq = 2},
+                                 nowhere = {.log = random_uuid(), .seq = 0};
+
+    append_opened(handheld);
+    append_finding(handheld, "applied at once");
+    deliver(centre, handheld);
+    append_opened(other);
+    deliver(centre, other);
+    assert_int_equal(count_released(centre, handheld, &theirs, 1), 1);
+    assert_int_equal(count_released(centre, other, &theirs, 1), 0);
+    assert_int_equal(count_released(centre, handheld, &beyond, 1), 0);
+    assert_int_equal(count_released(centre, handheld, &nowhere, 1), 0);
+    handheld_free(handheld);
+    handheld_free(other);
+}
+
 static void an_amendment_of_another_devices_finding_is_quarantined(void **state)
 {
     struct centre *centre = *state;
@@ -603,6 +678,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_withdrawal_withdraws_every_version, start, stop),
         cmocka_unit_test_setup_teardown(
             an_amendment_waits_for_its_finding_and_is_applied_when_it_comes, start, stop),
+        cmocka_unit_test_setup_teardown(
+            what_was_applied_since_is_told_to_the_handheld_as_often_as_it_asks, start, stop),
+        cmocka_unit_test_setup_teardown(what_a_newer_centre_can_apply_is_told_too, start, stop),
+        cmocka_unit_test_setup_teardown(
+            what_the_centre_does_not_hold_or_another_device_sent_is_never_told_as_released, start, stop),
         cmocka_unit_test_setup_teardown(an_amendment_of_another_devices_finding_is_quarantined, start, stop),
         cmocka_unit_test_setup_teardown(an_amendment_that_names_the_wrong_id_waits, start, stop),
         cmocka_unit_test_setup_teardown(
