@@ -94,7 +94,9 @@ class Running(unittest.TestCase):
         self.assertIn('tests: not run, as "build" failed', output)
 
     def test_skipped_tests_are_told_apart(self):
-        self.assertEqual(str(RUNNER.Result(passed=1, skipped=2)), "1 passed, 0 failed, 2 skipped")
+        total, output = self.run_steps(RUNNER.Step("some", lambda: RUNNER.Result(passed=1, skipped=2)))
+        self.assertEqual(str(total), "1 passed, 0 failed")
+        self.assertIn("some: 1 passed, 0 failed, 2 skipped", output)
 
     def test_a_command_that_hangs_is_ended_with_its_children(self):
         with tempfile.NamedTemporaryFile() as file:
