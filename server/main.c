@@ -63,7 +63,7 @@ static const struct config_row config_rows[] = {
     CONFIG(
         "serve", "connections_max", CONFIG_UNSIGNED, connections_max, 16, 65536, "2048", "Open connections."),
     CONFIG("serve", "memory_max", CONFIG_SIZE, memory_max, 1048576, UINT64_C(1) << 40, "1GiB",
-        "What requests that are being carried out may take, estimated; over it they are told to come again."),
+        "What requests may take, estimated; over it they are told to come again."),
     CONFIG("serve", "header_timeout", CONFIG_DURATION, header_timeout_ms, 100, 600000, "30s",
         "From a new connection to the end of its first request's headers, TLS included."),
     CONFIG("serve", "idle_timeout", CONFIG_DURATION, idle_timeout_ms, 100, 3600000, "75s",

@@ -8,24 +8,53 @@
 
 #include <errno.h>
 
-/* A device that is not known has nothing to say but who it is: a request with its certificate and no records.
- */
+/* A device that is not known, or does not say who it is, has nothing to say but that: a request with its
+ * certificate and no records. */
 #define UNKNOWN_DEVICE_BYTES_MAX (2u * ENROLMENT_BYTES_MAX)
+
+/* A body is read into memory, and whoever announces one may let it come slowly, or never. Those being
+ * received are counted apart from what is being carried out: a sender that is slow keeps a large request from
+ * being received, but not from being carried out once it is alone. */
+static bool take_body(struct request *request)
+{
+    struct http_shell *shell = request->shell;
+    uint64_t wanted = request->has_length ? request->length : request->body_bytes_max;
+
+    if (wanted > request->body_bytes_max)
+        return true; /* it is refused, and its body dropped as it comes */
+    uint64_t taken = atomic_fetch_add(&shell->body_bytes, wanted);
+    request->body_bytes = wanted;
+    return taken + wanted + atomic_load(&shell->memory_bytes) <= shell->memory_bytes_max;
+}
+
+static void give_body_back(struct request *request)
+{
+    atomic_fetch_sub(&request->shell->body_bytes, request->body_bytes);
+    request->body_bytes = 0;
+}
+
+static void refuse_busy(struct request *request)
+{
+    request_answer_text(request, 503, "busy", "busy: try again later");
+    request_answer_header(request, "Retry-After", "5");
+}
 
 static void exchange_begin(struct request *request)
 {
     const char *text = request_header(request, "patrol-device");
     struct uuid device;
 
-    if (!text)
-        return;
-    if (text_parse_uuid(text, device.b) < 0) {
+    if (text && text_parse_uuid(text, device.b) < 0) {
         request_answer_text(request, 400, "bad_header", "patrol-device: not a UUID");
         return;
     }
-    if (!service_knows_device(request->shell->service, &device) &&
+    if ((!text || !service_knows_device(request->shell->service, &device)) &&
         request->body_bytes_max > UNKNOWN_DEVICE_BYTES_MAX)
         request->body_bytes_max = UNKNOWN_DEVICE_BYTES_MAX;
+    if (!take_body(request)) {
+        give_body_back(request);
+        refuse_busy(request);
+    }
 }
 
 /* A prepared request keeps its inflated and decoded records until it is answered. Many large ones at once, as
@@ -80,9 +109,9 @@ static void exchange_answer(struct request *request)
 static void exchange_end(struct request *request)
 {
     uint64_t start_us = clock_now_us();
+    give_body_back(request);
     if (!take_memory(request)) {
-        request_answer_text(request, 503, "busy", "busy: try again later");
-        request_answer_header(request, "Retry-After", "5");
+        refuse_busy(request);
         return;
     }
     int r = service_prepare(request->shell->service, (enum service_route)request->route->kind,
@@ -102,6 +131,7 @@ static void exchange_end(struct request *request)
 
 static void exchange_done(struct request *request, bool complete)
 {
+    give_body_back(request);
     give_memory_back(request);
 }
 

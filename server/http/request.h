@@ -66,7 +66,7 @@ struct request {
     /* The routes' own. */
     struct writer_item item;
     struct service_job *job;
-    uint64_t memory_bytes; /* of the shell's, this request's share */
+    uint64_t body_bytes, memory_bytes; /* of the shell's, this request's share */
     struct blob_request *blob;
 };
 
@@ -83,10 +83,10 @@ struct http_shell {
     struct service *service;
     struct writer *writer;
     struct metrics *metrics;
-    /* What requests that are being carried out may take in memory, and take: an estimate from their bodies.
-     */
+    /* What requests may take in memory, and take: those being received, by the bodies that they announce, and
+     * those being carried out, estimated from their bodies. */
     uint64_t memory_bytes_max;
-    atomic_uint_least64_t memory_bytes;
+    atomic_uint_least64_t body_bytes, memory_bytes;
     bool metrics_to_all; /* else to loopback only */
     bool metrics_off;
 };

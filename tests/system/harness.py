@@ -232,7 +232,7 @@ class SeededHandheld:
 
     def post(self, path, body, **options):
         """Posts a signed request. (HTTP status, what the answer says, None when it is not signed)"""
-        response = self.server.request("POST", path, body, **options)
+        response = self.server.request("POST", path, body, {"patrol-device": self.device}, **options)
         signed = response.headers.get_content_type() == "application/octet-stream"
         return response.status, self.read(body, response.content) if signed else None
 

@@ -327,6 +327,11 @@ def test_body_of_unknown_device_is_refused_before_it_is_read(server, make_handhe
     assert server.request("POST", "/v1/exchange", b"x", {"patrol-device": "nobody"}).status == 400
 
 
+def test_body_of_a_sender_that_does_not_say_who_it_is_is_refused_before_it_is_read(server):
+    for path in ("/v1/exchange", "/v1/repair", "/v1/audit"):
+        assert server.request("POST", path, b"x" * (2 * ENROLMENT_BYTES_MAX + 1)).status == 413, path
+
+
 def test_revoked_device_is_refused_and_loses_nothing(server, make_handheld):
     handheld = make_handheld(server)
     handheld.exchange(0, 5)
@@ -408,12 +413,12 @@ def test_commands_on_a_directory_without_data_fail_and_create_nothing(make_serve
 # ---- limits and deadlines ----
 
 
-def test_oversize_bodies_are_413_and_the_connection_stays_good(server):
-    connection = server.connection()
+def test_oversize_bodies_are_413_and_the_connection_stays_good(server, make_handheld):
+    connection, device = server.connection(), {"patrol-device": make_handheld(server).device}
     for path, limit in (("/v1/exchange", EXCHANGE_BYTES_MAX), ("/v1/repair", EXCHANGE_BYTES_MAX),
                         ("/v1/enrol", ENROLMENT_BYTES_MAX), ("/v1/audit", 16 * 1024), ("/healthz", 0)):
         method = "GET" if path == "/healthz" else "POST"
-        assert server.request(method, path, b"x" * (limit + 1), connection=connection).status == 413, path
+        assert server.request(method, path, b"x" * (limit + 1), device, connection).status == 413, path
     assert server.request("GET", "/healthz", connection=connection).status == 200
     connection.close()
 
@@ -543,6 +548,25 @@ def test_large_requests_over_the_memory_limit_are_told_to_come_again(make_server
         assert ahead.result()[1]["outcome"] == "ahead"
     assert other.exchange(0, 10)[1]["size"] == 10
     assert handheld.exchange(0, 3000)[1]["size"] == 3000
+
+
+def test_bodies_that_are_being_received_count_against_the_memory_limit(make_server, make_handheld):
+    server = make_server(config="[serve]\nmemory_max = 1MiB\n")
+    handheld, other = make_handheld(server), make_handheld(server, 2)
+    head = (f"POST /v1/exchange HTTP/1.1\r\nHost: x\r\npatrol-device: {handheld.device}\r\n"
+            f"Content-Length: {EXCHANGE_BYTES_MAX}\r\n\r\n").encode()
+    sockets = [server.socket() for _ in range(3)]  # a fourth body would make it more than 1 MiB
+    try:
+        for one in sockets:
+            one.sendall(head + b"x" * 10)
+        wait_for(lambda: b"requests_in_flight 4\n" in server.request("GET", "/metrics").content, "three are in flight")
+        response = server.request("POST", "/v1/exchange", b"x" * EXCHANGE_BYTES_MAX, {"patrol-device": other.device})
+        assert (response.status, response.headers["Retry-After"]) == (503, "5")
+    finally:
+        for one in sockets:
+            one.close()
+    wait_for(lambda: b"requests_in_flight 1\n" in server.request("GET", "/metrics").content, "they are gone")
+    assert server.request("POST", "/v1/exchange", b"x" * EXCHANGE_BYTES_MAX, {"patrol-device": other.device}).status == 400
 
 
 def test_server_listens_on_ipv6_loopback(make_server):
