@@ -192,6 +192,13 @@ static unsigned thread_count(const struct server_config *config)
     return (unsigned)(wanted > THREADS_MAX ? THREADS_MAX : wanted);
 }
 
+/* One address, whatever it does, leaves connections to the others. */
+static unsigned connections_per_address(const struct server_config *config)
+{
+    uint64_t wanted = config->connections_per_address_max;
+    return (unsigned)(wanted > 0 ? wanted : config->connections_max / 2);
+}
+
 /* As many descriptors as connections may be open, as far as the hard limit allows. */
 static void raise_descriptor_limit(uint64_t connections_max)
 {
@@ -221,6 +228,7 @@ static int start_listening(struct serving *serving)
         .tls = serving->has_tls ? &serving->tls : NULL,
         .threads = thread_count(config),
         .connections_max = (unsigned)config->connections_max,
+        .connections_per_address_max = connections_per_address(config),
         .limits =
             {
                 .header_ms = config->header_timeout_ms,

@@ -35,7 +35,7 @@ struct server_config {
     char *authority, *tenant;
     char *listen, *public_url, *tls_cert, *tls_key;
     char *metrics;
-    uint64_t threads, connections_max, memory_max;
+    uint64_t threads, connections_max, connections_per_address_max, memory_max;
     uint64_t header_timeout_ms, idle_timeout_ms, stall_timeout_ms, body_grace_ms, body_rate_min;
     uint64_t stop_timeout_ms;
     uint64_t token_valid_ms;

@@ -62,6 +62,8 @@ static const struct config_row config_rows[] = {
         "serve", "threads", CONFIG_UNSIGNED, threads, 0, 16, "0", "HTTP threads; 0: one for each processor."),
     CONFIG(
         "serve", "connections_max", CONFIG_UNSIGNED, connections_max, 16, 65536, "2048", "Open connections."),
+    CONFIG("serve", "connections_per_address_max", CONFIG_UNSIGNED, connections_per_address_max, 0, 65536,
+        "0", "Of these, from one address; 0: half of them."),
     CONFIG("serve", "memory_max", CONFIG_SIZE, memory_max, 1048576, UINT64_C(1) << 40, "1GiB",
         "What requests may take, estimated; over it they are told to come again."),
     CONFIG("serve", "header_timeout", CONFIG_DURATION, header_timeout_ms, 100, 600000, "30s",

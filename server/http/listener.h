@@ -17,7 +17,7 @@ struct listener_options {
     int fd;                /* bound and listening; the listener's from a successful start */
     const struct tls *tls; /* NULL: plain HTTP; borrowed for the listener's life */
     unsigned threads;
-    unsigned connections_max;
+    unsigned connections_max, connections_per_address_max;
     struct connection_limits limits;
     uint64_t memory_bytes_max; /* of requests that are being carried out */
     bool metrics_off, metrics_to_all;

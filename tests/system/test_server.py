@@ -569,6 +569,28 @@ def test_bodies_that_are_being_received_count_against_the_memory_limit(make_serv
     assert server.request("POST", "/v1/exchange", b"x" * EXCHANGE_BYTES_MAX, {"patrol-device": other.device}).status == 400
 
 
+def test_one_address_may_not_have_all_connections(make_server):
+    def is_served(source):
+        try:
+            with socket.create_connection(("127.0.0.1", server.port), harness.PATIENCE_S, (source, 0)) as one:
+                one.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                return read_to_end(one).startswith(b"HTTP/1.1 200 ")
+        except ConnectionError:
+            return False
+
+    for config, count in (("connections_max = 32", 16), ("connections_max = 32\nconnections_per_address_max = 3", 3)):
+        server = make_server(config=f"[serve]\n{config}\n", tls=False)
+        sockets = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(count)]
+        try:
+            wait_for(lambda: not is_served("127.0.0.1"), "the address has all that it may have")
+            assert is_served("127.0.0.2")
+        finally:
+            for one in sockets:
+                one.close()
+        wait_for(lambda: is_served("127.0.0.1"), "one was given back")
+        server.stop()
+
+
 def test_server_listens_on_ipv6_loopback(make_server):
     server = make_server(start=False, tls=False)
     process = harness.Process(server.command("serve", "--listen", "[::1]:0"), server.log, env=harness.environment())
