@@ -145,6 +145,66 @@ int store_drop_receipt(struct store *store, const struct uuid *log)
     return store_transact(store, drop_receipt, &id);
 }
 
+int store_quarantined(
+    struct store *store, int64_t *cursor, struct position_in_log *ret, size_t max, size_t *ret_count)
+{
+    static const char sql[] = "SELECT q.key, l.id FROM quarantined AS q CROSS JOIN logs AS l"
+                              " ON l.number = q.key >> 40 WHERE q.key > ?1 ORDER BY q.key LIMIT ?2";
+    _cleanup_statement_ sqlite3_stmt *statement = NULL;
+    int64_t key = 0;
+    size_t count = 0;
+
+    int r = database_prepare(store, sql, &statement);
+    if (r < 0)
+        return r;
+    sqlite3_bind_int64(statement, 1, *cursor);
+    bind_u64(statement, 2, max);
+    while ((r = database_step(store, statement)) > 0) {
+        key = sqlite3_column_int64(statement, 0);
+        r = uuid_from_bytes(column_bytes(statement, 1), &ret[count].log);
+        if (r < 0)
+            return -EUCLEAN;
+        ret[count++].seq = key_seq(key);
+    }
+    if (r < 0)
+        return r;
+    *cursor = count == max ? key : 0;
+    *ret_count = count;
+    return 0;
+}
+
+struct releasing {
+    const struct position_in_log *released;
+    size_t count;
+};
+
+static int release(struct store *store, void *user)
+{
+    static const char sql[] =
+        "DELETE FROM quarantined WHERE key = ((SELECT number FROM logs WHERE id = ?1) << 40 | ?2)";
+    const struct releasing *releasing = user;
+    int r = 0;
+
+    for (size_t i = 0; r >= 0 && i < releasing->count; i++) {
+        _cleanup_statement_ sqlite3_stmt *statement = NULL;
+
+        r = database_prepare(store, sql, &statement);
+        if (r < 0)
+            return r;
+        bind_bytes(statement, 1, uuid_bytes(&releasing->released[i].log));
+        bind_u64(statement, 2, releasing->released[i].seq);
+        r = database_step(store, statement);
+    }
+    return r;
+}
+
+int store_release(struct store *store, const struct position_in_log *released, size_t count)
+{
+    struct releasing releasing = {.released = released, .count = count};
+
+    return store_transact(store, release, &releasing);
+}
+
 int quarantine_reason(struct store *store, int64_t key, struct buffer *ret)
 {
     static const char sql[] = "SELECT reason FROM quarantined WHERE key = ?1";

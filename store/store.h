@@ -219,6 +219,13 @@ int store_receipt(struct store *store, const struct uuid *log, uint64_t *ret_siz
  * the receipt may also be smaller than the one held (the server went back). */
 int store_apply_receipt(struct store *store, const struct uuid *log, const struct checkpoint *checkpoint,
     uint64_t time_s, struct bytes note, const struct quarantined *quarantined, size_t quarantined_count);
+/* Where the records stand that count as quarantined, in order of appending, behind `*cursor`, which it moves
+ * on: 0 is before the first, and comes again after the last. */
+int store_quarantined(
+    struct store *store, int64_t *cursor, struct position_in_log *ret, size_t max, size_t *ret_count);
+/* The server could apply these since: they count as sent. Any that do not count as quarantined are passed
+ * over. */
+int store_release(struct store *store, const struct position_in_log *released, size_t count);
 /* The server went back to nothing: no receipt is held any more. */
 int store_drop_receipt(struct store *store, const struct uuid *log);
 /* Leaves the current log: it is not appended to any more, and the next one opens with `reason`. With

@@ -255,6 +255,42 @@ static void quarantined_record_carries_its_reason(void **state)
     buffer_done(&bytes);
 }
 
+static void quarantined_records_are_named_in_turn_and_count_as_sent_when_released(void **state)
+{
+    struct here *here = *state;
+    struct checkpoint checkpoint = {.size = 6};
+    struct quarantined bad[3] = {{.seq = 2}, {.seq = 3}, {.seq = 5}};
+    struct position_in_log held[2];
+    int64_t cursor = 0;
+    size_t count;
+
+    append_many(here->store, 0, 4);
+    struct uuid log = current_log(here->store), other = {.b = {1}};
+    assert_int_equal(store_quarantined(here->store, &cursor, held, 2, &count), 0);
+    assert_int_equal(count, 0);
+    assert_int_equal(store_root_at(here->store, &log, 6, &checkpoint.root), 0);
+    assert_int_equal(store_apply_receipt(here->store, &log, &checkpoint, 1, bytes_of_text("n"), bad, 3), 0);
+    assert_notes(here->store, &quarantined_findings, "0 1 3 ");
+
+    assert_int_equal(store_quarantined(here->store, &cursor, held, 2, &count), 0);
+    assert_int_equal(count, 2);
+    assert_true(uuid_equal(&held[0].log, &log));
+    assert_int_equal(held[0].seq, 2);
+    assert_int_equal(held[1].seq, 3);
+    assert_int_equal(store_quarantined(here->store, &cursor, held, 2, &count), 0);
+    assert_int_equal(count, 1);
+    assert_int_equal(held[0].seq, 5);
+    assert_int_equal(cursor, 0);
+
+    const struct position_in_log released[] = {
+        {.log = log, .seq = 3}, {.log = log, .seq = 4}, {.log = other, .seq = 5}, {.log = log, .seq = 500}};
+    assert_int_equal(store_release(here->store, released, 4), 0);
+    assert_notes(here->store, &quarantined_findings, "0 3 ");
+    assert_notes(here->store, &sent_findings, "1 2 ");
+    assert_int_equal(status_of(here->store).records_quarantined, 2);
+    assert_int_equal(status_of(here->store).records_sent, 2);
+}
+
 static void settings_are_kept_by_key(void **state)
 {
     struct here *here = *state;
@@ -299,6 +335,7 @@ int main(void)
         store_test(receipt_about_another_tree_is_refused),
         store_test(server_that_went_back_makes_records_queued_again),
         store_test(quarantined_record_carries_its_reason),
+        store_test(quarantined_records_are_named_in_turn_and_count_as_sent_when_released),
         store_test(settings_are_kept_by_key),
         store_test(change_counter_tells_of_other_programs),
     };
