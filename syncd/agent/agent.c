@@ -85,6 +85,11 @@ struct store_author agent_author(const struct agent *agent)
     };
 }
 
+void agent_doubt(struct agent *agent)
+{
+    agent->doubted_at = ++agent->moment;
+}
+
 int agent_store_error(struct agent *agent, int error)
 {
     if (error == -EUCLEAN && !agent->damage_told) {

@@ -20,9 +20,10 @@
 
 #define UNCONFIRMED_MAX EXCHANGE_ASKED_BLOBS_MAX
 #define MENDING_MAX (1024u + AUDIT_WINDOW_BLOBS_MAX)
-#define PENDING_LOOK_MAX 80u    /* more than the engine holds back, so that one of them may go */
-#define ASKED_PENDING_MAX 16u   /* asked for with a token: the centre may have them already */
-#define ASKED_BACKED_UP_MAX 32u /* asked for when nothing else is to be asked */
+#define PENDING_LOOK_MAX 80u            /* more than the engine holds back, so that one of them may go */
+#define ASKED_PENDING_MAX 16u           /* asked for with a token: the centre may have them already */
+#define ASKED_BACKED_UP_MAX 32u         /* asked for when nothing else is to be asked */
+#define QUARANTINED_WITH_RECORDS_MAX 8u /* asked for beside records: they are what the exchange is for */
 #define UPLOAD_PLACES_MAX 8u
 #define AUDITED_LOGS_MAX 1024u
 #define STATUS_EVERY_MS UINT64_C(600000)
@@ -49,7 +50,8 @@ struct agent_slot {
     /* exchange */
     uint64_t first_seq, records;
     size_t blobs_asked;
-    uint64_t asked_at; /* the agent's moment when it was sent */
+    bool more_quarantined; /* than it asked for */
+    uint64_t asked_at;     /* the agent's moment when it was sent */
     bool used_dictionary;
     /* upload: the step as it was carried out */
     enum upload_step step;
@@ -120,9 +122,10 @@ struct agent {
     size_t unconfirmed_count;
     struct sha256 mending[MENDING_MAX];
     size_t mending_count;
-    uint64_t moment;            /* counts what an answer that was asked for before cannot know of */
-    uint64_t doubted_at;        /* when the centre was last found to lack a blob that it had signed for */
-    int64_t asked_stored_after; /* number of the last blob that was asked whether it is backed up */
+    uint64_t moment;                 /* counts what an answer that was asked for before cannot know of */
+    uint64_t doubted_at;             /* when the centre was last found to lack what it had signed for */
+    int64_t asked_stored_after;      /* number of the last blob that was asked whether it is backed up */
+    int64_t asked_quarantined_after; /* the store's cursor */
     char upload_token[UPLOAD_TOKEN_TEXT_MAX];
     struct upload_place places[UPLOAD_PLACES_MAX];
     uint64_t place_clock;
@@ -156,6 +159,8 @@ int agent_transport_send(struct agent *agent, uint32_t slot, const struct http_r
 void agent_alarm(struct agent *agent, const char *text);
 void agent_note(struct agent *agent, int level, const char *format, ...) _printf_(3, 4);
 struct store_author agent_author(const struct agent *agent);
+/* The centre lacks what it had signed for: what it says to anything asked before may be out of date. */
+void agent_doubt(struct agent *agent);
 /* An error of the store: damage is told once to who owns the store. Returns `error`. */
 int agent_store_error(struct agent *agent, int error);
 

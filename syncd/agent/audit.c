@@ -183,8 +183,10 @@ static int take_window(struct agent *agent, const struct agent_slot *slot, const
     if (r >= 0)
         r = mend_list_note(agent, &log, answer, &mend);
     event->audited.went_back = r >= 0 && engine_went_back(slot->receipt_before, answer->size);
-    if (event->audited.went_back)
+    if (event->audited.went_back) {
+        agent_doubt(agent);
         r = take_back(agent, slot, answer);
+    }
     if (r < 0) {
         mend_list_clear(&mend);
         return r;

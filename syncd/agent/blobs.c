@@ -233,7 +233,7 @@ void blobs_take_wanted(
             agent_note(agent, LOG_LEVEL_WARNING,
                 "the centre lacks a photo that does not count as waiting here: it is sent (again)");
         }
-        agent->doubted_at = ++agent->moment;
+        agent_doubt(agent);
     }
 }
 
@@ -264,7 +264,7 @@ int blobs_mend(struct agent *agent, const struct sha256 *blob)
 
     if (r <= 0)
         return r;
-    agent->doubted_at = ++agent->moment;
+    agent_doubt(agent);
     if (entry)
         remove_unconfirmed(agent, entry); /* the audit has looked later than the upload */
     if (!find_mending(agent, blob) && agent->mending_count < MENDING_MAX)

@@ -27,6 +27,9 @@ struct outgoing {
     size_t count;
     struct sha256 asked[EXCHANGE_ASKED_BLOBS_MAX];
     size_t asked_count, unconfirmed_count;
+    struct position_in_log quarantined[EXCHANGE_ASKED_QUARANTINED_MAX];
+    size_t quarantined_count;
+    bool more_quarantined;
     struct device_status status;
     bool has_status;
     uint64_t receipt_size;
@@ -53,6 +56,18 @@ static int read_records(struct agent *agent, const struct engine_action *action,
         action->exchange.records_max, action->exchange.bytes_max, &outgoing->record_bytes, outgoing->records,
         &outgoing->count);
     return r >= 0 && outgoing->count == 0 ? -ENODATA : r;
+}
+
+/* What could not be applied may have been since: asked for in turn, as long as it is held for quarantined. */
+static int read_quarantined(struct agent *agent, struct outgoing *outgoing)
+{
+    size_t max = outgoing->count > 0 ? QUARANTINED_WITH_RECORDS_MAX : EXCHANGE_ASKED_QUARANTINED_MAX;
+    bool from_first = agent->asked_quarantined_after == 0;
+    int r = store_quarantined(agent->store, &agent->asked_quarantined_after, outgoing->quarantined, max,
+        &outgoing->quarantined_count);
+
+    outgoing->more_quarantined = !from_first || outgoing->quarantined_count == max;
+    return r;
 }
 
 /* What the centre's list of devices shows; it need not come with every request. */
@@ -106,6 +121,8 @@ static int make_body(struct agent *agent, const struct engine_action *action, st
         .status = outgoing->status,
         .asked_blobs = outgoing->asked,
         .asked_blob_count = outgoing->asked_count,
+        .asked_quarantined = outgoing->quarantined,
+        .asked_quarantined_count = outgoing->quarantined_count,
     };
     int r;
 
@@ -147,6 +164,8 @@ static int prepare(struct agent *agent, const struct engine_action *action, stru
 
     if (r >= 0)
         r = read_records(agent, action, outgoing);
+    if (r >= 0)
+        r = read_quarantined(agent, outgoing);
     if (r < 0)
         return r;
     if (action->exchange.records_max == 0)
@@ -174,6 +193,7 @@ int exchange_send(struct agent *agent, const struct engine_action *action)
         .first_seq = action->exchange.first_seq,
         .records = outgoing.count,
         .blobs_asked = outgoing.unconfirmed_count,
+        .more_quarantined = outgoing.more_quarantined,
         .asked_at = agent->moment,
         .used_dictionary = agent->dictionary != 0,
     };
@@ -274,6 +294,20 @@ static int take_log(struct agent *agent, const struct agent_slot *slot, const st
     return store_drop_receipt(agent->store, &slot->log);
 }
 
+/* True when the centre has applied some, and others were not asked for yet. */
+static bool take_released(
+    struct agent *agent, const struct agent_slot *slot, const struct exchange_answer *answer)
+{
+    int r;
+
+    if (answer->released_count == 0 || slot->asked_at < agent->doubted_at)
+        return false;
+    r = store_release(agent->store, answer->released, answer->released_count);
+    if (r < 0)
+        agent_store_error(agent, r); /* it is asked again */
+    return r >= 0 && slot->more_quarantined;
+}
+
 static bool take_token(struct agent *agent, const struct exchange_answer *answer)
 {
     _cleanup_buffer_ struct buffer token = {0};
@@ -328,6 +362,9 @@ static void take_answer(struct agent *agent, uint32_t number, const struct http_
     event.exchanged.blobs_asked = slot.blobs_asked;
     event.exchanged.blobs_confirmed = blobs_take_stored(agent, &slot, answer);
     blobs_take_wanted(agent, &slot, answer);
+    event.exchanged.more_quarantined = take_released(agent, &slot, answer);
+    if (effect.went_back)
+        agent_doubt(agent);
     event.exchanged.has_token = take_token(agent, answer);
     event.exchanged.token_s = answer->upload_token_s;
     event.exchanged.next_contact_s = answer->next_contact_s;

@@ -286,7 +286,7 @@ static void dispatch(struct engine *engine, const struct engine_event *event)
         break;
     case ENGINE_SYNC_NOW:
         urge(engine);
-        engine->text.check_serial++;
+        text_want_answer(engine);
         engine->sync_announced = false;
         break;
     case ENGINE_RESYNC:

@@ -136,6 +136,8 @@ struct engine_event {
             bool went_back;       /* decided by engine_went_back(), applied by the agent */
             bool rolled_back;     /* the receipt is larger than the handheld's own log */
             bool new_incarnation; /* the server's database is another one than before */
+            bool
+                more_quarantined; /* some were applied since, and it was not asked about all: asked at once */
         } exchanged;
         struct {
             enum upload_step step;

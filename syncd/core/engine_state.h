@@ -278,6 +278,8 @@ void text_refused(
     struct engine *engine, const struct slot *slot, enum refusal_reason reason, uint32_t retry_after_s);
 void text_nothing(struct engine *engine, const struct slot *slot);
 void text_urge(struct engine *engine);
+/* One more answer is wanted, to an exchange that starts from now on. */
+void text_want_answer(struct engine *engine);
 void text_plan(struct engine *engine);
 bool text_next_leave(struct engine *engine, struct engine_action *ret);
 /* True when a record could go now, or is on its way: everything else waits for that. */

@@ -252,6 +252,7 @@ void resync_repaired(struct engine *engine, const struct engine_event *event)
         resync->incomplete = true;
     if (event->repaired.mended > 0) {
         resync_progress(engine);
+        text_want_answer(engine); /* what waited for these records may be in quarantine no longer */
         resync->idle_repairs = 0;
     } else {
         resync->idle_repairs++;

@@ -81,6 +81,11 @@ void text_built(struct engine *engine, struct slot *slot, const struct engine_ev
     batch_built(&engine->text, slot);
 }
 
+void text_want_answer(struct engine *engine)
+{
+    engine->text.check_serial++;
+}
+
 static void note_asked(struct engine *engine, const struct engine_event *event)
 {
     struct text_lane *text = &engine->text;
@@ -184,6 +189,8 @@ void text_exchanged(struct engine *engine, const struct slot *slot, const struct
     engine->text.ask_hold_failures = 0;
     note_asked(engine, event);
     note_contact(engine, slot, event);
+    if (event->exchanged.more_quarantined)
+        text_want_answer(engine);
     media_token(engine, event->exchanged.has_token, event->exchanged.token_s);
     if (slot->records > 0 && event->exchanged.outcome == EXCHANGE_STORED)
         batch_answered(engine, slot);

@@ -356,6 +356,29 @@ def test_rows_deleted_behind_the_servers_back_are_mended_by_resync(server, make_
     server.run("check")
 
 
+def test_amendment_that_came_while_its_finding_was_gone_is_quarantined_until_both_ends_know_better(server, make_real_handheld):
+    handheld = make_real_handheld(server, start=True)
+    finding = handheld.record("the first word")
+    handheld.wait_until_drained()
+    seq, = [item["seq"] for item in handheld.list()]
+    server.stop()
+    connection = sqlite3.connect(next(server.data.glob("*.db")))
+    connection.execute("DELETE FROM records WHERE key & ((1 << 40) - 1) = ?", (seq,))
+    connection.commit()
+    connection.close()
+    server.start()
+    amendment = handheld.run("amend", finding, "--note", "the last word").stdout.strip()
+    handheld.wait_until_drained()
+    assert handheld.status()["records_quarantined"] == 1
+    assert [item["id"] for item in handheld.list("--state", "quarantined")] == [amendment]
+
+    told = json.loads(handheld.run("resync", "--level", "records", "--wait", "30", "--json").stdout)
+    assert told["ok"] and told["records_sent_again"] == 1
+    wait_for(lambda: handheld.status()["records_quarantined"] == 0, "the handheld has heard of it")
+    assert {item["id"]: item["state"] for item in handheld.list()} == {finding: "sent", amendment: "sent"}
+    assert {item["id"]: item["state"] for item in server.findings()} == {finding: "amended", amendment: "stored"}
+
+
 # ---- clones ----
 
 

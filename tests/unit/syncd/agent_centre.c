@@ -156,7 +156,24 @@ static size_t list_stored(struct centre *centre, const struct exchange_request *
     return count;
 }
 
-static size_t list_quarantined(struct centre *centre, const struct exchange_request *request,
+static bool is_quarantined(const struct centre *centre, uint64_t seq)
+{
+    return (centre->quarantine_every > 0 && seq % centre->quarantine_every == 0) ||
+           (seq < 64 && centre->quarantine_bits >> seq & 1);
+}
+
+static size_t list_released(const struct centre *centre, const struct exchange_request *request,
+    struct position_in_log ret[EXCHANGE_ASKED_QUARANTINED_MAX])
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < request->asked_quarantined_count; i++)
+        if (!is_quarantined(centre, request->asked_quarantined[i].seq))
+            ret[count++] = request->asked_quarantined[i];
+    return count;
+}
+
+static size_t list_quarantined(const struct centre *centre, const struct exchange_request *request,
     struct quarantined ret[EXCHANGE_QUARANTINED_MAX])
 {
     size_t count = 0;
@@ -164,8 +181,7 @@ static size_t list_quarantined(struct centre *centre, const struct exchange_requ
     for (size_t i = 0; i < request->record_count && count < EXCHANGE_QUARANTINED_MAX; i++) {
         uint64_t seq = request->first_seq + i;
 
-        if ((centre->quarantine_every > 0 && seq % centre->quarantine_every == 0) ||
-            (seq < 64 && centre->quarantine_bits >> seq & 1))
+        if (is_quarantined(centre, seq))
             ret[count++] = (struct quarantined){.seq = seq, .reason = bytes_of_text("a reason")};
     }
     return count;
@@ -189,6 +205,7 @@ static void answer_exchange(struct centre *centre, const struct sent_request *se
     _cleanup_buffer_ struct buffer request_plain = {0}, receipt = {0}, token = {0}, plain = {0};
     _cleanup_arena_ struct arena arena = {0};
     struct quarantined quarantined[EXCHANGE_QUARANTINED_MAX];
+    struct position_in_log released[EXCHANGE_ASKED_QUARANTINED_MAX];
     struct blob_stored stored[EXCHANGE_ASKED_BLOBS_MAX];
     struct exchange_request request;
     struct exchange_answer answer = {
@@ -209,6 +226,9 @@ static void answer_exchange(struct centre *centre, const struct sent_request *se
     sign_receipt(centre, log, &receipt);
     answer.receipt = buffer_bytes(&receipt);
     answer.quarantined_count = list_quarantined(centre, &request, quarantined);
+    answer.released = released;
+    answer.released_count = list_released(centre, &request, released);
+    centre->last_asked_quarantined = request.asked_quarantined_count;
     answer.stored_blobs = stored;
     answer.stored_blob_count = list_stored(centre, &request, stored);
     answer.wanted_blobs = &centre->wanted;

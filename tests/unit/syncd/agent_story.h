@@ -69,6 +69,7 @@ struct centre {
     size_t exchanges, audits, repairs, records_appended, records_again, records_mended, lost_told;
     size_t posts, heads, patches;
     uint64_t last_record_count;
+    size_t last_asked_quarantined;
     bool last_had_certificate;
 };
 

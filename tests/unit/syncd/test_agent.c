@@ -230,53 +230,6 @@ static void a_lost_answer_makes_no_duplicate(void **state)
 
 static void an_answer_the_store_cannot_take_is_not_an_acknowledgement(void **state);
 
-/* ---- outcomes for each record ---- */
-
-static void every_mix_of_stored_and_quarantined_records_is_told_apart(void **state)
-{
-    for (uint64_t bits = 0; bits < 16; bits++) {
-        struct agent_story story;
-        unsigned expected = (unsigned)__builtin_popcountll(bits);
-
-        agent_story_begin(&story);
-        /* Two records of the handheld's own stand before those of people. */
-        story.centre.quarantine_bits = bits << 2;
-        agent_story_record(&story, 0, 4);
-        agent_story_settle(&story);
-        struct store_status status = agent_story_status(&story);
-        assert_int_equal(status.log_size, 6);
-        assert_int_equal(status.records_queued, 0);
-        assert_int_equal(status.records_quarantined, expected);
-        assert_int_equal(status.records_sent, 4 - expected);
-        assert_int_equal(story.syncs_done, 1);
-        agent_story_end(&story);
-    }
-}
-
-static void quarantine_told_by_a_late_answer_is_noted_without_taking_a_receipt_back(void **state)
-{
-    struct agent_story story;
-    _cleanup_(centre_reply_done) struct centre_reply first = {0}, second = {0};
-    uint64_t size;
-
-    agent_story_begin(&story);
-    agent_story_record(&story, 0, 1);
-    agent_story_settle(&story);
-    story.centre.quarantine_every = 100;
-    agent_story_record(&story, 1, 600);
-    assert_true(story.sent[0].busy && story.sent[1].busy);
-    centre_answer(&story, 0, &first);
-    centre_answer(&story, 1, &second);
-    agent_story_deliver(&story, 1, &second.response);
-    size = agent_story_status(&story).receipt_size;
-    assert_true(size > 500);
-    agent_story_deliver(&story, 0, &first.response);
-    assert_int_equal(agent_story_status(&story).receipt_size, size);
-    agent_story_settle(&story);
-    assert_int_equal(agent_story_status(&story).records_quarantined, 6);
-    agent_story_end(&story);
-}
-
 /* ---- a server or a handheld that went back, and copies ---- */
 
 static void a_server_set_back_gets_again_what_it_lost(void **state)
@@ -709,8 +662,6 @@ int main(void)
         cmocka_unit_test(an_answer_played_again_later_acknowledges_nothing),
         cmocka_unit_test(an_answer_after_its_time_changes_nothing),
         cmocka_unit_test(a_lost_answer_makes_no_duplicate),
-        cmocka_unit_test(every_mix_of_stored_and_quarantined_records_is_told_apart),
-        cmocka_unit_test(quarantine_told_by_a_late_answer_is_noted_without_taking_a_receipt_back),
         cmocka_unit_test(a_server_set_back_gets_again_what_it_lost),
         cmocka_unit_test(a_server_that_lost_the_whole_log_gets_it_again),
         cmocka_unit_test(a_late_small_receipt_is_not_taken_for_a_server_set_back),

@@ -75,6 +75,23 @@ static void missing_records_are_repaired_and_the_log_is_checked_again(void **sta
     story_end(&story);
 }
 
+static void after_a_repair_the_centre_is_asked_what_it_could_apply_with_it(void **state)
+{
+    struct story story;
+    struct engine_event found = story_audited(1000);
+
+    begin_resync(&story, AUDIT_RECORDS);
+    found.audited.to_mend_records = 7;
+    answer_audit(&story, found);
+    assert_false(story.slots[0].busy);
+    story_repaired(&story, 7, 0, 0);
+    assert_true(story.slots[0].busy);
+    assert_int_equal(story.slots[0].action.exchange.records_max, 0);
+    story_stored(&story, 0);
+    assert_false(story.slots[0].busy);
+    story_end(&story);
+}
+
 static void a_log_that_stays_broken_is_not_called_well(void **state)
 {
     struct story story;
@@ -413,6 +430,7 @@ int main(void)
         cmocka_unit_test(a_healthy_log_needs_one_round_trip),
         cmocka_unit_test(a_handheld_without_receipts_has_nothing_to_compare),
         cmocka_unit_test(missing_records_are_repaired_and_the_log_is_checked_again),
+        cmocka_unit_test(after_a_repair_the_centre_is_asked_what_it_could_apply_with_it),
         cmocka_unit_test(a_log_that_stays_broken_is_not_called_well),
         cmocka_unit_test(what_neither_side_has_makes_it_not_ok),
         cmocka_unit_test(windows_follow_each_other_by_record_and_by_blob),

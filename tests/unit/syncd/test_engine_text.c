@@ -499,6 +499,28 @@ static void a_server_set_back_is_resumed_from_its_size_and_audited(void **state)
     story_end(&story);
 }
 
+static void when_more_may_have_been_applied_it_is_asked_at_once(void **state)
+{
+    struct story story;
+    struct engine_event answer;
+
+    story_begin(&story);
+    story_log(&story, 0, 10, 10);
+    story_tell(&story);
+    story_event(&story, ENGINE_SYNC_NOW);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(exchange(&story, 0)->exchange.records_max, 0);
+        assert_int_equal(story.sync_done, 0);
+        answer = story_exchanged(&story, 0, EXCHANGE_STORED, 10);
+        answer.exchanged.more_quarantined = i < 2;
+        story.slots[0].busy = false;
+        story_feed(&story, answer);
+    }
+    assert_int_equal(story_busy(&story), 0);
+    assert_int_equal(story.sync_done, 1);
+    story_end(&story);
+}
+
 static void went_back_needs_an_answer_below_the_receipt_held_when_asking(void **state)
 {
     assert_true(engine_went_back(100, 99));
@@ -672,6 +694,7 @@ int main(void)
         cmocka_unit_test(an_action_without_a_point_does_not_spin),
         cmocka_unit_test(an_ask_that_cannot_be_made_does_not_spin),
         cmocka_unit_test(a_server_set_back_is_resumed_from_its_size_and_audited),
+        cmocka_unit_test(when_more_may_have_been_applied_it_is_asked_at_once),
         cmocka_unit_test(went_back_needs_an_answer_below_the_receipt_held_when_asking),
         cmocka_unit_test(a_new_incarnation_of_the_server_is_audited),
         cmocka_unit_test(a_fork_leaves_the_log_and_ends_its_other_exchange),
