@@ -216,8 +216,10 @@ static void raise_descriptor_limit(uint64_t connections_max)
 static int start_listening(struct serving *serving)
 {
     const struct server_config *config = &serving->run->config;
+    unsigned threads = thread_count(config);
 
     raise_descriptor_limit(config->connections_max);
+    service_limit_audits(serving->service, threads - 1); /* of one thread the audit has it */
     int r = writer_start(serving->service, &serving->writer);
     if (r < 0)
         return command_fail(EXIT_STATUS_FAILED, "the writer did not start: %s", strerror(-r));
@@ -226,7 +228,7 @@ static int start_listening(struct serving *serving)
         .writer = serving->writer,
         .fd = serving->listen_fd,
         .tls = serving->has_tls ? &serving->tls : NULL,
-        .threads = thread_count(config),
+        .threads = threads,
         .connections_max = (unsigned)config->connections_max,
         .connections_per_address_max = connections_per_address(config),
         .limits =

@@ -160,6 +160,7 @@ int service_open(const struct service_options *options, struct service **ret, ch
     pthread_mutex_init(&service->readers.mutex, NULL);
     pthread_mutex_init(&service->revocations.mutex, NULL);
     pthread_mutex_init(&service->audits.mutex, NULL);
+    service_limit_audits(service, AUDITS_AT_ONCE_MAX);
     uploads_open(service);
     r = copy_options(service, options);
     if (r >= 0)

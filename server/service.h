@@ -40,6 +40,11 @@ int service_open(const struct service_options *options, struct service **ret, ch
 void service_free(struct service *service);
 DEFINE_CLEANUP(struct service, service_free);
 
+/* How many audits may read at once, between 1 and AUDITS_AT_ONCE_MAX, which holds until it is called; the
+ * rest are told to come again. An audit reads on its request's thread, for as long as the disk takes: its
+ * caller keeps threads free for the other requests. Before the first request. */
+void service_limit_audits(struct service *service, size_t count);
+
 enum service_route {
     SERVICE_EXCHANGE, /* POST /v1/exchange */
     SERVICE_AUDIT,    /* POST /v1/audit */

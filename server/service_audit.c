@@ -6,8 +6,9 @@
  *   records    and every record's bytes are hashed: in windows
  *   media      and every photo that the log's records name: after the last window of records, in windows
  *
- * Reading runs on the request's own thread and session and holds up nobody. The commit only notes what was
- * found: photos that are gone are wanted again, and the device's line tells of the resync.
+ * Reading runs on the request's own thread and session: it holds up no commit, and only as many run at once
+ * as leave threads to the other requests. The commit only notes what was found: photos that are gone are
+ * wanted again, and the device's line tells of the resync.
  */
 #include "server/service_internal.h"
 
@@ -17,13 +18,18 @@
 
 /* ---- one audit per device at a time ---- */
 
+void service_limit_audits(struct service *service, size_t count)
+{
+    service->audits.count_max = count < 1 ? 1 : count < AUDITS_AT_ONCE_MAX ? count : AUDITS_AT_ONCE_MAX;
+}
+
 static int register_device(struct service_job *job)
 {
     struct audits *audits = &job->service->audits;
     bool is_free;
 
     pthread_mutex_lock(&audits->mutex);
-    is_free = audits->count < AUDITS_AT_ONCE_MAX;
+    is_free = audits->count < audits->count_max;
     for (size_t i = 0; i < audits->count; i++) {
         if (uuid_equal(&audits->devices[i], &job->device_id))
             is_free = false;

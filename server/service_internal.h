@@ -70,7 +70,7 @@ struct uploads {
 struct audits {
     pthread_mutex_t mutex;
     struct uuid devices[AUDITS_AT_ONCE_MAX];
-    size_t count;
+    size_t count, count_max;
 };
 
 struct counters {

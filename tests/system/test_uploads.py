@@ -397,3 +397,19 @@ def test_upload_killed_behind_a_proxy_is_resumed_and_not_begun_again(upload, ngi
     assert 0 < kept <= 400_000
     assert upload.patch(kept, upload.data[kept:]).status == 204
     upload.assert_stored(tmp_path)
+
+
+def test_audits_leave_a_thread_to_the_other_requests(make_server, make_handheld):
+    server = make_server(tls=False, config="[serve]\nthreads = 2\n")
+    handhelds = [make_handheld(server, seed) for seed in (1, 2)]
+    for handheld in handhelds:
+        upload = Upload(server, handheld, size=32 * 1024 * 1024, seed=handheld.seed).announce()
+        upload.create()
+        assert upload.patch(0, upload.data).status == 204
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        def audit_both():
+            answers = list(pool.map(lambda handheld: handheld.audit("media"), handhelds))
+            assert 200 in {status for status, _ in answers}
+            return [answer["reason"] for status, answer in answers if status == 503]
+
+        assert wait_for(audit_both, "they come at the same time") == ["busy"]

@@ -490,16 +490,21 @@ static void a_token_is_good_for_a_while_and_not_for_the_revoked(void **state)
 
 /* ---- audits of photos ---- */
 
-static void audit_media(struct scene *scene, struct answered *ret)
+static void audit_media_of(struct centre *centre, struct handheld *handheld, struct answered *ret)
 {
-    struct audit_request request = {.level = AUDIT_MEDIA, .log = scene->handheld->log};
+    struct audit_request request = {.level = AUDIT_MEDIA, .log = handheld->log};
     _cleanup_buffer_ struct buffer plain = {0}, body = {0};
     struct sha256 sha256;
 
     request_id(request.request_id);
     assert_int_equal(audit_request_encode(&request, &plain), 0);
-    seal_request(scene->handheld, PAYLOAD_AUDIT_REQUEST, buffer_bytes(&plain), &body, &sha256);
-    send_body(scene->centre, SERVICE_AUDIT, buffer_bytes(&body), &sha256, ret);
+    seal_request(handheld, PAYLOAD_AUDIT_REQUEST, buffer_bytes(&plain), &body, &sha256);
+    send_body(centre, SERVICE_AUDIT, buffer_bytes(&body), &sha256, ret);
+}
+
+static void audit_media(struct scene *scene, struct answered *ret)
+{
+    audit_media_of(scene->centre, scene->handheld, ret);
 }
 
 static void a_photo_removed_behind_the_centres_back_is_found_and_taken_again(void **state)
@@ -579,6 +584,46 @@ static void a_media_audit_of_many_photos_goes_on_in_windows(void **state)
     assert_int_equal(windows, 2);
 }
 
+static struct handheld *audits_meanwhile; /* while another handheld's photo is being read */
+static struct answered answered_meanwhile;
+
+static int open_while_another_audits(void *context, const char *path, enum world_open how, bool secret)
+{
+    struct handheld *other = audits_meanwhile;
+
+    if (other && how == WORLD_READ && strstr(path, "/blobs/")) {
+        audits_meanwhile = NULL;
+        audit_media_of(context, other, &answered_meanwhile);
+    }
+    return world_posix()->verbs->open(NULL, path, how, secret);
+}
+
+static void an_audit_over_the_limit_is_told_to_come_again(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *other = handheld_enrolled(scene->centre);
+
+    store_photo(scene);
+    append_opened(other);
+    deliver(scene->centre, other);
+    scene->centre->verbs.open = open_while_another_audits;
+    for (size_t limit = 1; limit <= 2; limit++) {
+        _cleanup_answered_ struct answered audited = {0};
+
+        service_limit_audits(scene->centre->service, limit);
+        audits_meanwhile = other;
+        audit_media(scene, &audited);
+        assert_null(audits_meanwhile);
+        assert_false(audited.is_refused);
+        assert_int_equal(answered_meanwhile.is_refused, limit == 1);
+        if (answered_meanwhile.is_refused)
+            assert_int_equal(answered_meanwhile.refusal.reason, REFUSAL_BUSY);
+        answered_done(&answered_meanwhile);
+        answered_meanwhile = (struct answered){0};
+    }
+    handheld_free(other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -612,6 +657,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             a_photo_damaged_behind_the_centres_back_is_found_and_taken_again, start, stop),
         cmocka_unit_test_setup_teardown(a_media_audit_of_many_photos_goes_on_in_windows, start, stop),
+        cmocka_unit_test_setup_teardown(an_audit_over_the_limit_is_told_to_come_again, start, stop),
     };
 
     return cmocka_run_group_tests_name("server service uploads", tests, NULL, NULL);
