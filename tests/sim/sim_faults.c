@@ -329,6 +329,8 @@ static bool damage_by_sql(struct sim *sim, const char *sql)
 
     if (!may_damage(sim))
         return false;
+    /* What is changed behind the centre's back is changed on a disk that works. */
+    sim_disk_fail_syncs(sim->server.machine.disk, 0);
     if (sqlite3_open_v2(SERVER_DATABASE, &database, SQLITE_OPEN_READWRITE,
             sim->server.machine.world->vfs_name) != SQLITE_OK) {
         sqlite3_close(database);
