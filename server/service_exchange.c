@@ -416,21 +416,24 @@ static int note_quarantined(void *user, uint64_t key, const char *reason)
     return buffer_finish(&parts->reasons);
 }
 
+/* Of all that the receipt brings over the one that the handheld held: an answer before may have been lost. */
 static int list_quarantined(struct service_job *job, struct storage *storage, struct answer_parts *parts,
     struct exchange_answer *answer)
 {
     const struct exchange_job *exchange = &job->exchange;
-    uint64_t first_key = record_key(exchange->log_number, exchange->request.first_seq);
+    uint64_t first_seq = exchange->request.first_seq;
     const uint8_t *reason;
     int r;
 
-    if (exchange->log_number == 0 || exchange->request.record_count == 0)
+    if (exchange->request.receipt_size < first_seq)
+        first_seq = exchange->request.receipt_size;
+    if (exchange->log_number == 0 || first_seq >= exchange->size)
         return 0;
     parts->quarantined = calloc(EXCHANGE_QUARANTINED_MAX, sizeof(*parts->quarantined));
     if (!parts->quarantined)
         return -ENOMEM;
-    r = storage->verbs->quarantined_each(
-        storage, first_key, first_key + exchange->request.record_count, note_quarantined, parts);
+    r = storage->verbs->quarantined_each(storage, record_key(exchange->log_number, first_seq),
+        record_key(exchange->log_number, exchange->size), note_quarantined, parts);
     if (r < 0)
         return r;
     reason = parts->reasons.data;

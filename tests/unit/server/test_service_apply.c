@@ -65,6 +65,28 @@ static void record_50_of_100_cannot_be_applied_99_are_and_all_are_acknowledged(v
     handheld_free(handheld);
 }
 
+static void what_a_lost_answer_would_have_told_of_quarantine_the_next_receipt_tells(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_enrolled(centre);
+    const struct exchange_request none_held = {.receipt_size = 0}, all_held = {.receipt_size = 4};
+    _cleanup_answered_ struct answered lost = {0}, next = {0}, asked = {0}, known = {0};
+
+    append_opened(handheld);
+    append_bytes(handheld, bytes_of_text("no record at all"));
+    append_findings(handheld, 2);
+    exchange(centre, handheld, 0, 2, &lost);
+    exchange_with(centre, handheld, 2, 2, &none_held, &next);
+    assert_int_equal(next.exchange.quarantined_count, 1);
+    assert_int64_equal(next.exchange.quarantined[0].seq, 1);
+    /* An answer to a bare question brings the same receipt. */
+    exchange_with(centre, handheld, 0, 0, &none_held, &asked);
+    assert_int_equal(asked.exchange.quarantined_count, 1);
+    exchange_with(centre, handheld, 4, 0, &all_held, &known);
+    assert_int_equal(known.exchange.quarantined_count, 0);
+    handheld_free(handheld);
+}
+
 static void an_empty_record_is_stored_and_quarantined(void **state)
 {
     struct centre *centre = *state;
@@ -673,6 +695,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(
             record_50_of_100_cannot_be_applied_99_are_and_all_are_acknowledged, start, stop),
+        cmocka_unit_test_setup_teardown(
+            what_a_lost_answer_would_have_told_of_quarantine_the_next_receipt_tells, start, stop),
         cmocka_unit_test_setup_teardown(an_empty_record_is_stored_and_quarantined, start, stop),
         cmocka_unit_test_setup_teardown(an_amendment_stands_for_its_finding, start, stop),
         cmocka_unit_test_setup_teardown(a_withdrawal_withdraws_every_version, start, stop),

@@ -174,16 +174,14 @@ static size_t list_released(const struct centre *centre, const struct exchange_r
 }
 
 static size_t list_quarantined(const struct centre *centre, const struct exchange_request *request,
-    struct quarantined ret[EXCHANGE_QUARANTINED_MAX])
+    uint64_t size, struct quarantined ret[EXCHANGE_QUARANTINED_MAX])
 {
+    uint64_t first = request->first_seq < request->receipt_size ? request->first_seq : request->receipt_size;
     size_t count = 0;
 
-    for (size_t i = 0; i < request->record_count && count < EXCHANGE_QUARANTINED_MAX; i++) {
-        uint64_t seq = request->first_seq + i;
-
+    for (uint64_t seq = first; seq < size && count < EXCHANGE_QUARANTINED_MAX; seq++)
         if (is_quarantined(centre, seq))
             ret[count++] = (struct quarantined){.seq = seq, .reason = bytes_of_text("a reason")};
-    }
     return count;
 }
 
@@ -225,7 +223,7 @@ static void answer_exchange(struct centre *centre, const struct sent_request *se
     answer.size = log->size;
     sign_receipt(centre, log, &receipt);
     answer.receipt = buffer_bytes(&receipt);
-    answer.quarantined_count = list_quarantined(centre, &request, quarantined);
+    answer.quarantined_count = list_quarantined(centre, &request, log->size, quarantined);
     answer.released = released;
     answer.released_count = list_released(centre, &request, released);
     centre->last_asked_quarantined = request.asked_quarantined_count;

@@ -47,6 +47,27 @@ static void quarantine_told_by_a_late_answer_is_noted_without_taking_a_receipt_b
     agent_story_end(&story);
 }
 
+static void quarantine_of_records_whose_answer_was_lost_is_noted_with_the_receipt_that_covers_them(
+    void **state)
+{
+    struct agent_story story;
+    _cleanup_(centre_reply_done) struct centre_reply lost = {0};
+
+    agent_story_begin(&story);
+    agent_story_record(&story, 0, 1);
+    agent_story_settle(&story);
+    story.centre.quarantine_every = 100;
+    agent_story_record(&story, 1, 600);
+    assert_true(story.sent[0].busy && story.sent[1].busy);
+    centre_answer(&story, 0, &lost);
+    agent_story_answer(&story, 1);
+    agent_story_fail(&story, 0, FAILURE_NETWORK);
+    agent_story_settle(&story);
+    assert_int_equal(agent_story_status(&story).records_queued, 0);
+    assert_int_equal(agent_story_status(&story).records_quarantined, 6);
+    agent_story_end(&story);
+}
+
 /* Five findings are sent, the second of them cannot be applied, and later it can. */
 static void begin_with_one_applied_later(struct agent_story *story)
 {
@@ -160,6 +181,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_mix_of_stored_and_quarantined_records_is_told_apart),
         cmocka_unit_test(quarantine_told_by_a_late_answer_is_noted_without_taking_a_receipt_back),
+        cmocka_unit_test(
+            quarantine_of_records_whose_answer_was_lost_is_noted_with_the_receipt_that_covers_them),
         cmocka_unit_test(a_record_applied_later_counts_as_sent_with_the_next_answer),
         cmocka_unit_test(what_became_of_a_quarantined_record_is_asked_until_an_answer_has_come),
         cmocka_unit_test(many_quarantined_records_are_asked_for_in_turn_and_released_in_one_go),
