@@ -101,14 +101,14 @@ static int commit_jobs(struct writer *writer, struct writer_item *const *items, 
 
 static int commit_group(struct writer *writer, struct writer_item *const *items, size_t count)
 {
-    int failed = commit_jobs(writer, items, count);
+    int r = commit_jobs(writer, items, count), failed = r;
 
     for (size_t i = 0; i < count; i++) {
         struct writer_item *item = items[i];
-        item->result = failed;
+        item->result = r;
         item->is_ahead = false;
         item->log = (struct uuid){0};
-        if (item->job && failed == 0)
+        if (item->job && r == 0)
             item->is_ahead = service_job_is_ahead(item->job, &item->log);
         if (!item->job) {
             item->result = service_blob_stored(writer->service, &item->sha256, item->size);

@@ -275,6 +275,30 @@ static void stored_blobs_are_entered_with_and_without_somebody_who_waits(void **
     assert_int_equal(bad.item.result, -EIO);
 }
 
+static void a_photo_that_cannot_be_entered_fails_no_request_behind_it(void **state)
+{
+    struct writer *writer = *state;
+    struct service_job first = job_for(1), bad = job_for(0), behind = job_for(3), ahead = job_for(4);
+    struct service_job before_it = job_for(4);
+
+    ahead.is_ahead = true;
+    fake.ends_ahead = &ahead;
+    bad.item.size = 8;
+    set_gate(true);
+    assert_int_equal(submit(writer, &first), 0);
+    AWAIT(fake.commits_begun == 1);
+    assert_int_equal(writer_submit(writer, &bad.item), 0);
+    assert_int_equal(submit(writer, &behind), 0);
+    assert_int_equal(submit(writer, &ahead), 0);
+    set_gate(false);
+    AWAIT(bad.is_released && behind.is_released);
+    assert_int_equal(bad.item.result, -EIO);
+    assert_int_equal(behind.item.result, 0);
+    assert_int_equal(submit(writer, &before_it), 0);
+    AWAIT(ahead.is_released);
+    assert_int_equal(ahead.commits, 2); /* it was held until then */
+}
+
 static void stop_commits_what_is_queued_and_takes_no_more(void **state)
 {
     struct writer *writer = *state;
@@ -308,6 +332,8 @@ int main(void)
             failed_commit_is_told_to_every_job_and_to_the_health_check, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             stored_blobs_are_entered_with_and_without_somebody_who_waits, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            a_photo_that_cannot_be_entered_fails_no_request_behind_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(stop_commits_what_is_queued_and_takes_no_more, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
