@@ -179,7 +179,7 @@ struct service_metrics {
     uint64_t commit_us_total;
 };
 void service_metrics(struct service *service, struct service_metrics *ret);
-/* Work to be done when idle, in small steps: the index of public ids built behind in sorted batches, expired
- * partials removed, the write-ahead log moved into the database. Returns 1 when more is left, 0 when nothing,
- * -errno. Writer thread. */
+/* Work that no request waits for, in small steps: the index of public ids built behind in sorted batches,
+ * expired partials removed, the write-ahead log moved into the database. Returns 1 when more is left, 0 when
+ * nothing, -errno. Writer thread. */
 int service_housekeeping(struct service *service);

@@ -220,12 +220,13 @@ static void *writer_run(void *argument)
             writer->commit_failed = r < 0;
             pthread_mutex_unlock(&writer->mutex);
             settle_group(writer, items, count, !release_all, &again);
-            continue;
         }
         if (!release_all && clock_now_ms() >= housekeeping_ms) {
             housekeeping_ms = keep_house(writer);
             continue;
         }
+        if (count > 0)
+            continue;
         if (release_all || housekeeping_ms < next_ms)
             next_ms = housekeeping_ms;
         pthread_mutex_lock(&writer->mutex);

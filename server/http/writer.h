@@ -3,7 +3,8 @@
  * The storage writer: the one thread that commits. It takes what the HTTP threads have queued, up to
  * SERVICE_GROUP_MAX jobs at a time, commits them together, and lets each go. A job that came ahead of its log
  * is kept until the one before it has been committed, or until its time is over. When nothing is queued it
- * does the service's housekeeping. Must not know HTTP.
+ * does the service's housekeeping; when there is always work, a step of what is due behind each group. Must
+ * not know HTTP.
  *
  *   HTTP thread: prepare, writer_submit ──► writer: commit ──► item->release ──► HTTP thread: answer
  */

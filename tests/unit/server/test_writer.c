@@ -27,7 +27,9 @@ static struct {
     size_t last_group;
     int commit_result;
     unsigned blobs_stored;
-    struct service_job *ends_ahead; /* this job is no longer ahead when a commit has been made */
+    bool is_house_never_done;
+    unsigned house_steps, house_steps_at_commit; /* the latter: as the last commit began */
+    struct service_job *ends_ahead;              /* this job is no longer ahead when a commit has been made */
 } fake;
 
 /* ---- the service, as the writer sees it ---- */
@@ -37,6 +39,7 @@ int service_commit(struct service *service, struct service_job *const *jobs, siz
     pthread_mutex_lock(&mutex);
     fake.commits_begun++;
     fake.last_group = count;
+    fake.house_steps_at_commit = fake.house_steps;
     pthread_cond_broadcast(&changed);
     while (fake.is_gate_closed)
         pthread_cond_wait(&changed, &mutex);
@@ -66,7 +69,11 @@ int service_blob_stored(struct service *service, const struct sha256 *sha256, ui
 
 int service_housekeeping(struct service *service)
 {
-    return 0;
+    pthread_mutex_lock(&mutex);
+    fake.house_steps++;
+    bool is_more = fake.is_house_never_done;
+    pthread_mutex_unlock(&mutex);
+    return is_more;
 }
 
 /* ---- the shell ---- */
@@ -116,16 +123,28 @@ static void set_gate(bool is_closed)
         pthread_mutex_unlock(&mutex);                                                                        \
     } while (0)
 
-static int set_up(void **state)
+static int start_writer(void **state)
 {
     struct writer *writer;
-    memset(&fake, 0, sizeof(fake));
     alarm(60); /* what is awaited in vain ends the test */
     *state = NULL;
     if (writer_start(NULL, &writer) < 0)
         return -1;
     *state = writer;
     return 0;
+}
+
+static int set_up(void **state)
+{
+    memset(&fake, 0, sizeof(fake));
+    return start_writer(state);
+}
+
+static int set_up_endless_housekeeping(void **state)
+{
+    memset(&fake, 0, sizeof(fake));
+    fake.is_house_never_done = true;
+    return start_writer(state);
 }
 
 static int tear_down(void **state)
@@ -299,6 +318,30 @@ static void a_photo_that_cannot_be_entered_fails_no_request_behind_it(void **sta
     assert_int_equal(ahead.commits, 2); /* it was held until then */
 }
 
+static void house_is_kept_while_there_is_always_work(void **state)
+{
+    struct writer *writer = *state;
+    static struct service_job jobs[2 * SERVICE_GROUP_MAX];
+    unsigned before, after;
+
+    set_gate(true);
+    for (size_t i = 0; i < ARRAY_LEN(jobs); i++) {
+        jobs[i] = job_for((uint8_t)i);
+        assert_int_equal(submit(writer, &jobs[i]), 0);
+        if (i == 0)
+            AWAIT(fake.commits_begun == 1);
+    }
+    pthread_mutex_lock(&mutex);
+    before = fake.house_steps;
+    pthread_mutex_unlock(&mutex);
+    set_gate(false);
+    AWAIT(jobs[ARRAY_LEN(jobs) - 1].is_released);
+    pthread_mutex_lock(&mutex);
+    after = fake.house_steps_at_commit;
+    pthread_mutex_unlock(&mutex);
+    assert_true(after > before);
+}
+
 static void stop_commits_what_is_queued_and_takes_no_more(void **state)
 {
     struct writer *writer = *state;
@@ -334,6 +377,8 @@ int main(void)
             stored_blobs_are_entered_with_and_without_somebody_who_waits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             a_photo_that_cannot_be_entered_fails_no_request_behind_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            house_is_kept_while_there_is_always_work, set_up_endless_housekeeping, tear_down),
         cmocka_unit_test_setup_teardown(stop_commits_what_is_queued_and_takes_no_more, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
