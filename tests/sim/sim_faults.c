@@ -565,8 +565,12 @@ void faults_plan(struct sim *sim, uint64_t chaos_ms)
 {
     size_t count = sim_between(sim, 0, FAULTS_MAX);
 
-    for (size_t i = 0; i < count; i++)
-        sim_at(sim, sim_below(sim, chaos_ms), run_fault, NULL, draw_fault(sim));
+    for (size_t i = 0; i < count; i++) {
+        uint64_t fault =
+            draw_fault(sim); /* one chance after the other: compilers differ in the order of arguments */
+
+        sim_at(sim, sim_below(sim, chaos_ms), run_fault, NULL, fault);
+    }
 }
 
 static void machine_heal(struct machine *machine)
