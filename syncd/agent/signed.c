@@ -104,7 +104,11 @@ void signed_refused(
     if (refusal.reason == REFUSAL_BAD_REQUEST && own->used_dictionary) {
         /* A server set back to an older version may not know it: without one it is always understood. */
         memory_drop_dictionary(agent);
-        agent_feed_nothing(agent, slot);
+        if (own->use == AGENT_EXCHANGE)
+            agent_feed_nothing(agent, slot);
+        else
+            /* "Nothing to send" would end an audit or a repair that nobody has made. */
+            agent_feed_failed(agent, slot, FAILURE_LOCAL, 0);
         return;
     }
     event.refused.reason = refusal.reason;

@@ -2,6 +2,9 @@
 /* Tests of syncd/agent/agent.h: audits and repairs. */
 #include "tests/unit/syncd/agent_story.h"
 
+#include "proto/compression.h"
+#include "syncd/core/engine_state.h"
+
 /* A handheld whose records and photos are all acknowledged. */
 static void begin_settled(struct agent_story *story, unsigned records)
 {
@@ -134,6 +137,7 @@ static void a_repair_goes_on_when_the_log_has_grown_since_the_audit(void **state
     assert_true(story.report.ok);
     assert_int_equal(story.centre.records_mended, 5);
     assert_int_equal(story.centre.repairs, 2);
+    assert_int_equal(story.centre.audits, 2); /* the second is the check after the repair */
     agent_story_end(&story);
 }
 
@@ -320,6 +324,62 @@ static void a_command_of_the_centre_is_carried_out_once_and_names_itself(void **
     agent_story_end(&story);
 }
 
+/* A settled handheld that uses a dictionary, at a centre that lacks three records. */
+static void begin_with_dictionary(struct agent_story *story)
+{
+    agent_story_begin(story);
+    story->centre.dictionary_count = dictionary_names(&story->centre.dictionaries);
+    assert_true(story->centre.dictionary_count > 0);
+    agent_story_record(story, 0, 50);
+    agent_story_settle(story);
+    story->centre.missing[0] = (struct run){.first = 5, .count = 3};
+    story->centre.missing_count = 1;
+    assert_int_equal(agent_resync(story->agent, AUDIT_PRESENCE), 0);
+}
+
+/* The centre does not know the dictionary of this request; it takes the next ones. */
+static void refuse_and_go_on(struct agent_story *story, uint32_t slot)
+{
+    assert_true(story->sent[slot].busy);
+    story->centre.refuses = true;
+    story->centre.refusal = REFUSAL_BAD_REQUEST;
+    agent_story_answer(story, slot);
+    story->centre.refuses = false;
+    for (size_t i = 0; i < 30 && story->resyncs_done == 0; i++) {
+        agent_story_settle(story);
+        agent_story_wait(story, 1000);
+    }
+}
+
+static void an_audit_refused_for_its_dictionary_is_sent_again_without_one(void **state)
+{
+    struct agent_story story;
+
+    begin_with_dictionary(&story);
+    refuse_and_go_on(&story, RESYNC_SLOT);
+    assert_int_equal(story.resyncs_done, 1);
+    assert_true(story.report.ok);
+    assert_int_equal(story.report.records_checked, agent_story_status(&story).log_size);
+    assert_int_equal(story.centre.records_mended, 3);
+    agent_story_end(&story);
+}
+
+static void a_repair_refused_for_its_dictionary_is_sent_again_without_one(void **state)
+{
+    struct agent_story story;
+
+    begin_with_dictionary(&story);
+    agent_story_answer(&story, RESYNC_SLOT);
+    assert_int_equal(story.centre.repairs, 0);
+    refuse_and_go_on(&story, RESYNC_SLOT);
+    assert_int_equal(story.resyncs_done, 1);
+    assert_true(story.report.ok);
+    assert_int_equal(story.centre.records_mended, 3);
+    assert_int_equal(story.centre.repairs, 2);
+    assert_int_equal(story.centre.audits, 2); /* the second is the check after the repair */
+    agent_story_end(&story);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -338,6 +398,8 @@ int main(void)
         cmocka_unit_test(an_audit_answer_cut_at_every_byte_proves_nothing),
         cmocka_unit_test(a_centre_that_has_more_of_the_log_is_no_damage_of_ours),
         cmocka_unit_test(a_command_of_the_centre_is_carried_out_once_and_names_itself),
+        cmocka_unit_test(an_audit_refused_for_its_dictionary_is_sent_again_without_one),
+        cmocka_unit_test(a_repair_refused_for_its_dictionary_is_sent_again_without_one),
     };
 
     return cmocka_run_group_tests_name("agent resync", tests, NULL, NULL);
