@@ -86,7 +86,7 @@ void signed_note_answer(struct agent *agent, int64_t server_time_ms, const struc
 void signed_refused(
     struct agent *agent, uint32_t slot, const struct http_response *response, const struct buffer *plain)
 {
-    const struct agent_slot *own = &agent->slots[slot];
+    struct agent_slot *own = &agent->slots[slot];
     struct engine_event event = {.kind = ENGINE_REFUSED, .slot = slot};
     _cleanup_arena_ struct arena arena;
     struct refusal refusal;
@@ -111,6 +111,7 @@ void signed_refused(
             agent_feed_failed(agent, slot, FAILURE_LOCAL, 0);
         return;
     }
+    own->use = AGENT_FREE;
     event.refused.reason = refusal.reason;
     event.refused.retry_after_s = refusal.retry_after_s;
     agent_feed(agent, &event);

@@ -380,6 +380,22 @@ static void a_repair_refused_for_its_dictionary_is_sent_again_without_one(void *
     agent_story_end(&story);
 }
 
+static void a_refusal_heard_again_counts_once(void **state)
+{
+    _cleanup_(centre_reply_done) struct centre_reply reply = {0};
+    struct agent_story story;
+
+    begin_settled(&story, 50);
+    story.centre.refuses = true;
+    story.centre.refusal = REFUSAL_BUSY;
+    assert_int_equal(agent_resync(story.agent, AUDIT_PRESENCE), 0);
+    centre_answer(&story, RESYNC_SLOT, &reply);
+    for (unsigned i = 0; i < RESYNC_FAILURES_MAX; i++)
+        agent_response(story.agent, RESYNC_SLOT, &reply.response);
+    assert_int_equal(story.resyncs_done, 0);
+    agent_story_end(&story);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -400,6 +416,7 @@ int main(void)
         cmocka_unit_test(a_command_of_the_centre_is_carried_out_once_and_names_itself),
         cmocka_unit_test(an_audit_refused_for_its_dictionary_is_sent_again_without_one),
         cmocka_unit_test(a_repair_refused_for_its_dictionary_is_sent_again_without_one),
+        cmocka_unit_test(a_refusal_heard_again_counts_once),
     };
 
     return cmocka_run_group_tests_name("agent resync", tests, NULL, NULL);
