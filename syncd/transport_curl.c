@@ -6,9 +6,18 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #define HEADER_VALUE_MAX HTTP_LOCATION_MAX
+/* Two addresses are tried at once for each slot, besides the connections that are kept. */
+#define SOCKETS_MAX (2 * ENGINE_SLOTS_MAX + EXCHANGES_IN_FLIGHT_MAX)
+
+struct open_socket {
+    int fd;
+    bool in_use; /* libcurl waits for it: it serves a request */
+};
 
 struct request_slot {
     struct transport_curl *transport;
@@ -30,7 +39,8 @@ struct transport_curl {
     struct tls_trust *trust;
     struct transport_curl_listener listener;
     char server_url[URL_BYTES_MAX];
-    bool fresh_connections;
+    struct open_socket sockets[SOCKETS_MAX];
+    size_t socket_count;
     struct request_slot slots[ENGINE_SLOTS_MAX];
 };
 
@@ -127,6 +137,33 @@ static void results_later(struct transport_curl *transport)
 
 /* ---- sockets and timers of libcurl on the loop ---- */
 
+static struct open_socket *find_socket(struct transport_curl *transport, int fd)
+{
+    for (size_t i = 0; i < transport->socket_count; i++)
+        if (transport->sockets[i].fd == fd)
+            return &transport->sockets[i];
+    return NULL;
+}
+
+static int socket_opened(void *context, curl_socket_t fd, curlsocktype purpose)
+{
+    (void)purpose;
+    struct transport_curl *transport = context;
+    /* One too many is only not forgotten when the network changes. */
+    if (transport->socket_count < SOCKETS_MAX)
+        transport->sockets[transport->socket_count++] = (struct open_socket){.fd = fd};
+    return CURL_SOCKOPT_OK;
+}
+
+static int socket_closed(void *context, curl_socket_t fd)
+{
+    struct transport_curl *transport = context;
+    struct open_socket *closed = find_socket(transport, fd);
+    if (closed)
+        *closed = transport->sockets[--transport->socket_count];
+    return close(fd);
+}
+
 static int on_socket(sd_event_source *source, int fd, uint32_t events, void *context)
 {
     (void)source;
@@ -146,6 +183,9 @@ static int socket_wanted(CURL *easy, curl_socket_t fd, int what, void *context, 
     (void)easy;
     struct transport_curl *transport = context;
     sd_event_source *source = socket_context;
+    struct open_socket *wanted = find_socket(transport, fd); /* NULL: the resolver's */
+    if (wanted)
+        wanted->in_use = what != CURL_POLL_REMOVE;
     if (what == CURL_POLL_REMOVE) {
         if (source)
             sd_event_source_disable_unref(source);
@@ -309,7 +349,10 @@ static void set_options(struct request_slot *slot, const struct http_request *re
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, (long)TRANSPORT_LOW_SPEED_BYTES);
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long)TRANSPORT_LOW_SPEED_S);
     curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, (long)TRANSPORT_IDLE_CLOSE_S);
-    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, transport->fresh_connections ? 1L : 0L);
+    curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, socket_opened);
+    curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, transport);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, socket_closed);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, transport);
     if (request->deadline_ms > 0)
         curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->deadline_ms);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
@@ -370,7 +413,6 @@ static int transport_send(void *context, uint32_t number, const struct http_requ
         return r;
     }
     slot->busy = true;
-    transport->fresh_connections = false;
     return 0;
 }
 
@@ -389,7 +431,7 @@ int transport_curl_set_server(struct transport_curl *transport, const char *serv
     if (len >= sizeof(transport->server_url))
         return -EMSGSIZE;
     memcpy(transport->server_url, server_url, len + 1);
-    transport->fresh_connections = true;
+    transport_curl_drop_connections(transport);
     return 0;
 }
 
@@ -400,7 +442,12 @@ struct transport transport_curl_verbs(struct transport_curl *transport)
 
 void transport_curl_drop_connections(struct transport_curl *transport)
 {
-    transport->fresh_connections = true;
+    /* libcurl has no call for it, but it looks whether the other end has closed a connection before it uses
+     * it again: a socket that is shut down here looks so. Those of requests in flight may still bring an
+     * answer. */
+    for (size_t i = 0; i < transport->socket_count; i++)
+        if (!transport->sockets[i].in_use)
+            shutdown(transport->sockets[i].fd, SHUT_RDWR);
 }
 
 unsigned transport_curl_busy(const struct transport_curl *transport)

@@ -32,7 +32,8 @@ DEFINE_CLEANUP(struct transport_curl, transport_curl_free);
 int transport_curl_set_server(struct transport_curl *transport, const char *server_url);
 /* The verbs for agent_new. */
 struct transport transport_curl_verbs(struct transport_curl *transport);
-/* Forgets every kept connection: after the network changed, the next request makes a new one. */
+/* Forgets every kept connection: after the network changed, the next requests make new ones. Requests in
+ * flight go on. */
 void transport_curl_drop_connections(struct transport_curl *transport);
 /* Requests in flight. */
 unsigned transport_curl_busy(const struct transport_curl *transport);
