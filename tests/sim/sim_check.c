@@ -14,6 +14,7 @@
 
 #define DURABLE_IMAGE_PERCENT 4u
 #define COMPARE_AT_ONCE 512u
+#define QUARANTINE_MAX 1024u
 
 /* ---- receipts ---- */
 
@@ -87,6 +88,8 @@ static void look_at_outcome(struct sim *sim, const struct exchange_answer *answe
         sim_cover(sim, COVER_ANSWER_FORK);
     if (answer->quarantined_count > 0)
         sim_cover(sim, COVER_QUARANTINED);
+    if (answer->released_count > 0)
+        sim_cover(sim, COVER_RELEASED);
 }
 
 static int log_of_origin(const char *origin, struct uuid *ret)
@@ -379,6 +382,69 @@ static void compare_logs(struct sim *sim, struct handheld *handheld)
     storage_close(storage);
 }
 
+/* ---- the end: what is in quarantine ---- */
+
+struct quarantine {
+    struct sim *sim;
+    struct position_in_log held[QUARANTINE_MAX]; /* at the handheld */
+    size_t held_count;
+    struct uuid log; /* that the centre is asked about */
+    size_t found;
+};
+
+static int find_in_quarantine(void *user, uint64_t key, const char *reason)
+{
+    struct quarantine *quarantine = user;
+
+    for (size_t i = 0; i < quarantine->held_count; i++)
+        if (uuid_equal(&quarantine->held[i].log, &quarantine->log) &&
+            quarantine->held[i].seq == record_key_seq(key)) {
+            quarantine->found++;
+            return 0;
+        }
+    sim_fail(quarantine->sim, "record %llu of a log is in quarantine (%s), but its handheld calls it sent",
+        (unsigned long long)record_key_seq(key), reason);
+    return 1;
+}
+
+static int find_all(struct storage *storage, const struct store_log *log, struct quarantine *quarantine)
+{
+    struct stored_log stored;
+    int r;
+
+    if (log->size == 0)
+        return 0;
+    quarantine->log = log->id;
+    r = storage->verbs->log_find(storage, &log->id, &stored);
+    return r < 0 ? r
+                 : storage->verbs->quarantined_each(storage, record_key(stored.number, 0),
+                       record_key(stored.number, log->size), find_in_quarantine, quarantine);
+}
+
+static void compare_quarantine(struct sim *sim, struct handheld *handheld)
+{
+    struct quarantine quarantine = {.sim = sim};
+    struct store_log logs[SIM_LOGS_MAX];
+    struct storage *storage = NULL;
+    int64_t cursor = 0;
+    size_t count = 0;
+    int r =
+        store_quarantined(handheld->store, &cursor, quarantine.held, QUARANTINE_MAX, &quarantine.held_count);
+
+    if (r >= 0)
+        r = store_logs(handheld->store, false, logs, SIM_LOGS_MAX, &count);
+    if (r >= 0)
+        r = open_reader(sim->server.machine.world, &storage);
+    for (size_t i = 0; r >= 0 && i < count && !sim_failed(sim); i++)
+        r = find_all(storage, &logs[i], &quarantine);
+    if (r < 0)
+        sim_fail(sim, "the quarantine of handheld %u cannot be compared: %s", handheld->number, strerror(-r));
+    else if (!sim_failed(sim) && quarantine.found < quarantine.held_count)
+        sim_fail(sim, "handheld %u holds %zu records for quarantined, the centre %zu", handheld->number,
+            quarantine.held_count, quarantine.found);
+    storage_close(storage);
+}
+
 /* ---- the end: counters, and the centre's own check ---- */
 
 static int count_record(void *user, const struct store_record *record)
@@ -446,6 +512,7 @@ void check_end(struct sim *sim)
     check_findings(sim);
     for (size_t i = 0; i < sim->handheld_count && !sim_failed(sim); i++) {
         compare_logs(sim, &sim->handhelds[i]);
+        compare_quarantine(sim, &sim->handhelds[i]);
         check_counters(sim, &sim->handhelds[i]);
         check_store_start(sim, &sim->handhelds[i]);
         check_store(sim, &sim->handhelds[i]);

@@ -78,7 +78,8 @@
     X(AUDIT_BLOB, "audit found photos missing or damaged")                                                   \
     X(REPAIRED, "records mended by a repair")                                                                \
     X(DURABLE_IMAGE_READ, "durable image of the server read at an answer")                                   \
-    X(QUARANTINED, "record in quarantine")
+    X(QUARANTINED, "record in quarantine")                                                                   \
+    X(RELEASED, "record out of quarantine again")
 
 enum coverage_kind {
 #define COVERAGE_ENUM(name, text) COVER_##name,

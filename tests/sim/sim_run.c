@@ -40,7 +40,7 @@ static bool is_at_rest(struct handheld *handheld)
     struct agent_status status;
 
     return handheld->agent && agent_status(handheld->agent, &status) >= 0 && status.all_acknowledged &&
-           !status.engine.resync_running;
+           !status.engine.resync_running && status.engine.wait == ENGINE_WAIT_NOTHING;
 }
 
 static void tell_stuck(struct sim *sim)
