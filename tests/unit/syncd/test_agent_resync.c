@@ -223,6 +223,44 @@ static void a_photo_neither_side_has_is_told_and_the_resync_is_not_ok(void **sta
     agent_story_end(&story);
 }
 
+static bool disk_fails;
+
+static ssize_t read_or_fail(void *context, int file, void *ret, size_t len, uint64_t offset)
+{
+    return disk_fails ? -EIO : world_posix()->verbs->read(context, file, ret, len, offset);
+}
+
+static void a_photo_that_the_disk_cannot_read_now_is_not_told_as_gone(void **state)
+{
+    struct agent_story story;
+    struct sha256 photo;
+
+    agent_story_begin(&story);
+    story.own.verbs.read = read_or_fail;
+    photo = agent_story_photo(&story, "with a photo", "a short photo");
+    agent_story_settle(&story);
+    story.centre.blobs[0].stored = false;
+    buffer_clear(&story.centre.blobs[0].bytes);
+    story.centre.bad_blobs[0] = (struct blob_finding){.sha256 = photo, .condition = BLOB_MISSING};
+    story.centre.bad_blob_count = 1;
+    disk_fails = true;
+    resync(&story, AUDIT_MEDIA);
+    disk_fails = false;
+    assert_int_equal(story.resyncs_done, 0);
+    assert_int_equal(story.centre.lost_told, 0);
+
+    agent_story_wait(&story, 60000);
+    agent_story_settle(&story);
+    assert_int_equal(story.resyncs_done, 1);
+    assert_true(story.report.ok);
+    assert_int_equal(story.report.blobs_missing, 1);
+    assert_int_equal(story.report.blobs_sent_again, 1);
+    assert_int_equal(story.report.blobs_gone, 0);
+    assert_true(story.centre.blobs[0].stored);
+    assert_int_equal(story.centre.lost_told, 0);
+    agent_story_end(&story);
+}
+
 static void records_missing_at_the_servers_end_are_found_by_an_audit_too(void **state)
 {
     struct agent_story story;
@@ -409,6 +447,7 @@ int main(void)
         cmocka_unit_test(photos_found_missing_or_damaged_are_uploaded_again),
         cmocka_unit_test(a_photo_that_no_record_here_names_any_more_is_uploaded_too),
         cmocka_unit_test(a_photo_neither_side_has_is_told_and_the_resync_is_not_ok),
+        cmocka_unit_test(a_photo_that_the_disk_cannot_read_now_is_not_told_as_gone),
         cmocka_unit_test(records_missing_at_the_servers_end_are_found_by_an_audit_too),
         cmocka_unit_test(an_unsigned_audit_answer_proves_nothing),
         cmocka_unit_test(an_audit_answer_cut_at_every_byte_proves_nothing),
