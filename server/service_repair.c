@@ -139,12 +139,17 @@ static int is_well(struct storage *storage, uint64_t key)
            sha256_equal(&leaf, &row.leaf);
 }
 
-/* A leaf that the handheld still knows is kept when the tile's root proves it; without one the log's root
- * can no longer be computed from the leaves. */
+static bool is_known(const struct sha256 *leaf)
+{
+    static const struct sha256 unknown;
+
+    return !sha256_equal(leaf, &unknown);
+}
+
+/* The record is in neither place. The leaf that the handheld still knows, or the row's own, stays for now. */
 static int mark_lost(struct transaction *transaction, const struct stored_log *log, uint64_t seq,
     const struct sha256 *leaf /* or NULL */)
 {
-    struct storage *storage = transaction->storage;
     struct stored_record row;
     int r = make_row(transaction, record_key(log->number, seq), &row);
 
@@ -154,27 +159,61 @@ static int mark_lost(struct transaction *transaction, const struct stored_log *l
     row.state = STORED_RECORD_LOST;
     row.has_bytes = false;
     row.bytes = bytes_of(NULL, 0);
-    if (leaf) {
+    if (leaf && is_known(leaf)) {
         row.has_leaf = true;
         row.leaf = *leaf;
     }
-    r = storage->verbs->record_put(storage, &row);
-    if (r >= 0 && row.has_leaf) {
-        r = log_tile_is_sound(storage, log, seq / TILE_LEAVES);
-        row.has_leaf = r > 0;
-        if (r == 0)
-            r = storage->verbs->record_put(storage, &row);
-    }
+    r = transaction->storage->verbs->record_put(transaction->storage, &row);
     return r < 0 ? r
                  : transaction_alarm(transaction, ALARM_RECORD_LOST, log->device, row.key,
                        "a record is in neither place: the handheld's copy was damaged too");
+}
+
+static int drop_leaf(struct transaction *transaction, const struct stored_log *log, uint64_t seq)
+{
+    struct stored_record row;
+    int r = transaction->storage->verbs->record_at(
+        transaction->storage, record_key(log->number, seq), NULL, &row);
+
+    if (r < 0 || !row.has_leaf)
+        return r;
+    row.has_leaf = false;
+    row.has_bytes = false;
+    row.bytes = bytes_of(NULL, 0);
+    return transaction->storage->verbs->record_put(transaction->storage, &row);
+}
+
+/* A leaf is kept when the tile's root proves it; without one the log's root can no longer be computed from
+ * the leaves. All that are lost in a tile are judged together, as it takes all of them to make its root. */
+static int judge_tiles(struct transaction *transaction, const struct stored_log *log,
+    const struct repair_request *request, const bool *is_marked)
+{
+    for (size_t i = 0; i < request->lost_count; i++) {
+        uint64_t tile = request->lost_seqs[i] / TILE_LEAVES;
+        bool is_judged = !is_marked[i];
+
+        for (size_t k = 0; k < i && !is_judged; k++)
+            is_judged = is_marked[k] && request->lost_seqs[k] / TILE_LEAVES == tile;
+        if (is_judged)
+            continue;
+        int r = log_tile_is_sound(transaction->storage, log, tile);
+        for (size_t k = i; r == 0 && k < request->lost_count; k++)
+            if (is_marked[k] && request->lost_seqs[k] / TILE_LEAVES == tile)
+                r = drop_leaf(transaction, log, request->lost_seqs[k]);
+        if (r < 0)
+            return r;
+    }
+    return 0;
 }
 
 static int mark_all_lost(
     struct service_job *job, struct transaction *transaction, const struct stored_log *log)
 {
     const struct repair_request *request = &job->repair.request;
+    _cleanup_free_ bool *is_marked = calloc(request->lost_count + 1, sizeof(*is_marked));
 
+    if (!is_marked)
+        return -ENOMEM;
     for (size_t i = 0; i < request->lost_count; i++) {
         uint64_t seq = request->lost_seqs[i];
         int r;
@@ -182,12 +221,14 @@ static int mark_all_lost(
         if (seq >= log->frontier.size)
             continue;
         r = is_well(transaction->storage, record_key(log->number, seq));
-        if (r == 0)
+        if (r == 0) {
             r = mark_lost(transaction, log, seq, request->lost_leaves ? &request->lost_leaves[i] : NULL);
+            is_marked[i] = r >= 0;
+        }
         if (r < 0)
             return r;
     }
-    return 0;
+    return judge_tiles(transaction, log, request, is_marked);
 }
 
 /* ---- commit ---- */

@@ -559,9 +559,70 @@ static void a_log_that_lost_its_frontier_gets_it_back_by_a_rebuild(void **state)
     handheld_free(handheld);
 }
 
+static void two_records_lost_in_one_tile_keep_their_leaves_and_the_log_its_root(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_with(centre, 299);
+    uint64_t lost[2] = {40, 50};
+    struct sha256 leaves[2] = {handheld->leaves[40], handheld->leaves[50]};
+    const struct repair_request request = {.lost_seqs = lost, .lost_leaves = leaves, .lost_count = 2};
+    _cleanup_answered_ struct answered answered = {0}, audited = {0};
+    struct sha256 root = merkle_root_of(handheld->leaves, 300);
+
+    centre_sql(centre, "DELETE FROM records WHERE key & 0xffffffffff IN (40, 50)");
+    repair_with(centre, handheld, &request, NULL, 0, &answered);
+    audit(centre, handheld, AUDIT_RECORDS, &audited);
+    assert_int_equal(audited.audit.lost_count, 2);
+    assert_int_equal(
+        centre_sql(centre, "SELECT count(*) FROM records WHERE state = 2 AND leaf IS NOT NULL"), 2);
+    assert_true(audited.audit.has_root);
+    assert_memory_equal(audited.audit.root.b, root.b, SHA256_BYTES);
+    handheld_free(handheld);
+}
+
+static void one_wrong_leaf_of_a_lost_record_is_not_believed(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_with(centre, 299);
+    uint64_t lost[2] = {40, 290}; /* of two tiles: the second leaf is right */
+    struct sha256 leaves[2] = {handheld->leaves[41], handheld->leaves[290]};
+    const struct repair_request request = {.lost_seqs = lost, .lost_leaves = leaves, .lost_count = 2};
+    _cleanup_answered_ struct answered answered = {0};
+
+    centre_sql(centre, "DELETE FROM records WHERE key & 0xffffffffff IN (40, 290)");
+    repair_with(centre, handheld, &request, NULL, 0, &answered);
+    assert_int_equal(
+        centre_sql(centre, "SELECT key & 0xffffffffff FROM records WHERE state = 2 AND leaf IS NOT NULL"),
+        290);
+    handheld_free(handheld);
+}
+
+static void a_leaf_that_the_handheld_does_not_know_costs_not_the_centres_own(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_with(centre, 299);
+    uint64_t lost[1] = {40};
+    struct sha256 leaves[1] = {{{0}}}; /* its row is gone at the handheld */
+    const struct repair_request request = {.lost_seqs = lost, .lost_leaves = leaves, .lost_count = 1};
+    _cleanup_answered_ struct answered answered = {0}, audited = {0};
+
+    centre_sql(
+        centre, "UPDATE records SET bytes = x'00' WHERE key & 0xffffffffff = 40"); /* its leaf is whole */
+    repair_with(centre, handheld, &request, NULL, 0, &answered);
+    audit(centre, handheld, AUDIT_RECORDS, &audited);
+    assert_int_equal(audited.audit.lost_count, 1);
+    assert_true(audited.audit.has_root);
+    handheld_free(handheld);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(
+            two_records_lost_in_one_tile_keep_their_leaves_and_the_log_its_root, start, stop),
+        cmocka_unit_test_setup_teardown(one_wrong_leaf_of_a_lost_record_is_not_believed, start, stop),
+        cmocka_unit_test_setup_teardown(
+            a_leaf_that_the_handheld_does_not_know_costs_not_the_centres_own, start, stop),
         cmocka_unit_test_setup_teardown(a_healthy_log_is_answered_with_its_root_in_under_1_kb, start, stop),
         cmocka_unit_test_setup_teardown(a_log_that_the_centre_does_not_have_has_size_0, start, stop),
         cmocka_unit_test_setup_teardown(a_log_of_another_device_is_not_shown, start, stop),
