@@ -289,6 +289,33 @@ int service_upload_create(struct service *service, const struct uuid *device, co
     return r;
 }
 
+static bool is_under_way(struct uploads *uploads, const struct blob_partial *partial)
+{
+    bool found;
+
+    pthread_mutex_lock(&uploads->mutex);
+    found = find_patch(uploads, &partial->device, &partial->sha256) != NULL;
+    pthread_mutex_unlock(&uploads->mutex);
+    return found;
+}
+
+/* What has expired is looked at again under the lock: somebody may have created it anew. */
+static int remove_if_expired(struct service *service, const struct blob_partial *partial, int64_t now_ms)
+{
+    struct blobs *blobs = service->blobs;
+    struct blob_partial again;
+    int r;
+
+    if (is_under_way(&service->uploads, partial))
+        return 0;
+    r = blobs->verbs->partial_find(blobs, &partial->device, &partial->sha256, &again);
+    if (r >= 0 && again.expires_ms > now_ms)
+        return 0;
+    if (r < 0 && r != -ENOENT)
+        return r;
+    return remove_partial(service, &partial->device, &partial->sha256);
+}
+
 int service_upload_find(struct service *service, const struct uuid *device, const struct sha256 *sha256,
     struct service_upload *ret)
 {
@@ -299,7 +326,7 @@ int service_upload_find(struct service *service, const struct uuid *device, cons
 
     if (r >= 0 && partial.expires_ms <= service_now_ms(service)) {
         pthread_mutex_lock(&service->uploads.create_mutex);
-        (void)remove_partial(service, device, sha256);
+        (void)remove_if_expired(service, &partial, service_now_ms(service));
         pthread_mutex_unlock(&service->uploads.create_mutex);
         return -EKEYEXPIRED;
     }
@@ -528,33 +555,6 @@ static int note_expired(void *user, const struct blob_partial *partial)
         return 1;
     expired->partials[expired->count++] = *partial;
     return 0;
-}
-
-static bool is_under_way(struct uploads *uploads, const struct blob_partial *partial)
-{
-    bool found;
-
-    pthread_mutex_lock(&uploads->mutex);
-    found = find_patch(uploads, &partial->device, &partial->sha256) != NULL;
-    pthread_mutex_unlock(&uploads->mutex);
-    return found;
-}
-
-/* What has expired is looked at again under the lock: somebody may have created it anew. */
-static int remove_if_expired(struct service *service, const struct blob_partial *partial, int64_t now_ms)
-{
-    struct blobs *blobs = service->blobs;
-    struct blob_partial again;
-    int r;
-
-    if (is_under_way(&service->uploads, partial))
-        return 0;
-    r = blobs->verbs->partial_find(blobs, &partial->device, &partial->sha256, &again);
-    if (r >= 0 && again.expires_ms > now_ms)
-        return 0;
-    if (r < 0 && r != -ENOENT)
-        return r;
-    return remove_partial(service, &partial->device, &partial->sha256);
 }
 
 int uploads_expire(struct service *service)

@@ -413,6 +413,39 @@ static void a_photo_found_in_place_is_confirmed_to_the_handheld_that_asks_next(v
     assert_int_equal(answered.exchange.stored_blob_count, 1);
 }
 
+static struct scene *race;
+
+/* Between the look of one request at an expired partial and its removal, another one has made it anew. */
+static int stat_and_create(void *context, const char *path, uint64_t *ret_size, int64_t *ret_modified_ms)
+{
+    int r = world_posix()->verbs->stat(NULL, path, ret_size, ret_modified_ms);
+    struct scene *scene = race;
+
+    if (scene && strstr(path, ".part")) {
+        struct service_upload upload;
+        bool stored;
+
+        race = NULL;
+        create(scene, &upload);
+        assert_int_equal(patch(scene, 0, 40000, &upload, &stored), 0);
+    }
+    return r;
+}
+
+static void a_look_at_an_expired_upload_removes_no_new_one(void **state)
+{
+    struct scene *scene = *state;
+    struct service_upload upload;
+
+    create(scene, &upload);
+    scene->centre->wall_shift_ms += INT64_C(25) * 3600 * 1000;
+    scene->centre->verbs.stat = stat_and_create;
+    race = scene;
+    (void)service_upload_find(scene->centre->service, &scene->handheld->device, &scene->sha256, &upload);
+    assert_null(race);
+    assert_int64_equal(offset_now(scene), 40000);
+}
+
 static void an_upload_expires_after_a_day_without_bytes(void **state)
 {
     struct scene *scene = *state;
@@ -648,6 +681,7 @@ int main(void)
             a_photo_in_place_is_whole_to_who_asks_for_its_offset_before_its_row_is_written, start, stop),
         cmocka_unit_test_setup_teardown(
             a_photo_found_in_place_is_confirmed_to_the_handheld_that_asks_next, start, stop),
+        cmocka_unit_test_setup_teardown(a_look_at_an_expired_upload_removes_no_new_one, start, stop),
         cmocka_unit_test_setup_teardown(an_upload_expires_after_a_day_without_bytes, start, stop),
         cmocka_unit_test_setup_teardown(expired_uploads_are_removed_when_idle, start, stop),
         cmocka_unit_test_setup_teardown(one_device_cannot_fill_the_disk_with_partials, start, stop),
