@@ -93,6 +93,11 @@ static int check_names(struct service *service)
     return origin_format(service->authority, service->tenant, &nil, origin);
 }
 
+static int stop_at_first(void *user, const struct stored_device_line *line)
+{
+    return 1;
+}
+
 /* Under the storage's lock, so that of two processes that start on a new directory one makes the keys. */
 static int open_keys(struct service *service)
 {
@@ -100,11 +105,15 @@ static int open_keys(struct service *service)
     int r;
 
     if (service->read_only)
-        return keys_open(service);
+        return keys_open(service, false);
     r = transaction_begin(service, &transaction);
     if (r < 0)
         return r;
-    r = keys_open(service);
+    /* Every handheld knows this centre by its receipt key: another one would make all answers worthless to
+     * them. It is made only as long as there is none. */
+    r = transaction.storage->verbs->devices_each(transaction.storage, stop_at_first, NULL);
+    if (r >= 0)
+        r = keys_open(service, r == 0);
     transaction_rollback(&transaction);
     return r;
 }
@@ -148,6 +157,21 @@ static int open_parts(struct service *service, bool must_exist, const char **ret
     return blobs_files_open(service->world, service->directory, service->read_only, &service->blobs);
 }
 
+/* Allocated; NULL when memory ran out. */
+static char *open_problem(const char *directory, const char *part, int error)
+{
+    char *text = NULL;
+    int r =
+        error == -ENOKEY
+            ? asprintf(&text,
+                  "%s: the key of its receipts (keys/receipt.key) is gone, and handhelds know this centre by "
+                  "it: restore keys/ from a backup",
+                  directory)
+            : asprintf(&text, "%s: cannot open its %s: %s", directory, part, strerror(-error));
+
+    return r < 0 ? NULL : text;
+}
+
 int service_open(const struct service_options *options, struct service **ret, char **ret_error)
 {
     struct service *service = calloc(1, sizeof(*service));
@@ -166,11 +190,7 @@ int service_open(const struct service_options *options, struct service **ret, ch
     if (r >= 0)
         r = open_parts(service, options->must_exist, &part, &storage_error);
     if (r < 0) {
-        if (storage_error)
-            *ret_error = storage_error;
-        else if (asprintf(ret_error, "%s: cannot open its %s: %s", options->directory, part, strerror(-r)) <
-                 0)
-            *ret_error = NULL;
+        *ret_error = storage_error ? storage_error : open_problem(options->directory, part, r);
         service_free(service);
         return r;
     }

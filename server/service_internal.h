@@ -291,7 +291,8 @@ int apply_awaiting(
 
 /* 0 when somebody has made keys in DATA: without them nobody ever served from it. -ENOENT. */
 int keys_exist(const struct service *service);
-int keys_open(struct service *service);
+/* `may_make`: a receipt key that is not there is made. -ENOKEY it is not there, and may not be made. */
+int keys_open(struct service *service, bool may_make);
 int incarnation_open(struct service *service);
 int incarnation_note(struct service *service);
 int revocations_open(struct service *service);

@@ -16,8 +16,9 @@
 #define INCARNATION_NAME "incarnation"
 #define INCARNATION_BYTES_MAX 128u
 
-/* Reads a secret of 32 bytes, or makes it. */
-static int secret_open(struct service *service, const char *directory, const char *name, uint8_t ret[32])
+/* Reads a secret of 32 bytes, or makes it where that may be. */
+static int secret_open(
+    struct service *service, const char *directory, const char *name, bool may_make, uint8_t ret[32])
 {
     const struct world *world = service->world;
     _cleanup_free_ char *path = files_join(directory, name);
@@ -28,6 +29,8 @@ static int secret_open(struct service *service, const char *directory, const cha
     if (!path)
         return -ENOMEM;
     r = files_read(world, path, sizeof(secret), &content);
+    if (r == -ENOENT && !service->read_only && !may_make)
+        return -ENOKEY;
     if (r == -ENOENT && !service->read_only) {
         world->verbs->random(world->context, secret, sizeof(secret));
         r = files_replace(world, path, bytes_of(secret, sizeof(secret)), true);
@@ -51,7 +54,7 @@ int keys_exist(const struct service *service)
     return directory ? service->world->verbs->stat(service->world->context, directory, NULL, NULL) : -ENOMEM;
 }
 
-int keys_open(struct service *service)
+int keys_open(struct service *service, bool may_make)
 {
     _cleanup_free_ char *directory = files_join(service->directory, KEYS_DIRECTORY);
     char name[KEY_NAME_MAX + 1];
@@ -64,9 +67,9 @@ int keys_open(struct service *service)
     if (r >= 0 && !service->read_only)
         r = files_make_directory(service->world, directory);
     if (r >= 0)
-        r = secret_open(service, directory, RECEIPT_KEY_NAME, seed);
+        r = secret_open(service, directory, RECEIPT_KEY_NAME, may_make, seed);
     if (r >= 0)
-        r = secret_open(service, directory, UPLOAD_SECRET_NAME, service->upload_secret);
+        r = secret_open(service, directory, UPLOAD_SECRET_NAME, true, service->upload_secret);
     if (r < 0)
         return r;
     sign_key_from_seed(name, seed, &service->receipt_key);

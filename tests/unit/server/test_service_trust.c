@@ -287,6 +287,27 @@ static void keys_are_kept_and_readable_by_their_owner_only(void **state)
         centre, "test \"$(stat -c %a keys/receipt.key keys/upload.secret)\" = \"$(printf '600\\n600')\"");
 }
 
+/* Handhelds know the centre by it: with another one, all its answers would be worthless to them. */
+static void a_receipt_key_that_is_gone_is_not_replaced_once_handhelds_are_enrolled(void **state)
+{
+    struct centre *centre = *state;
+    const struct service_options options = {.world = &centre->world, .directory = centre->directory};
+    struct service *service = NULL;
+    char *error = NULL;
+
+    struct handheld *handheld = handheld_enrolled(centre);
+    centre_stop(centre);
+    centre_shell(centre, "mv keys aside");
+    assert_int_equal(service_open(&options, &service, &error), -ENOKEY);
+    assert_non_null(strstr(error, "restore keys/ from a backup"));
+    free(error);
+    centre_shell(centre, "test ! -e keys/receipt.key && rm -rf keys && mv aside keys");
+    centre_start(centre);
+    assert_memory_equal(
+        service_receipt_key(centre->service)->public_key, handheld->server_key.public_key, SIGN_PUBLIC_BYTES);
+    handheld_free(handheld);
+}
+
 static void looking_only_needs_a_data_directory_and_changes_nothing(void **state)
 {
     struct centre *centre = *state;
@@ -345,6 +366,8 @@ int main(void)
             a_restored_database_has_less_and_a_new_incarnation_and_takes_the_rest_again, start, stop),
         cmocka_unit_test_setup_teardown(an_ordinary_restart_keeps_the_incarnation, start, stop),
         cmocka_unit_test_setup_teardown(keys_are_kept_and_readable_by_their_owner_only, start, stop),
+        cmocka_unit_test_setup_teardown(
+            a_receipt_key_that_is_gone_is_not_replaced_once_handhelds_are_enrolled, start, stop),
         cmocka_unit_test_setup_teardown(looking_only_needs_a_data_directory_and_changes_nothing, start, stop),
         cmocka_unit_test_setup_teardown(
             a_database_of_a_newer_program_is_refused_with_a_clear_word, start, stop),
