@@ -499,12 +499,11 @@ int apply_record(struct transaction *transaction, struct stored_log *log, const 
         r = transaction->storage->verbs->quarantine_end(transaction->storage, subject.key);
     if (r < 0)
         return r;
-    if (projection->reason)
-        return put_in_quarantine(transaction, &subject, projection->reason, NULL);
     if (projection->is_rehomed && subject.first.seq >= LOG_SIZE_MAX)
         return put_in_quarantine(
             transaction, &subject, "the position that it was taken from is over the limit", NULL);
 
+    /* Each id once: that comes first, also for what cannot be applied. */
     r = projection->is_rehomed ? judge_rehomed(transaction, &subject, &once)
                                : judge_in_place(transaction, &subject, &once);
     if (r < 0)
@@ -518,6 +517,8 @@ int apply_record(struct transaction *transaction, struct stored_log *log, const 
         return put_in_quarantine(
             transaction, &subject, "the log that it was taken from belongs to another device", NULL);
     }
+    if (projection->reason)
+        return put_in_quarantine(transaction, &subject, projection->reason, NULL);
     r = apply_kind(transaction, &subject);
     if (r >= 0 && projection->is_rehomed)
         r = apply_awaiting(transaction, &subject.first.log, subject.first.seq, subject.first.seq + 1);

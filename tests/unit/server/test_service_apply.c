@@ -690,9 +690,38 @@ static void a_finding_amended_too_often_quarantines_the_rest(void **state)
     handheld_free(handheld);
 }
 
+/* The answer to its first delivery was lost, and then the log was left. */
+static void an_undecodable_record_that_was_rehomed_is_listed_once(void **state)
+{
+    static const uint8_t junk[] = {0xff, 0xff, 0xff, 0x07, 1, 2, 3};
+    struct centre *centre = *state;
+    struct handheld *old = handheld_enrolled(centre), *next = handheld_new();
+    struct listing *listing;
+    size_t same = 0;
+
+    append_opened(old);
+    append_bytes(old, bytes_of(junk, sizeof(junk)));
+    deliver(centre, old);
+    next->device = old->device;
+    next->key = old->key;
+    next->server_key = old->server_key;
+    append_opened(next);
+    append_rehomed(next, &old->log, 1, old->records[1]);
+    deliver(centre, next);
+    listing = list_findings(centre);
+    struct uuid id = record_id(old, 1);
+    for (size_t i = 0; i < listing->count; i++)
+        same += uuid_equal(&listing->rows[i].id, &id);
+    assert_int_equal(same, 1);
+    free(listing);
+    handheld_free(old);
+    handheld_free(next);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(an_undecodable_record_that_was_rehomed_is_listed_once, start, stop),
         cmocka_unit_test_setup_teardown(
             record_50_of_100_cannot_be_applied_99_are_and_all_are_acknowledged, start, stop),
         cmocka_unit_test_setup_teardown(
