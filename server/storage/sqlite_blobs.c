@@ -108,7 +108,7 @@ int sqlite_blob_is_named(struct storage *storage, const struct sha256 *sha256, u
 int sqlite_blob_given_up(struct storage *storage, const struct sha256 *sha256, uint64_t device)
 {
     struct sqlite *sqlite = sqlite_of(storage);
-    struct stored_blob blob;
+    struct stored_blob blob = {0};
     int r = sqlite_blob_find(storage, sha256, &blob);
 
     if (r >= 0)

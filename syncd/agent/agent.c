@@ -121,14 +121,24 @@ static void send_action(struct agent *agent, const struct engine_action *action,
     agent_feed_failed(agent, action->slot, FAILURE_LOCAL, 0);
 }
 
+/* Before a fork came to light the centre may have been set back, and a copy of this device may have filled
+ * the positions that it lost: then the receipt proves nothing any more, and nobody can tell. So all of the log
+ * is carried over; the centre applies each id once. */
+static int drop_doubtful_receipt(struct agent *agent, const struct engine_action *action)
+{
+    return action->leave.reason == OPEN_FORK ? store_drop_receipt(agent->store, &action->leave.log) : 0;
+}
+
 static void leave_log(struct agent *agent, const struct engine_action *action)
 {
     struct store_author author = agent_author(agent);
     uint64_t rehomed = 0;
     struct uuid fresh;
-    int r =
-        store_leave_log(agent->store, &author, &action->leave.log, action->leave.reason, &fresh, &rehomed);
+    int r = drop_doubtful_receipt(agent, action);
 
+    if (r >= 0)
+        r = store_leave_log(
+            agent->store, &author, &action->leave.log, action->leave.reason, &fresh, &rehomed);
     if (r < 0)
         agent_store_error(agent, r);
     else

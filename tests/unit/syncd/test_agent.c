@@ -346,12 +346,13 @@ static void a_copy_of_a_handheld_opens_a_new_log_and_loses_nothing(void **state)
     assert_int_equal(agent_story_status(&story).records_sent, 9);
     assert_int_equal(story.centre.log_count, 2);
     assert_non_null(strstr(story.last_alarm, "copy"));
-    /* opened, boot, and the four that were carried over. */
-    assert_true(story.centre.logs[1].size >= 5);
-    /* What the other one wrote behind our receipt is none of our business. */
+    /* opened, boot, and all nine, also the five that had a receipt: the centre may have been set back before
+     * the other one wrote there. */
+    assert_true(story.centre.logs[1].size >= 10);
+    /* What the other one wrote in the old log is none of our business. */
     assert_int_equal(agent_resync(story.agent, AUDIT_RECORDS), 0);
     agent_story_settle(&story);
-    assert_int_equal(story.centre.audits, 2);
+    assert_int_equal(story.centre.audits, 1);
     assert_true(story.report.ok);
     agent_story_end(&story);
 }
