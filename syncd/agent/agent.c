@@ -122,8 +122,8 @@ static void send_action(struct agent *agent, const struct engine_action *action,
 }
 
 /* Before a fork came to light the centre may have been set back, and a copy of this device may have filled
- * the positions that it lost: then the receipt proves nothing any more, and nobody can tell. So all of the log
- * is carried over; the centre applies each id once. */
+ * the positions that it lost: then the receipt proves nothing any more, and nobody can tell. So all of the
+ * log is carried over; the centre applies each id once. */
 static int drop_doubtful_receipt(struct agent *agent, const struct engine_action *action)
 {
     return action->leave.reason == OPEN_FORK ? store_drop_receipt(agent->store, &action->leave.log) : 0;

@@ -297,7 +297,7 @@ static void photo_that_nobody_names_is_sent_when_it_is_asked_for_and_whole(void 
     struct store_photo altered = put_photo(here->store, 2, 50, false);
     struct store_photo named = put_photo(here->store, 3, 50, false);
     struct sha256 never = {.b = {1}};
-    struct store_appended appended;
+    struct store_appended appended = {0};
     struct store_blob blobs[4];
     char name[PHOTO_NAME_LEN + 1];
     size_t count;
