@@ -279,6 +279,16 @@ void store_unlock(struct store *store)
     (void)store->world->verbs->unlock(store->world->context, store->lock);
 }
 
+/* A transaction that changes nothing that anybody reads, for the frame that it writes. */
+static void commit_nothing(struct store *store)
+{
+    if (database_run(store, "BEGIN IMMEDIATE;"
+                            "INSERT OR REPLACE INTO settings(key, value) VALUES('nothing', x'');"
+                            "COMMIT") < 0 &&
+        !sqlite3_get_autocommit(store->database))
+        (void)sqlite3_exec(store->database, "ROLLBACK", NULL, NULL, NULL);
+}
+
 /* The disk failed a write or an fsync under the lock. What of the WAL is on the disk nobody can say: the
  * kernel tells it once, takes the pages for clean, and goes on showing what was written. Two things are kept
  * off:
@@ -291,11 +301,7 @@ void store_unlock(struct store *store)
 static void distrust_disk(struct store *store)
 {
     (void)leave_mark(store, UNSURE_MARK_NAME);
-    if (database_run(store, "BEGIN IMMEDIATE;"
-                            "INSERT OR REPLACE INTO settings(key, value) VALUES('disk_failed', x'');"
-                            "COMMIT") < 0 &&
-        !sqlite3_get_autocommit(store->database))
-        (void)sqlite3_exec(store->database, "ROLLBACK", NULL, NULL, NULL);
+    commit_nothing(store);
 }
 
 static int trust_disk_again(struct store *store)
@@ -360,8 +366,10 @@ int store_transact_locked(struct store *store, int (*body)(struct store *store, 
         r = transact_once(store, body, user);
     if (r < 0)
         return r;
-    if (store->wal_pages >= store->checkpoint_at)
-        (void)database_checkpoint(store);
+    /* That the WAL was moved only connections know. When the last one ends, the next program reads all of it
+     * again and writes behind it: so it is begun again now, by the next write. */
+    if (store->wal_pages >= store->checkpoint_at && database_checkpoint(store) >= 0)
+        commit_nothing(store);
     return 0;
 }
 

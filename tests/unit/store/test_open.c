@@ -142,6 +142,23 @@ static void last_one_to_close_leaves_the_wal(void **state)
     assert_int_equal(status_of(here->store).records_queued, 10);
 }
 
+/* No daemon runs, and each finding comes from a program of its own, which SQLite makes read all of the WAL.
+ */
+static void wal_stays_short_when_every_program_records_one_finding(void **state)
+{
+    struct here *here = *state;
+    uint64_t size;
+
+    for (unsigned i = 0; i < 3 * WAL_PAGES_MAX; i++) {
+        store_free(here->store);
+        here->store = store_opened_in(here->directory, STORE_COLLECTOR);
+        append_many(here->store, i, 1);
+    }
+    assert_int_equal(store_file_size(here->store, WAL_NAME, &size), 0);
+    assert_true(size < (uint64_t)2 * WAL_PAGES_MAX * PAGE_BYTES);
+    assert_int_equal(status_of(here->store).records_queued, 3 * WAL_PAGES_MAX);
+}
+
 static void wal_stays_short_and_queries_use_their_indexes(void **state)
 {
     struct here *here = *state;
@@ -396,6 +413,7 @@ int main(void)
         store_test(newer_schema_opens_unless_it_refuses_old_programs),
         store_test(database_pragmas_are_as_decided),
         store_test(last_one_to_close_leaves_the_wal),
+        store_test(wal_stays_short_when_every_program_records_one_finding),
         store_test(wal_stays_short_and_queries_use_their_indexes),
         store_test(everything_that_writes_waits_for_the_lock_and_gives_up_in_time),
         store_test(lock_is_held_from_before_begin_until_commit_has_returned),
