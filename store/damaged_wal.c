@@ -27,7 +27,7 @@ struct frame {
     uint32_t size_after; /* not 0: the last frame of a transaction */
     uint32_t salt[2];
     struct checksum checksum; /* running, as written */
-    struct checksum content;  /* of the page alone; only from the first frame that is not whole on */
+    struct checksum content;  /* of the page alone; of now, from the first frame that is not whole on */
 };
 
 struct wal_reader {
@@ -111,9 +111,12 @@ static int read_frame(
         .salt = {word_at(data + 8, true), word_at(data + 12, true)},
         .checksum = {word_at(data + 16, true), word_at(data + 20, true)},
     };
+    *ret_is_whole = false;
+    if (!is_of_now(reader, ret))
+        return 1; /* most of a WAL that was begun again: its content says nothing, and is not looked at */
     struct checksum own = checksum_over(before, data, 8, reader->big_endian);
     own = checksum_over(own, data + FRAME_HEADER_BYTES, PAGE_BYTES, reader->big_endian);
-    *ret_is_whole = checksum_equal(own, ret->checksum) && is_of_now(reader, ret);
+    *ret_is_whole = checksum_equal(own, ret->checksum);
     if (!*ret_is_whole || reader->is_behind)
         ret->content =
             checksum_over((struct checksum){0}, data + FRAME_HEADER_BYTES, PAGE_BYTES, reader->big_endian);
