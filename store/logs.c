@@ -365,17 +365,18 @@ static int leave(struct store *store, void *user)
     if (r < 0)
         return r;
     if (log.left) {
-        /* Left before; what it still held may have to be carried over all the same. */
+        /* Left before; what it still holds may have to be carried over all the same. */
         r = log_for_append(store, leaving->author, &current);
-        carry = carry && !log.has_rehomed;
+        carry = carry && !(log.has_rehomed && log.receipt_size >= log.end);
     } else {
         r = carry ? 0 : leave_in_order(store, leaving->author, &log, leaving->reason);
     }
-    uint64_t first_seq = log.receipt_size < log.size ? log.receipt_size : log.size;
+    uint64_t first_seq = log.receipt_size < log.end ? log.receipt_size : log.end;
     if (r >= 0 && carry)
         r = set_left(store, &log, (int64_t)first_seq);
     if (r >= 0 && !log.left)
         r = log_open(store, leaving->author, leaving->reason, &log.id, &current);
+    log.size = log.end; /* what stands behind it was carried over before */
     if (r >= 0 && carry)
         r = log_rehome(store, leaving->author, &log, first_seq, NULL, &current, &leaving->rehomed);
     if (r < 0)

@@ -179,6 +179,35 @@ static void fork_of_a_log_that_was_closed_carries_its_rest_into_the_current_one(
     assert_notes(here->store, &queued_findings, "b a ");
 }
 
+/* The centre was set back, and a copy of this device filled what it had lost: the receipt is gone, and what
+ * was below it cannot go into that log any more. */
+static void second_fork_of_a_log_carries_what_its_receipt_covers_no_longer(void **state)
+{
+    struct here *here = *state;
+    struct store_appended appended[4] = {0};
+    struct store_log logs[4];
+    struct uuid next, after;
+    uint64_t rehomed;
+    size_t count;
+    char note[2] = "a";
+
+    for (int i = 0; i < 4; i++, note[0]++)
+        assert_int_equal(append_note(here->store, note, &appended[i]), 0);
+    struct uuid old = appended[0].at.log;
+    assert_int_equal(receive(here->store, &old, 4), 0);
+    assert_int_equal(store_leave_log(here->store, &author, &old, OPEN_RECOVERED, &next, &rehomed), 0);
+    assert_int_equal(rehomed, 2);
+    assert_notes(here->store, &queued_findings, "c d ");
+    assert_int_equal(store_drop_receipt(here->store, &old), 0);
+    assert_int_equal(store_leave_log(here->store, &author, &old, OPEN_FORK, &after, &rehomed), 0);
+    assert_memory_equal(&after, &next, sizeof(next));
+    assert_int_equal(rehomed, 3); /* the boot, "a" and "b": the others are there already */
+    assert_notes(here->store, &queued_findings, "c d a b ");
+    assert_int_equal(store_logs(here->store, true, logs, 4, &count), 0);
+    assert_int_equal(count, 1);
+    assert_memory_equal(&logs[0].id, &next, sizeof(next));
+}
+
 static void large_backlog_is_carried_over_whole(void **state)
 {
     struct here *here = *state;
@@ -207,6 +236,7 @@ int main(void)
         store_test(amendments_photos_and_their_order_follow_the_record),
         store_test(rotated_log_is_sent_to_its_end_and_carries_nothing_over),
         store_test(fork_of_a_log_that_was_closed_carries_its_rest_into_the_current_one),
+        store_test(second_fork_of_a_log_carries_what_its_receipt_covers_no_longer),
         store_test(large_backlog_is_carried_over_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
