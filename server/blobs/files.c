@@ -508,7 +508,7 @@ static int write_place(struct blob_writer *writer)
     struct files *files = writer->files;
     const struct blob_partial *partial = &writer->partial;
     struct sha256 sha256;
-    uint64_t size;
+    uint64_t size = 0;
     int r = hash_handle(files->world, writer->part, &sha256, &size);
 
     if (r < 0)

@@ -452,6 +452,20 @@ static inline void exchange(struct centre *centre, const struct handheld *handhe
     exchange_with(centre, handheld, first, count, NULL, ret);
 }
 
+static inline void audit_with(struct centre *centre, const struct handheld *handheld,
+    const struct audit_request *asked, struct answered *ret)
+{
+    struct audit_request request = *asked;
+    _cleanup_buffer_ struct buffer plain = {0}, body = {0};
+    struct sha256 sha256;
+
+    request_id(request.request_id);
+    request.log = handheld->log;
+    assert_int_equal(audit_request_encode(&request, &plain), 0);
+    seal_request(handheld, PAYLOAD_AUDIT_REQUEST, buffer_bytes(&plain), &body, &sha256);
+    send_body(centre, SERVICE_AUDIT, buffer_bytes(&body), &sha256, ret);
+}
+
 /* Sends all that the log has, and expects it to be stored. */
 static inline void deliver(struct centre *centre, const struct handheld *handheld)
 {

@@ -33,20 +33,6 @@ static int give_tiles(void *context, uint64_t first, size_t count, struct sha256
     return 0;
 }
 
-static void audit_with(
-    struct centre *centre, struct handheld *handheld, const struct audit_request *asked, struct answered *ret)
-{
-    struct audit_request request = *asked;
-    _cleanup_buffer_ struct buffer plain = {0}, body = {0};
-    struct sha256 sha256;
-
-    request_id(request.request_id);
-    request.log = handheld->log;
-    assert_int_equal(audit_request_encode(&request, &plain), 0);
-    seal_request(handheld, PAYLOAD_AUDIT_REQUEST, buffer_bytes(&plain), &body, &sha256);
-    send_body(centre, SERVICE_AUDIT, buffer_bytes(&body), &sha256, ret);
-}
-
 static void audit(
     struct centre *centre, struct handheld *handheld, enum audit_level level, struct answered *ret)
 {

@@ -80,14 +80,7 @@ static int stop(void **state)
 
 static void audit_media(struct scene *scene, struct handheld *handheld, struct answered *ret)
 {
-    struct audit_request request = {.level = AUDIT_MEDIA, .log = handheld->log};
-    _cleanup_buffer_ struct buffer plain = {0}, body = {0};
-    struct sha256 sha256;
-
-    request_id(request.request_id);
-    assert_int_equal(audit_request_encode(&request, &plain), 0);
-    seal_request(handheld, PAYLOAD_AUDIT_REQUEST, buffer_bytes(&plain), &body, &sha256);
-    send_body(scene->centre, SERVICE_AUDIT, buffer_bytes(&body), &sha256, ret);
+    audit_with(scene->centre, handheld, &(struct audit_request){.level = AUDIT_MEDIA}, ret);
 }
 
 /* This handheld has freed its copy, or lost it, and says so. */

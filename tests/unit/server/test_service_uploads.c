@@ -525,14 +525,7 @@ static void a_token_is_good_for_a_while_and_not_for_the_revoked(void **state)
 
 static void audit_media_of(struct centre *centre, struct handheld *handheld, struct answered *ret)
 {
-    struct audit_request request = {.level = AUDIT_MEDIA, .log = handheld->log};
-    _cleanup_buffer_ struct buffer plain = {0}, body = {0};
-    struct sha256 sha256;
-
-    request_id(request.request_id);
-    assert_int_equal(audit_request_encode(&request, &plain), 0);
-    seal_request(handheld, PAYLOAD_AUDIT_REQUEST, buffer_bytes(&plain), &body, &sha256);
-    send_body(centre, SERVICE_AUDIT, buffer_bytes(&body), &sha256, ret);
+    audit_with(centre, handheld, &(struct audit_request){.level = AUDIT_MEDIA}, ret);
 }
 
 static void audit_media(struct scene *scene, struct answered *ret)
