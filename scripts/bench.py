@@ -10,6 +10,7 @@ import pathlib
 import random
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -52,12 +53,9 @@ def bench_record(build, directory, table, quick):
     rounds, repeats = (300, 3) if quick else (2000, 5)
     runs = []
     for index in range(repeats):
-        where = directory / f"record{index}"
-        where.mkdir()
-        runs.append(program_json(build / "tests/bench/bench_store", where, rounds))
+        runs.append(run_bench_store(build, directory / f"record{index}", rounds))
     p50 = [run["p50_ratio"] for run in runs]
     p99 = [run["p99_ratio"] for run in runs]
-    append_s = statistics.median(run["append_p50_us"] for run in runs) / 1e6
     table.add("durable record through the library, p50, against a 400-byte append + fdatasync", spread(p50) + " ×", "≤ 1.3 ×",
               statistics.median(p50) <= 1.3)
     table.add("the same, p99", spread(p99) + " ×", "≤ 3 ×", statistics.median(p99) <= 3)
@@ -71,7 +69,12 @@ def bench_record(build, directory, table, quick):
               statistics.median(ratios) <= 3.5)
     rss = max(run["a_rss_kib"] for run in runs) / 1024
     table.add("its largest RSS", f"{rss:.1f} MiB", "≤ 5 MB", rss * 1.048576 <= 5)
-    return append_s
+
+
+def run_bench_store(build, directory, rounds):
+    """A 400-byte append + fdatasync and a durable record in turn: percentiles in microseconds, and their ratios."""
+    directory.mkdir()
+    return program_json(build / "tests/bench/bench_store", directory, rounds)
 
 
 def make_input(directory):
@@ -94,9 +97,10 @@ def make_input(directory):
     return path, len(lines), source
 
 
-def bench_import(build, directory, table, path, count, append_s, quick):
+def bench_import(build, directory, table, path, count, quick):
     rates = []
     for index in range(2 if quick else 5):
+        append_s = run_bench_store(build, directory / f"import-append{index}", 300)["append_p50_us"] / 1e6
         at = time.monotonic()
         subprocess.run([build / "collector/patrol", "--data", directory / f"import{index}", "record", "--from", path], check=True,
                        stdout=subprocess.DEVNULL)
@@ -125,8 +129,6 @@ class Rig(demonstration.Demo):
         return {line.split()[0]: float(line.split()[1]) for line in text.splitlines() if line and not line.startswith("#")}
 
 
-
-
 def bench_drain(build, directory, table, path, count, quick):
     seconds, sizes = [], []
     for index in range(1 if quick else 5):
@@ -150,6 +152,19 @@ def bench_drain(build, directory, table, path, count, quick):
     table.add("findings/s that the server takes, verification and projection included (busy time of the ingest)",
               spread(rates, "{:.0f}"), "≥ 30,000", statistics.median(rates) >= 30000)
     table.add("bytes up a finding, TLS and HTTP included", spread(sizes, "{:.1f}") + " B", "≤ 65 B", statistics.median(sizes) <= 65)
+
+
+def bench_ingest(build, directory, table, quick):
+    """The server's share alone, without a network: the rate in an empty storage and at a million stored, in one process."""
+    count = 100_000 if quick else 1_000_000
+    runs = [program_json(build / "tests/bench/bench_ingest", directory / f"ingest{index}", count) for index in range(1 if quick else 3)]
+    for run in runs:
+        assert run["full"]["stored"] >= count
+    rates = [run["full"]["per_s"] for run in runs]
+    ratios = [run["full"]["per_s"] / run["empty"]["per_s"] for run in runs]
+    table.add(f"findings/s that the server takes when {count:,} are stored", spread(rates, "{:.0f}"), "≥ 15,000",
+              statistics.median(rates) >= 15000)
+    table.add("the same, against an empty storage", spread(ratios) + " ×", "≥ 0.5 ×", statistics.median(ratios) >= 0.5)
 
 
 # ---- idle, start, a million ----
@@ -187,7 +202,7 @@ def rollup(pid):
     return {line.split()[0].rstrip(":"): int(line.split()[1]) for line in open(f"/proc/{pid}/smaps_rollup") if line.endswith("kB\n")}
 
 
-def bench_start(build, table):
+def bench_start(build, directory, table, quick):
     for name, room in (("patrol", "collector"), ("patrol-syncd", "syncd")):
         times = []
         for _ in range(21):
@@ -195,6 +210,29 @@ def bench_start(build, table):
             subprocess.run([build / room / name, "--version"], check=True, stdout=subprocess.DEVNULL)
             times.append((time.monotonic() - at) * 1000)
         table.add(f"`{name} --version`, whole process", spread(times, "{:.1f}") + " ms", "< 50 ms", statistics.median(times) < 50)
+    times = [seconds_to_ready(build, directory / f"start{index}") * 1000 for index in range(5 if quick else 21)]
+    table.add("`patrol-syncd` from its start to READY", spread(times, "{:.1f}") + " ms", "< 50 ms", statistics.median(times) < 50)
+
+
+def seconds_to_ready(build, data):
+    """Of a daemon on a store that holds one queued finding, as systemd would see it."""
+    environment = dict(os.environ, GRIDPATROL_DATA=str(data))
+    subprocess.run([build / "collector/patrol", "record", "--category", "06010", "--no-fix", "bench"], check=True, env=environment,
+                   stdout=subprocess.DEVNULL)
+    address = data / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
+        notified.bind(str(address))
+        notified.settimeout(10)
+        at = time.monotonic()
+        daemon = subprocess.Popen([build / "syncd/patrol-syncd"], env=dict(environment, NOTIFY_SOCKET=str(address)),
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            while "READY=1" not in notified.recv(4096).decode().splitlines():
+                pass
+            return time.monotonic() - at
+        finally:
+            daemon.terminate()
+            daemon.wait()
 
 
 def bench_million(build, directory, table, quick):
@@ -242,11 +280,12 @@ def core(build, quick):
     try:
         path, count, source = make_input(directory)
         print(f"input: {count} findings, {source}", flush=True)
-        append_s = bench_record(build, directory, table, quick)
-        bench_import(build, directory, table, path, count, append_s, quick)
+        bench_record(build, directory, table, quick)
+        bench_import(build, directory, table, path, count, quick)
         bench_drain(build, directory, table, path, count, quick)
         bench_idle(build, directory, table, quick)
-        bench_start(build, table)
+        bench_start(build, directory, table, quick)
+        bench_ingest(build, directory, table, quick)
         bench_million(build, directory, table, quick)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
