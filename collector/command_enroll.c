@@ -81,7 +81,7 @@ static enum exit_status print_entry(
 
 enum exit_status command_categories(struct program *program, const char *const *arguments, size_t count)
 {
-    const struct directory *directory = program->categories;
+    const struct directory *directory = program_categories(program);
     const char *kind = program->options.kind;
     if (kind && strcmp(kind, category_kind_name(CATEGORY_MATTER)) != 0 &&
         strcmp(kind, category_kind_name(CATEGORY_COMPONENT)) != 0)

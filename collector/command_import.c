@@ -146,7 +146,7 @@ static int take_finding(struct import *import, const struct finding_line *line)
     struct form_refusal refusal;
     struct finding finding;
     struct bytes inspector = import->inspector;
-    if (finding_form_take(&line->form, import->program->categories, &finding, &refusal) < 0 ||
+    if (finding_form_take(&line->form, program_categories(import->program), &finding, &refusal) < 0 ||
         (line->inspector &&
             form_text_take("inspector", line->inspector, INSPECTOR_BYTES_MAX, &inspector, &refusal) < 0)) {
         refuse_line(import, refusal.message);

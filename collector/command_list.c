@@ -98,8 +98,11 @@ static int print_row(struct listing *listing, const struct record *record, const
     if (finding) {
         memcpy(code, finding->category.code.data, finding->category.code.len);
         code[finding->category.code.len] = '\0';
-        const struct directory_entry *entry =
-            directory_find(listing->program->categories, CATEGORY_MATTER, code);
+        const struct directory *directory = program_categories(listing->program);
+        const struct directory_entry *entry = NULL;
+
+        if (bytes_equal(finding->category.scheme, bytes_of_text(directory->scheme)))
+            entry = directory_find(directory, CATEGORY_MATTER, code);
         category = entry ? directory_name(entry, false) : "";
         if (finding->photo_count > 0)
             snprintf(

@@ -94,7 +94,7 @@ enum exit_status command_record(struct program *program, const char *const *argu
     struct finding_form form = form_of(options);
     struct form_refusal refusal;
     struct finding finding;
-    if (finding_form_take(&form, program->categories, &finding, &refusal) < 0)
+    if (finding_form_take(&form, program_categories(program), &finding, &refusal) < 0)
         return refused(&refusal);
     struct bytes inspector;
     enum exit_status status = inspector_of(program, &inspector);
@@ -200,7 +200,7 @@ static enum exit_status amend_current(
     struct form_refusal refusal;
     struct finding finding;
     if (finding_form_amend(
-            &form, program->categories, before, options->photos.count > 0, &finding, &refusal) < 0)
+            &form, program_categories(program), before, options->photos.count > 0, &finding, &refusal) < 0)
         return refused(&refusal);
     if (before->photo_count + options->photos.count > FINDING_PHOTOS_MAX)
         return complain(EXIT_STATUS_REFUSED,

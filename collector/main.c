@@ -201,7 +201,7 @@ static enum exit_status run(struct program *program, const char *const *words, s
 
 int main(int argc, char **argv)
 {
-    struct program program = {.world = world_posix(), .categories = directory_built_in()};
+    struct program program = {.world = world_posix()};
     const char *words[4];
     size_t count = 0;
     if (command_line_parse("patrol", option_rows, ARRAY_LEN(option_rows), argc, argv, &program.options, words,
@@ -213,7 +213,7 @@ int main(int argc, char **argv)
     enum exit_status status = run(&program, words, count);
     if (status == EXIT_STATUS_DONE && (fflush(stdout) != 0 || ferror(stdout)))
         status = complain(EXIT_STATUS_FAILED, "the output could not be written: %s", strerror(errno));
-    enrolment_done(&program.enrolment);
+    program_done(&program);
     config_free(patrol_config_rows, patrol_config_row_count, &program.settings);
     return (int)status;
 }

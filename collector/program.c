@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "collector/program.h"
 
+#include "base/files.h"
+
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 const struct config_row patrol_config_rows[] = {
@@ -147,6 +150,54 @@ enum exit_status program_need_enrolment(struct program *program)
     return EXIT_STATUS_FAILED; /* told where it was read */
 }
 
+static const char *categories_fault(int r)
+{
+    switch (r) {
+    case -EILSEQ:
+        return "not UTF-8, or a control character";
+    case -EINVAL:
+        return "not the form that patrol(1) describes";
+    case -EEXIST:
+        return "this code stands there twice";
+    case -E2BIG:
+        return "over a limit";
+    default:
+        return strerror(-r);
+    }
+}
+
+static int read_categories(struct program *program, size_t *ret_line)
+{
+    _cleanup_buffer_ struct buffer text = {0};
+    char path[PATH_MAX];
+    int r = snprintf(path, sizeof(path), "%s/" CATEGORIES_FILE, program->directory);
+
+    if (r < 0 || (size_t)r >= sizeof(path))
+        return -ENAMETOOLONG;
+    r = files_read(program->world, path, DIRECTORY_BYTES_MAX, &text);
+    if (r < 0)
+        return r;
+    return directory_parse((const char *)text.data, text.len, &program->categories_replaced, ret_line);
+}
+
+const struct directory *program_categories(struct program *program)
+{
+    size_t line = 0;
+    char where[32] = "";
+    int r;
+
+    if (program->categories)
+        return program->categories;
+    r = read_categories(program, &line);
+    if (line > 0)
+        snprintf(where, sizeof(where), ":%zu", line);
+    if (r < 0 && r != -ENOENT)
+        complain(EXIT_STATUS_DONE, "%s/%s%s: %s; the built-in directory is used", program->directory,
+            CATEGORIES_FILE, where, categories_fault(r));
+    program->categories = r < 0 ? directory_built_in() : program->categories_replaced;
+    return program->categories;
+}
+
 const char *program_inspector(struct program *program)
 {
     if (program->options.inspector)
@@ -158,4 +209,10 @@ const char *program_inspector(struct program *program)
         return program->enrolment.inspector;
     const char *login = getenv("USER");
     return login && login[0] && strlen(login) <= INSPECTOR_BYTES_MAX ? login : "unknown";
+}
+
+void program_done(struct program *program)
+{
+    enrolment_done(&program->enrolment);
+    directory_free(program->categories_replaced);
 }

@@ -18,6 +18,9 @@
 #define PATROL_CONFIG_PATH "/etc/gridpatrol/patrol.conf"
 #define HANDHELD_DATA_DEFAULT "/var/lib/gridpatrol"
 #define HANDHELD_DATA_ENVIRONMENT "GRIDPATROL_DATA"
+#define CATEGORIES_FILE                                                                                      \
+    "categories.tsv" /* in DATA: reference data, which replaces the built-in directory                       \
+                      */
 #define SOFTWARE_NAME "gridpatrol " GRIDPATROL_VERSION
 
 /* Every option of every command: one table, so that options may stand before or after the command. Which of
@@ -41,8 +44,9 @@ struct program {
     const struct world *world;
     struct patrol_options options;
     struct patrol_settings settings;
-    const char *directory; /* DATA */
-    const struct directory *categories;
+    const char *directory;              /* DATA */
+    const struct directory *categories; /* NULL before program_categories() */
+    struct directory *categories_replaced;
     bool enrolled;
     struct enrolment enrolment;
 };
@@ -69,5 +73,13 @@ int program_open_store(
 int program_read_enrolment(struct program *program);
 /* For a command that is nothing without it: the message is out when it is not there. */
 enum exit_status program_need_enrolment(struct program *program);
+/*
+ * The category directory: reference data in DATA/categories.tsv where there is such a file, else the one that
+ * is compiled in. A file that cannot be used is told in one line, once, and the compiled-in directory stands
+ * in for it: recording must go on. Read at the first call; lives until program_done().
+ */
+const struct directory *program_categories(struct program *program);
 /* Who records: option, settings, enrolment, the login name, "unknown". Borrowed. */
 const char *program_inspector(struct program *program);
+/* Frees what the program holds, but for its settings. */
+void program_done(struct program *program);

@@ -231,6 +231,13 @@ int finding_form_take(const struct finding_form *form, const struct directory *d
     return 0;
 }
 
+/* Whether a category that was recorded before is of the directory in use now. */
+static bool is_of_directory(const struct category *category, const struct directory *directory)
+{
+    return bytes_equal(category->scheme, bytes_of_text(directory->scheme)) &&
+           bytes_equal(category->version, bytes_of_text(directory->version));
+}
+
 int finding_form_amend(const struct finding_form *form, const struct directory *directory,
     const struct finding *before, bool photos_added, struct finding *ret, struct form_refusal *refusal)
 {
@@ -242,7 +249,10 @@ int finding_form_amend(const struct finding_form *form, const struct directory *
     int r = 0;
     if (form->category)
         r = take_category(form, directory, &finding.category, refusal);
-    if (r >= 0 && !form->category && form->component) {
+    if (r >= 0 && !form->category && form->component && form->component[0] &&
+        !is_of_directory(&finding.category, directory)) {
+        r = refuse(refusal, "component: the finding's category is of another directory; give --category too");
+    } else if (r >= 0 && !form->category && form->component) {
         const struct directory_entry *component =
             directory_find(directory, CATEGORY_COMPONENT, form->component);
         if (form->component[0] && !component)

@@ -359,6 +359,39 @@ def test_categories_are_found_by_chinese_english_and_number(handheld):
     handheld.run("categories", "no such thing", status=1)
 
 
+REPLACEMENT = ("# scheme: City list\n# version: 2027-1\nkind\tcode\tmajor_zh\tmajor_en\tname_zh\tname_en\n"
+               "matter\tA1\t道路\tRoads\t坑洞\tpothole\n")
+
+
+def test_reference_data_replace_the_built_in_directory(handheld):
+    handheld.data.mkdir(exist_ok=True)
+    before = handheld.run("record", "--category", "06010", "--no-fix", "x").stdout.strip()
+    (handheld.data / "categories.tsv").write_text(REPLACEMENT, encoding="utf-8")
+    assert [json.loads(line)["name_en"] for line in handheld.run("categories", "--json").stdout.splitlines()] == ["pothole"]
+    after = handheld.run("record", "--category", "A1", "--no-fix", "x").stdout.strip()
+    refused = handheld.run("record", "--category", "06010", "--no-fix", "x", status=3)
+    assert "category" in refused.stderr
+    mixed = handheld.run("amend", before, "--component", "C1", status=3)
+    assert mixed.stderr == "patrol: component: the finding's category is of another directory; give --category too\n"
+    handheld.run("amend", before, "--note", "as it was named then")
+    categories = {finding["id"]: finding["category"] for finding in handheld.list()}
+    assert categories[after] == {"scheme": "City list", "version": "2027-1", "kind": "matter", "code": "A1"}
+    assert categories[before] == {"scheme": "GB/T 47678.5", "version": "2026", "kind": "matter", "code": "06010"}
+    [amendment] = [finding for finding in handheld.list() if finding["kind"] == "amendment"]
+    assert amendment["category"] == categories[before] and amendment["note"] == "as it was named then"
+
+
+@pytest.mark.parametrize("text, words", [(REPLACEMENT + "matter\tA1\t道路\t\t坑洞\t\n", "categories.tsv:5: this code stands there twice"),
+                                         ("", "not the form"), ("x" * 2_000_000, "built-in directory")],
+                         ids=["a code twice", "empty", "too long"])
+def test_a_damaged_directory_is_told_and_does_not_stop_recording(handheld, text, words):
+    handheld.data.mkdir(exist_ok=True)
+    (handheld.data / "categories.tsv").write_text(text, encoding="utf-8")
+    recorded = handheld.run("record", "--category", "06010", "--no-fix", "x")
+    assert words in recorded.stderr and recorded.stderr.count("\n") == 1
+    assert [finding["category"]["code"] for finding in handheld.list()] == ["06010"]
+
+
 # ---- several at once ----
 
 def test_eight_processes_at_once_give_one_log_without_gaps(handheld):
