@@ -273,6 +273,7 @@ class Handheld:
         self.syncd_config.write_text(config)
         self.process = None
         self.more_environment = {}
+        self.wrapper = []  # what starts the daemon, such as a namespace of its own
 
     def command(self, *arguments):
         return [program("patrol"), *map(str, arguments), "--data", self.data, "--config", self.config]
@@ -287,7 +288,7 @@ class Handheld:
         return self.run("enroll", token or server.token(), *arguments, **options)
 
     def start(self, wait=True):
-        self.process = Process([program("patrol-syncd"), "--data", self.data, "--config", self.syncd_config], self.log,
+        self.process = Process([*self.wrapper, program("patrol-syncd"), "--data", self.data, "--config", self.syncd_config], self.log,
                                env=environment(**self.more_environment))
         if wait:
             wait_for(self.answers, "the daemon answers")
