@@ -15,6 +15,7 @@ struct subject {
     const struct applied_record *record;
     uint64_t key;
     struct position_in_log first; /* where it stood first: here, unless it was re-homed */
+    bool is_copy;                 /* of another device's record: it has no right to that one's public id */
 };
 
 static uint64_t device_of(const struct subject *subject)
@@ -22,13 +23,16 @@ static uint64_t device_of(const struct subject *subject)
     return subject->log->device;
 }
 
+static bool has_first_id(const struct subject *subject)
+{
+    return subject->record->projection->is_rehomed && !subject->is_copy;
+}
+
 static struct uuid id_of(const struct subject *subject)
 {
-    const struct projection *projection = subject->record->projection;
-
-    return projection->is_rehomed
-               ? projection->first_id
-               : record_public_id(&subject->first.log, subject->first.seq, &subject->record->leaf);
+    return has_first_id(subject)
+               ? subject->record->projection->first_id
+               : record_public_id(&subject->log->id, subject->record->seq, &subject->record->leaf);
 }
 
 /* ---- rows ---- */
@@ -44,7 +48,7 @@ static struct stored_finding row_of(
         .root = root,
         .state = state,
         .kind = record->kind,
-        .is_rehomed = projection->is_rehomed,
+        .is_rehomed = has_first_id(subject),
         .first_id = projection->first_id,
         .has_parent = parent != NULL,
         .wall_ms = record->wall_ms,
@@ -514,6 +518,7 @@ int apply_record(struct transaction *transaction, struct stored_log *log, const 
     case ONCE_APPLIED_BEFORE:
         return 0;
     case ONCE_FOREIGN:
+        subject.is_copy = true;
         return put_in_quarantine(
             transaction, &subject, "the log that it was taken from belongs to another device", NULL);
     }

@@ -201,6 +201,11 @@ static inline uint64_t append_opened(struct handheld *handheld)
     return append_record(handheld, &record);
 }
 
+static inline struct sha256 hash_of(const char *text)
+{
+    return sha256_of(bytes_of_text(text));
+}
+
 static inline struct finding finding_of(const char *note)
 {
     return (struct finding){.category = {.scheme = bytes_of_text("GB/T 47678.5"),

@@ -476,106 +476,6 @@ static void a_predecessor_left_incomplete_raises_an_alarm(void **state)
     handheld_free(torn);
 }
 
-/* ---- photos ---- */
-
-static struct sha256 hash_of(const char *text)
-{
-    return sha256_of(bytes_of_text(text));
-}
-
-static void photos_named_by_records_are_wanted_previews_first_oldest_first(void **state)
-{
-    struct centre *centre = *state;
-    struct handheld *handheld = handheld_enrolled(centre);
-    struct sha256 photos[2] = {hash_of("one"), hash_of("two")};
-    struct sha256 previews[2] = {hash_of("small one"), hash_of("small two")};
-    _cleanup_answered_ struct answered answered = {0};
-    _cleanup_buffer_ struct buffer token = {0};
-
-    append_opened(handheld);
-    for (size_t i = 0; i < 2; i++)
-        append_finding_with_photo(handheld, &photos[i], 1000, &previews[i]);
-    exchange(centre, handheld, 0, 3, &answered);
-    assert_int_equal(answered.exchange.wanted_blob_count, 4);
-    assert_false(answered.exchange.wanted_more);
-    assert_memory_equal(answered.exchange.wanted_blobs[0].sha256.b, previews[0].b, SHA256_BYTES);
-    assert_memory_equal(answered.exchange.wanted_blobs[1].sha256.b, photos[0].b, SHA256_BYTES);
-    assert_memory_equal(answered.exchange.wanted_blobs[2].sha256.b, previews[1].b, SHA256_BYTES);
-    assert_memory_equal(answered.exchange.wanted_blobs[3].sha256.b, photos[1].b, SHA256_BYTES);
-    assert_int64_equal(answered.exchange.wanted_blobs[0].have, 0);
-
-    /* The token opens with the handheld's key and is good for this device. */
-    struct uuid device;
-    assert_int_equal(unseal_by_device(answered.exchange.upload_token, &handheld->key, &token), 0);
-    assert_int_equal(service_upload_authorise(centre->service, buffer_text(&token), &device), 0);
-    assert_memory_equal(device.b, handheld->device.b, UUID_BYTES);
-
-    struct listing *listing = list_findings(centre);
-    assert_false(listing->rows[0].complete);
-    free(listing);
-    assert_int64_equal(last_device(centre).blobs_missing, 4);
-    handheld_free(handheld);
-}
-
-static void photos_of_a_record_in_quarantine_are_wanted_too(void **state)
-{
-    struct centre *centre = *state;
-    struct handheld *handheld = handheld_enrolled(centre);
-    struct sha256 sha256 = hash_of("of an amendment");
-    const struct photo photo = {.sha256 = sha256, .size = 1000};
-    struct record record = {.kind = RECORD_AMENDMENT,
-        .wall_ms = TEST_WALL_MS,
-        .amendment = {.parent = {.log = random_uuid(), .seq = 7, .id = random_uuid()},
-            .finding = finding_of("of a finding that is nowhere")}};
-    struct service_upload upload;
-    _cleanup_answered_ struct answered answered = {0};
-
-    record.amendment.finding.photos = &photo;
-    record.amendment.finding.photo_count = 1;
-    append_opened(handheld);
-    append_record(handheld, &record);
-    exchange(centre, handheld, 0, 2, &answered);
-    assert_int_equal(answered.exchange.quarantined_count, 1);
-    assert_int_equal(answered.exchange.wanted_blob_count, 1);
-    assert_int_equal(service_upload_create(centre->service, &handheld->device, &sha256, 1000, &upload), 0);
-    handheld_free(handheld);
-}
-
-static void a_token_for_uploads_is_given_when_nothing_is_wanted_too(void **state)
-{
-    struct centre *centre = *state;
-    struct handheld *handheld = handheld_enrolled(centre);
-    _cleanup_answered_ struct answered answered = {0};
-
-    /* A handheld whose last answer was lost asks for an upload that is whole already, and is told so. */
-    append_opened(handheld);
-    exchange(centre, handheld, 0, 1, &answered);
-    assert_int_equal(answered.exchange.wanted_blob_count, 0);
-    assert_true(answered.exchange.upload_token.len > 0);
-    handheld_free(handheld);
-}
-
-static void photos_that_the_handheld_has_lost_are_wanted_no_more(void **state)
-{
-    struct centre *centre = *state;
-    struct handheld *handheld = handheld_enrolled(centre);
-    struct sha256 photo = hash_of("gone");
-    const struct record event = {.kind = RECORD_DEVICE_EVENT,
-        .wall_ms = TEST_WALL_MS,
-        .device_event = {.lost_blobs = &photo, .lost_blob_count = 1}};
-    _cleanup_answered_ struct answered before = {0}, after = {0};
-
-    append_opened(handheld);
-    append_finding_with_photo(handheld, &photo, 1000, NULL);
-    exchange(centre, handheld, 0, 2, &before);
-    assert_int_equal(before.exchange.wanted_blob_count, 1);
-    append_record(handheld, &event);
-    exchange(centre, handheld, 2, 1, &after);
-    assert_int_equal(after.exchange.wanted_blob_count, 0);
-    assert_int64_equal(last_device(centre).alarms, 1);
-    handheld_free(handheld);
-}
-
 /* ---- public ids, rebuilding ---- */
 
 static int keep_id(void *user, const struct service_finding *finding)
@@ -583,6 +483,14 @@ static int keep_id(void *user, const struct service_finding *finding)
     struct uuid *found = user;
 
     *found = finding->id;
+    return 0;
+}
+
+static int keep_log(void *user, const struct service_finding *finding)
+{
+    struct uuid *found = user;
+
+    *found = finding->log;
     return 0;
 }
 
@@ -617,6 +525,38 @@ static void a_finding_is_found_by_its_public_id_before_and_after_it_was_indexed(
     assert_int_equal(service_check(centre->service, false, true, NULL, NULL, &report), 0);
     assert_found(centre, handheld, 7);
     handheld_free(handheld);
+}
+
+/* As when a handheld's data were copied to another one, which was then enrolled by itself. */
+static void a_copy_of_another_devices_record_does_not_take_its_public_id(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *owner = handheld_enrolled(centre), *copyist = handheld_enrolled(centre);
+    struct service_check_report report;
+
+    append_opened(owner);
+    append_finding(owner, "the owner's");
+    deliver(centre, owner);
+    append_opened(copyist);
+    append_rehomed(copyist, &owner->log, 1, owner->records[1]);
+    deliver(centre, copyist);
+    for (int rebuilt = 0; rebuilt < 2; rebuilt++) {
+        struct uuid id = record_id(owner, 1), copy_id = record_id(copyist, 1), found = {{0}};
+        struct listing *listing = list_findings(centre);
+        const struct listed *copy = must_list(listing, &copyist->log, 1);
+
+        assert_int_equal(listing->count, 2);
+        assert_string_equal(copy->state, "quarantined");
+        assert_memory_equal(copy->id.b, copy_id.b, UUID_BYTES);
+        assert_int_equal(service_finding_by_id(centre->service, &id, keep_log, &found), 0);
+        assert_memory_equal(found.b, owner->log.b, UUID_BYTES);
+        assert_int_equal(service_finding_by_id(centre->service, &copy_id, keep_log, &found), 0);
+        assert_memory_equal(found.b, copyist->log.b, UUID_BYTES);
+        free(listing);
+        assert_int_equal(service_check(centre->service, false, true, NULL, NULL, &report), 0);
+    }
+    handheld_free(owner);
+    handheld_free(copyist);
 }
 
 static void compare_listings(const struct listing *before, const struct listing *after)
@@ -748,12 +688,9 @@ int main(void)
             after_a_fork_what_the_clone_recorded_is_applied_from_its_new_log, start, stop),
         cmocka_unit_test_setup_teardown(an_amendment_rehomed_with_its_finding_finds_it, start, stop),
         cmocka_unit_test_setup_teardown(a_record_taken_from_another_devices_log_is_quarantined, start, stop),
-        cmocka_unit_test_setup_teardown(a_predecessor_left_incomplete_raises_an_alarm, start, stop),
         cmocka_unit_test_setup_teardown(
-            photos_named_by_records_are_wanted_previews_first_oldest_first, start, stop),
-        cmocka_unit_test_setup_teardown(photos_that_the_handheld_has_lost_are_wanted_no_more, start, stop),
-        cmocka_unit_test_setup_teardown(photos_of_a_record_in_quarantine_are_wanted_too, start, stop),
-        cmocka_unit_test_setup_teardown(a_token_for_uploads_is_given_when_nothing_is_wanted_too, start, stop),
+            a_copy_of_another_devices_record_does_not_take_its_public_id, start, stop),
+        cmocka_unit_test_setup_teardown(a_predecessor_left_incomplete_raises_an_alarm, start, stop),
         cmocka_unit_test_setup_teardown(
             a_finding_is_found_by_its_public_id_before_and_after_it_was_indexed, start, stop),
         cmocka_unit_test_setup_teardown(the_derived_tables_made_again_are_the_same, start, stop),

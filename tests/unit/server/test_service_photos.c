@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tests of the photos that stored records name: server/service_apply.c over SQLite. */
+#include "tests/unit/server/client.h"
+
+static int start(void **state)
+{
+    *state = centre_new();
+    return 0;
+}
+
+static int stop(void **state)
+{
+    centre_free(*state);
+    return 0;
+}
+
+static void photos_named_by_records_are_wanted_previews_first_oldest_first(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_enrolled(centre);
+    struct sha256 photos[2] = {hash_of("one"), hash_of("two")};
+    struct sha256 previews[2] = {hash_of("small one"), hash_of("small two")};
+    _cleanup_answered_ struct answered answered = {0};
+    _cleanup_buffer_ struct buffer token = {0};
+
+    append_opened(handheld);
+    for (size_t i = 0; i < 2; i++)
+        append_finding_with_photo(handheld, &photos[i], 1000, &previews[i]);
+    exchange(centre, handheld, 0, 3, &answered);
+    assert_int_equal(answered.exchange.wanted_blob_count, 4);
+    assert_false(answered.exchange.wanted_more);
+    assert_memory_equal(answered.exchange.wanted_blobs[0].sha256.b, previews[0].b, SHA256_BYTES);
+    assert_memory_equal(answered.exchange.wanted_blobs[1].sha256.b, photos[0].b, SHA256_BYTES);
+    assert_memory_equal(answered.exchange.wanted_blobs[2].sha256.b, previews[1].b, SHA256_BYTES);
+    assert_memory_equal(answered.exchange.wanted_blobs[3].sha256.b, photos[1].b, SHA256_BYTES);
+    assert_int64_equal(answered.exchange.wanted_blobs[0].have, 0);
+
+    /* The token opens with the handheld's key and is good for this device. */
+    struct uuid device;
+    assert_int_equal(unseal_by_device(answered.exchange.upload_token, &handheld->key, &token), 0);
+    assert_int_equal(service_upload_authorise(centre->service, buffer_text(&token), &device), 0);
+    assert_memory_equal(device.b, handheld->device.b, UUID_BYTES);
+
+    struct listing *listing = list_findings(centre);
+    assert_false(listing->rows[0].complete);
+    free(listing);
+    assert_int64_equal(last_device(centre).blobs_missing, 4);
+    handheld_free(handheld);
+}
+
+static void photos_of_a_record_in_quarantine_are_wanted_too(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_enrolled(centre);
+    struct sha256 sha256 = hash_of("of an amendment");
+    const struct photo photo = {.sha256 = sha256, .size = 1000};
+    struct record record = {.kind = RECORD_AMENDMENT,
+        .wall_ms = TEST_WALL_MS,
+        .amendment = {.parent = {.log = random_uuid(), .seq = 7, .id = random_uuid()},
+            .finding = finding_of("of a finding that is nowhere")}};
+    struct service_upload upload;
+    _cleanup_answered_ struct answered answered = {0};
+
+    record.amendment.finding.photos = &photo;
+    record.amendment.finding.photo_count = 1;
+    append_opened(handheld);
+    append_record(handheld, &record);
+    exchange(centre, handheld, 0, 2, &answered);
+    assert_int_equal(answered.exchange.quarantined_count, 1);
+    assert_int_equal(answered.exchange.wanted_blob_count, 1);
+    assert_int_equal(service_upload_create(centre->service, &handheld->device, &sha256, 1000, &upload), 0);
+    handheld_free(handheld);
+}
+
+static void a_token_for_uploads_is_given_when_nothing_is_wanted_too(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_enrolled(centre);
+    _cleanup_answered_ struct answered answered = {0};
+
+    /* A handheld whose last answer was lost asks for an upload that is whole already, and is told so. */
+    append_opened(handheld);
+    exchange(centre, handheld, 0, 1, &answered);
+    assert_int_equal(answered.exchange.wanted_blob_count, 0);
+    assert_true(answered.exchange.upload_token.len > 0);
+    handheld_free(handheld);
+}
+
+static void photos_that_the_handheld_has_lost_are_wanted_no_more(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_enrolled(centre);
+    struct sha256 photo = hash_of("gone");
+    const struct record event = {.kind = RECORD_DEVICE_EVENT,
+        .wall_ms = TEST_WALL_MS,
+        .device_event = {.lost_blobs = &photo, .lost_blob_count = 1}};
+    _cleanup_answered_ struct answered before = {0}, after = {0};
+
+    append_opened(handheld);
+    append_finding_with_photo(handheld, &photo, 1000, NULL);
+    exchange(centre, handheld, 0, 2, &before);
+    assert_int_equal(before.exchange.wanted_blob_count, 1);
+    append_record(handheld, &event);
+    exchange(centre, handheld, 2, 1, &after);
+    assert_int_equal(after.exchange.wanted_blob_count, 0);
+    assert_int64_equal(last_device(centre).alarms, 1);
+    handheld_free(handheld);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(
+            photos_named_by_records_are_wanted_previews_first_oldest_first, start, stop),
+        cmocka_unit_test_setup_teardown(photos_that_the_handheld_has_lost_are_wanted_no_more, start, stop),
+        cmocka_unit_test_setup_teardown(photos_of_a_record_in_quarantine_are_wanted_too, start, stop),
+        cmocka_unit_test_setup_teardown(a_token_for_uploads_is_given_when_nothing_is_wanted_too, start, stop),
+    };
+
+    return cmocka_run_group_tests_name("server service photos", tests, NULL, NULL);
+}
