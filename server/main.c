@@ -99,6 +99,7 @@ static const struct command_row command_rows[] = {
     {"key", "", "write the key that evidence is verified with", " output ", 0, command_key},
     {"blob", "HASH", "write a stored photo to a file", " output ", 1, command_blob},
     {"check", "", "recompute every log from its stored bytes", " media rebuild ", 0, command_check},
+    {"backup", "DIR", "copy all to a directory that can be served, while serving", " ", 1, command_backup},
     {"resync", "DEVICE|--all", "ask handhelds for an audit and repair", " all level ", 1, command_resync},
     {"findings", "", "print what was reported", " json geojson csv device since ", 0, command_findings},
 };

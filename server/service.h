@@ -173,6 +173,19 @@ struct service_check_report {
 int service_check(struct service *service, bool media, bool rebuild,
     void (*fault)(void *user, const char *line), void *user, struct service_check_report *ret);
 
+struct service_backup_report {
+    uint64_t records, blobs, blobs_copied, blobs_bad;
+};
+/* Copies all that the centre has to a directory from which it can be served: keys and revocations, one moment
+ * of the database, then every photo that this moment names as stored. What is there of an earlier backup is
+ * used and replaced. When all of it is durable, the photos are marked as backed up, and handhelds may free
+ * them. `told` (may be NULL) is called after each photo; `fault` with a line for each one that could not be
+ * copied. 0; -EUCLEAN some could not; -EEXIST the directory holds another centre's; -ENOTEMPTY somebody has
+ * served from it; -EWOULDBLOCK another backup goes there. */
+int service_backup(struct service *service, const char *target,
+    void (*told)(void *user, const struct service_backup_report *so_far),
+    void (*fault)(void *user, const char *line), void *user, struct service_backup_report *ret);
+
 struct service_metrics {
     uint64_t records_stored, records_quarantined, exchanges, commits, group_jobs, blobs_stored, blob_bytes,
         refusals, forks;

@@ -30,6 +30,7 @@
 
 #define READERS_IDLE_MAX 64u
 #define AUDITS_AT_ONCE_MAX 16u
+#define REVOCATIONS_NAME "revocations"
 #define REVOCATIONS_BYTES_MAX (64u * 1024u * 1024u)
 #define ADOPTION_INFLATED_BYTES_MAX                                                                          \
     (64u * 1024u) /* of a device that is not known: its certificate, no records */
@@ -295,6 +296,12 @@ int keys_exist(const struct service *service);
 int keys_open(struct service *service, bool may_make);
 int incarnation_open(struct service *service);
 int incarnation_note(struct service *service);
+/* Notes in `directory`, which holds a copy of the database in this state, one commit more than it has:
+ * whoever serves from it begins a new incarnation. */
+int incarnation_write_ahead(
+    const struct service *service, const char *directory, const struct storage_state *state);
+/* Copies keys and revocations into `target`. -EEXIST when the keys of another centre are there. */
+int keys_back_up(struct service *service, const char *target);
 int revocations_open(struct service *service);
 void revocations_done(struct service *service);
 /* True when the device is revoked; reads the file again when it has changed. An unreadable file revokes

@@ -76,6 +76,64 @@ int keys_open(struct service *service, bool may_make)
     return 0;
 }
 
+/* Copies a file that may be missing. */
+static int copy_small(const struct world *world, const char *from_directory, const char *to_directory,
+    const char *name, bool secret)
+{
+    _cleanup_free_ char *from = files_join(from_directory, name), *to = files_join(to_directory, name);
+    _cleanup_buffer_ struct buffer content = {0};
+    int r;
+
+    if (!from || !to)
+        return -ENOMEM;
+    r = files_read(world, from, REVOCATIONS_BYTES_MAX, &content);
+    if (r == -ENOENT)
+        return 0;
+    return r < 0 ? r : files_replace(world, to, buffer_bytes(&content), secret);
+}
+
+/* 0 when `directory` holds this centre's receipt key, -EEXIST another's, -ENOENT none. */
+static int is_of_this_centre(const struct world *world, const char *own, const char *directory)
+{
+    _cleanup_free_ char *mine = files_join(own, RECEIPT_KEY_NAME);
+    _cleanup_free_ char *theirs = files_join(directory, RECEIPT_KEY_NAME);
+    _cleanup_buffer_ struct buffer here = {0}, there = {0};
+    int r;
+
+    if (!mine || !theirs)
+        return -ENOMEM;
+    r = files_read(world, theirs, SIGN_SEED_BYTES, &there);
+    if (r == -EFBIG)
+        return -EEXIST;
+    if (r >= 0)
+        r = files_read(world, mine, SIGN_SEED_BYTES, &here);
+    if (r < 0)
+        return r;
+    return bytes_equal(buffer_bytes(&here), buffer_bytes(&there)) ? 0 : -EEXIST;
+}
+
+int keys_back_up(struct service *service, const char *target)
+{
+    const struct world *world = service->world;
+    _cleanup_free_ char *from = files_join(service->directory, KEYS_DIRECTORY);
+    _cleanup_free_ char *to = files_join(target, KEYS_DIRECTORY);
+    int r;
+
+    if (!from || !to)
+        return -ENOMEM;
+    r = is_of_this_centre(world, from, to);
+    if (r < 0 && r != -ENOENT)
+        return r;
+    r = files_make_directory(world, to);
+    if (r >= 0)
+        r = copy_small(world, from, to, RECEIPT_KEY_NAME, true);
+    if (r >= 0)
+        r = copy_small(world, from, to, UPLOAD_SECRET_NAME, true);
+    if (r >= 0)
+        r = copy_small(world, service->directory, target, REVOCATIONS_NAME, false);
+    return r;
+}
+
 /* ---- the incarnation ---- */
 
 struct incarnation {
@@ -140,6 +198,22 @@ static int incarnation_renew(struct service *service, const struct incarnation *
     if (r >= 0)
         service->incarnation = transaction.state.incarnation;
     return r;
+}
+
+int incarnation_write_ahead(
+    const struct service *service, const char *directory, const struct storage_state *state)
+{
+    _cleanup_free_ char *path = files_join(directory, INCARNATION_NAME);
+    char text[UUID_TEXT_LEN + 1];
+    _cleanup_buffer_ struct buffer content = {0};
+    int r;
+
+    if (!path)
+        return -ENOMEM;
+    text_uuid(state->incarnation.b, text);
+    buffer_printf(&content, "%s %llu\n", text, (unsigned long long)state->commits + 1);
+    r = buffer_finish(&content);
+    return r < 0 ? r : files_replace(service->world, path, buffer_bytes(&content), false);
 }
 
 int incarnation_open(struct service *service)

@@ -14,8 +14,6 @@
 #include "base/files.h"
 #include "base/rfc3339.h"
 
-#define REVOCATIONS_NAME "revocations"
-
 static int find_device(const struct revocations *revocations, const struct uuid *device, size_t *ret_index)
 {
     for (size_t i = 0; i < revocations->count; i++) {

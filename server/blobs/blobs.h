@@ -39,6 +39,10 @@ struct blob_verbs {
     /* A path to read it from, allocated. */
     int (*path)(struct blobs *blobs, const struct sha256 *sha256, char **ret);
 
+    /* Copies the file at `path` into the store, hashed on the way and durable. 0; 1 when a blob of this hash
+     * and size is there already; -EILSEQ the file has another hash: nothing is stored. */
+    int (*put_copy)(struct blobs *blobs, const struct sha256 *sha256, const char *path);
+
     /* ---- partials ---- */
     int (*partial_create)(struct blobs *blobs, const struct blob_partial *partial);
     int (*partial_find)(struct blobs *blobs, const struct uuid *device, const struct sha256 *sha256,

@@ -19,6 +19,7 @@
 #define PARTIAL_DIRECTORY "partial"
 #define PART_SUFFIX ".part"
 #define OFFSET_SUFFIX ".offset"
+#define COPY_SUFFIX ".copy"
 #define SLOT_STRIDE 512u
 #define SLOT_BODY_BYTES 32u
 #define SLOT_CHECK_BYTES 16u
@@ -171,6 +172,88 @@ static int path_of(struct blobs *blobs, const struct sha256 *sha256, char **ret)
         return -ENOMEM;
     *ret = take_ptr(path);
     return 0;
+}
+
+/* From one handle to another, until the end; the hash of what was copied. */
+static int copy_handle(const struct world *world, int from, int to, struct sha256 *ret)
+{
+    _cleanup_free_ uint8_t *chunk = malloc(READ_BYTES);
+    crypto_hash_sha256_state state;
+    uint64_t size = 0;
+    ssize_t got;
+    int r;
+
+    if (!chunk)
+        return -ENOMEM;
+    crypto_hash_sha256_init(&state);
+    do {
+        got = world->verbs->read(world->context, from, chunk, READ_BYTES, size);
+        if (got < 0)
+            return (int)got;
+        crypto_hash_sha256_update(&state, chunk, (size_t)got);
+        r = got > 0 ? world->verbs->write(world->context, to, chunk, (size_t)got, size) : 0;
+        if (r < 0)
+            return r;
+        size += (uint64_t)got;
+    } while (got == READ_BYTES);
+    crypto_hash_sha256_final(&state, ret->b);
+    return world->verbs->sync(world->context, to);
+}
+
+static int copy_file(
+    const struct world *world, const char *from_path, const char *to_path, const struct sha256 *wanted)
+{
+    struct sha256 sha256;
+    int to, r, from = world->verbs->open(world->context, from_path, WORLD_READ, false);
+
+    if (from < 0)
+        return from;
+    to = world->verbs->open(world->context, to_path, WORLD_CREATE, false);
+    if (to < 0) {
+        close_handle(world, from);
+        return to;
+    }
+    r = copy_handle(world, from, to, &sha256);
+    if (r >= 0 && !sha256_equal(&sha256, wanted))
+        r = -EILSEQ;
+    close_handle(world, from);
+    close_handle(world, to);
+    return r;
+}
+
+static int put_copy(struct blobs *blobs, const struct sha256 *sha256, const char *path)
+{
+    struct files *files = files_of(blobs);
+    const struct world *world = files->world;
+    _cleanup_free_ char *directory = blob_directory(files, sha256);
+    _cleanup_free_ char *place = blob_path(files, sha256);
+    _cleanup_free_ char *copy = NULL;
+    uint64_t size, size_there;
+    int r;
+
+    if (!directory || !place || asprintf(&copy, "%s" COPY_SUFFIX, place) < 0) {
+        copy = NULL;
+        return -ENOMEM;
+    }
+    r = world->verbs->stat(world->context, path, &size, NULL);
+    if (r < 0)
+        return r;
+    if (world->verbs->stat(world->context, place, &size_there, NULL) >= 0 && size_there == size)
+        return 1;
+    r = files_make_directory(world, directory);
+    if (r >= 0) {
+        r = world->verbs->unlink(world->context, copy);
+        r = r == -ENOENT ? 0 : r;
+    }
+    if (r >= 0)
+        r = copy_file(world, path, copy, sha256);
+    if (r >= 0)
+        r = world->verbs->rename(world->context, copy, place);
+    if (r < 0) {
+        (void)world->verbs->unlink(world->context, copy);
+        return r;
+    }
+    return world->verbs->sync_directory(world->context, directory);
 }
 
 /* ---- the promised offset ---- */
@@ -543,6 +626,7 @@ static const struct blob_verbs files_verbs = {
     .hash = hash,
     .settle = settle,
     .path = path_of,
+    .put_copy = put_copy,
     .partial_create = partial_create,
     .partial_find = partial_find,
     .partial_remove = partial_remove,

@@ -16,7 +16,6 @@
 
 #include <errno.h>
 
-#define DATABASE_NAME "centre.db"
 #define WAL_NAME "centre.db-wal"
 #define LOCK_NAME "centre.lock"
 #define UNSURE_MARK_NAME "centre.unsure"
@@ -429,6 +428,8 @@ static const struct storage_verbs sqlite_verbs = {
     .blob_set_state = sqlite_blob_set_state,
     .blobs_wanted = sqlite_blobs_wanted,
     .blobs_each = sqlite_blobs_each,
+    .blob_set_backed_up = sqlite_blob_set_backed_up,
+    .snapshot = sqlite_snapshot,
 };
 
 /* One number that a statement yields. */
@@ -563,7 +564,7 @@ int storage_sqlite_open(
     sqlite->storage.verbs = &sqlite_verbs;
     sqlite->world = options->world;
     sqlite->lock = -1;
-    sqlite->path = files_join(options->directory, DATABASE_NAME);
+    sqlite->path = files_join(options->directory, SQLITE_DATABASE_NAME);
     sqlite->wal_path = files_join(options->directory, WAL_NAME);
     sqlite->lock_path = files_join(options->directory, LOCK_NAME);
     sqlite->mark_path = files_join(options->directory, UNSURE_MARK_NAME);
@@ -572,8 +573,8 @@ int storage_sqlite_open(
     else
         r = open_database(sqlite, options->read_only, &created);
     if (r < 0) {
-        if (ret_error &&
-            asprintf(ret_error, "%s: %s", sqlite->path ? sqlite->path : DATABASE_NAME, open_problem(r)) < 0)
+        if (ret_error && asprintf(ret_error, "%s: %s", sqlite->path ? sqlite->path : SQLITE_DATABASE_NAME,
+                             open_problem(r)) < 0)
             *ret_error = NULL;
         close_session(&sqlite->storage);
         return r;

@@ -147,6 +147,17 @@ int sqlite_blob_set_state(
         sqlite, state == STORED_BLOB_MISSING ? SQL_BLOB_WANT_AGAIN : SQL_BLOB_UNWANT, blob.number, 0);
 }
 
+int sqlite_blob_set_backed_up(struct storage *storage, const struct sha256 *sha256)
+{
+    int r = 0;
+    sqlite3_stmt *statement = sqlite_statement(sqlite_of(storage), SQL_BLOB_BACKED_UP, &r);
+
+    if (!statement)
+        return r;
+    sqlite_bind_bytes(statement, 1, sha256_bytes(sha256));
+    return sqlite_run(statement);
+}
+
 int sqlite_blobs_wanted(
     struct storage *storage, uint64_t device, struct sha256 *ret, size_t max, size_t *ret_count)
 {

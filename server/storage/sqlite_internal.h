@@ -8,6 +8,8 @@
 
 #include <sqlite3.h>
 
+#define SQLITE_DATABASE_NAME "centre.db"
+
 enum sqlite_sql {
     SQL_STATE,
     SQL_SET_STATE,
@@ -69,6 +71,7 @@ enum sqlite_sql {
     SQL_BLOB_IS_WANTED,
     SQL_BLOB_IS_NAMED,
     SQL_BLOB_STATE,
+    SQL_BLOB_BACKED_UP,
     SQL_BLOBS_WANTED,
     SQL_BLOBS_OF,
     SQL_BLOBS_ALL,
@@ -207,6 +210,8 @@ int sqlite_blob_set_state(
     struct storage *storage, const struct sha256 *sha256, enum stored_blob_state state, uint64_t size);
 int sqlite_blobs_wanted(
     struct storage *storage, uint64_t device, struct sha256 *ret, size_t max, size_t *ret_count);
+int sqlite_blob_set_backed_up(struct storage *storage, const struct sha256 *sha256);
+int sqlite_snapshot(struct storage *storage, const char *directory);
 int sqlite_blobs_each(struct storage *storage, uint64_t device, uint64_t first_key, uint64_t end_key,
     const struct sha256 *after, size_t max, int (*each)(void *user, const struct stored_blob *blob),
     void *user);

@@ -183,6 +183,7 @@ const char *const sqlite_sql_texts[SQL_COUNT] = {
     [SQL_BLOB_IS_WANTED] = "SELECT 1 FROM blob_wanted WHERE blob = ?1 LIMIT 1",
     [SQL_BLOB_IS_NAMED] = "SELECT 1 FROM blobs b JOIN blob_names n ON n.device = ?2 AND n.blob = b.number"
                           " WHERE b.sha256 = ?1",
+    [SQL_BLOB_BACKED_UP] = "UPDATE blobs SET backed_up = 1 WHERE sha256 = ?1",
     [SQL_BLOB_STATE] = "UPDATE blobs SET state = ?2, size = ?3 WHERE number = ?1",
     [SQL_BLOBS_WANTED] = "SELECT b.sha256 FROM blob_wanted w JOIN blobs b ON b.number = w.blob"
                          " WHERE w.device = ?1 ORDER BY w.blob LIMIT ?2",

@@ -289,6 +289,12 @@ struct storage_verbs {
     int (*blobs_each)(struct storage *storage, uint64_t device, uint64_t first_key, uint64_t end_key,
         const struct sha256 *after, size_t max, int (*each)(void *user, const struct stored_blob *blob),
         void *user);
+    int (*blob_set_backed_up)(struct storage *storage, const struct sha256 *sha256);
+
+    /* ---- backup ---- */
+    /* Writes one moment of the storage, durably, as a storage of its own into `directory`, which exists; one
+     * that is there is replaced. Writers go on meanwhile. */
+    int (*snapshot)(struct storage *storage, const char *directory);
 };
 
 struct storage {

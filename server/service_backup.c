@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A backup while the centre serves. See service.h. In this order:
+ *
+ *   TARGET/backup.lock       one backup at a time
+ *   TARGET/keys, revocations without the receipt key all the rest is worth little
+ *   TARGET/new/centre.db     one moment of the database
+ *   TARGET/blobs             every photo that this moment names as stored
+ *   TARGET/incarnation       ahead of that database: who serves from here begins a new incarnation
+ *   TARGET/centre.db         moved into place: now the backup is whole
+ *   DATA/centre.db           the photos are marked
+ *
+ * Interrupted at any point, TARGET holds the backup before or this one, and no photo is marked that it has
+ * not got.
+ */
+#include "server/service_internal.h"
+
+#include "base/files.h"
+
+#define LOCK_NAME "backup.lock"
+#define NEW_NAME "new"
+#define DATABASE_NAME "centre.db"
+#define MARKS_AT_ONCE 1000u /* in one transaction: handhelds wait meanwhile */
+#define BLOBS_AT_ONCE 1000u
+
+struct backup {
+    struct service *service;
+    const char *target;
+    char *new_directory;
+    struct storage *snapshot;
+    struct blobs *blobs; /* the target's */
+    struct sha256 *copied;
+    size_t copied_count, copied_room;
+    struct sha256 last; /* of the blobs looked at */
+    size_t seen;        /* in this step */
+    void (*told)(void *user, const struct service_backup_report *so_far);
+    void (*fault)(void *user, const char *line);
+    void *user;
+    struct service_backup_report report;
+};
+
+/* ---- photos ---- */
+
+static int note_copied(struct backup *backup, const struct sha256 *sha256)
+{
+    if (backup->copied_count == backup->copied_room) {
+        size_t room = backup->copied_room > 0 ? 2 * backup->copied_room : BLOBS_AT_ONCE;
+        struct sha256 *grown = reallocarray(backup->copied, room, sizeof(*grown));
+
+        if (!grown)
+            return -ENOMEM;
+        backup->copied = grown;
+        backup->copied_room = room;
+    }
+    backup->copied[backup->copied_count++] = *sha256;
+    return 0;
+}
+
+static void tell_fault(struct backup *backup, const struct sha256 *sha256, int error)
+{
+    char hash[SHA256_TEXT_LEN + 1], line[256];
+
+    text_hex(sha256->b, SHA256_BYTES, hash);
+    snprintf(line, sizeof(line), "photo %s: %s", hash,
+        error == -EILSEQ   ? "its bytes have another hash"
+        : error == -ENOENT ? "its file is gone"
+                           : strerror(-error));
+    backup->report.blobs_bad++;
+    if (backup->fault)
+        backup->fault(backup->user, line);
+}
+
+static int copy_blob(void *user, const struct stored_blob *blob)
+{
+    struct backup *backup = user;
+    struct service *service = backup->service;
+    _cleanup_free_ char *path = NULL;
+    int r;
+
+    backup->last = blob->sha256;
+    backup->seen++;
+    if (blob->state != STORED_BLOB_PRESENT)
+        return 0;
+    r = service->blobs->verbs->path(service->blobs, &blob->sha256, &path);
+    if (r >= 0)
+        r = backup->blobs->verbs->put_copy(backup->blobs, &blob->sha256, path);
+    /* A photo that is damaged here is no reason to have no backup of all the others. */
+    if (r == -ENOENT || r == -EILSEQ || r == -EIO) {
+        tell_fault(backup, &blob->sha256, r);
+        return 0;
+    }
+    if (r < 0)
+        return r;
+    backup->report.blobs++;
+    backup->report.blobs_copied += r == 0;
+    r = blob->is_backed_up ? 0 : note_copied(backup, &blob->sha256);
+    if (r >= 0 && backup->told)
+        backup->told(backup->user, &backup->report);
+    return r;
+}
+
+static int copy_blobs(struct backup *backup)
+{
+    struct storage *storage = backup->snapshot;
+    int r;
+
+    do {
+        const struct sha256 after = backup->last;
+        bool is_first = backup->seen == 0;
+
+        backup->seen = 0;
+        r = storage->verbs->blobs_each(
+            storage, 0, 0, 0, is_first ? NULL : &after, BLOBS_AT_ONCE, copy_blob, backup);
+    } while (r >= 0 && backup->seen > 0);
+    return r;
+}
+
+static int mark_some(struct service *service, const struct sha256 *blobs, size_t count)
+{
+    struct transaction transaction;
+    int r = transaction_begin(service, &transaction);
+
+    if (r < 0)
+        return r;
+    for (size_t i = 0; r >= 0 && i < count; i++)
+        r = transaction.storage->verbs->blob_set_backed_up(transaction.storage, &blobs[i]);
+    if (r < 0) {
+        transaction_rollback(&transaction);
+        return r;
+    }
+    transaction.has_changed = true;
+    return transaction_commit(&transaction);
+}
+
+static int mark_blobs(struct backup *backup)
+{
+    for (size_t i = 0; i < backup->copied_count; i += MARKS_AT_ONCE) {
+        size_t left = backup->copied_count - i;
+        int r = mark_some(backup->service, backup->copied + i, left < MARKS_AT_ONCE ? left : MARKS_AT_ONCE);
+
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* ---- the database ---- */
+
+static int count_records(void *user, const struct stored_log *log)
+{
+    struct backup *backup = user;
+
+    backup->report.records += log->frontier.size;
+    return 0;
+}
+
+static int take_snapshot(struct backup *backup)
+{
+    const struct storage_options options = {
+        .world = backup->service->world, .directory = backup->new_directory, .read_only = true};
+    _cleanup_reader_ struct reader reader = {0};
+    bool created;
+    int r = reader_take(backup->service, &reader);
+
+    if (r >= 0)
+        r = reader.storage->verbs->snapshot(reader.storage, backup->new_directory);
+    if (r >= 0)
+        r = storage_sqlite_open(&options, &backup->snapshot, &created, NULL);
+    return r < 0 ? r : backup->snapshot->verbs->logs_each(backup->snapshot, count_records, backup);
+}
+
+static int remove_beside(struct backup *backup, const char *suffix)
+{
+    const struct world *world = backup->service->world;
+    _cleanup_free_ char *path = NULL;
+    int r;
+
+    if (asprintf(&path, "%s/" DATABASE_NAME "%s", backup->new_directory, suffix) < 0) {
+        path = NULL;
+        return -ENOMEM;
+    }
+    r = world->verbs->unlink(world->context, path);
+    return r == -ENOENT ? 0 : r;
+}
+
+static int put_in_place(struct backup *backup)
+{
+    const struct world *world = backup->service->world;
+    _cleanup_free_ char *from = files_join(backup->new_directory, DATABASE_NAME);
+    _cleanup_free_ char *to = files_join(backup->target, DATABASE_NAME);
+    struct storage_state state;
+    int r = backup->snapshot->verbs->state(backup->snapshot, &state);
+
+    /* Reading it has left files beside it that are empty of anything. */
+    storage_close(backup->snapshot);
+    backup->snapshot = NULL;
+    if (!from || !to)
+        return -ENOMEM;
+    if (r >= 0)
+        r = remove_beside(backup, "-wal");
+    if (r >= 0)
+        r = remove_beside(backup, "-shm");
+    if (r >= 0)
+        r = incarnation_write_ahead(backup->service, backup->target, &state);
+    if (r >= 0)
+        r = world->verbs->rename(world->context, from, to);
+    return r < 0 ? r : world->verbs->sync_directory(world->context, backup->target);
+}
+
+/* ---- all of it ---- */
+
+static int check_target(struct backup *backup)
+{
+    const struct world *world = backup->service->world;
+    _cleanup_free_ char *wal = files_join(backup->target, DATABASE_NAME "-wal");
+
+    if (!wal)
+        return -ENOMEM;
+    return world->verbs->stat(world->context, wal, NULL, NULL) == -ENOENT ? 0 : -ENOTEMPTY;
+}
+
+static int run_steps(struct backup *backup)
+{
+    const struct world *world = backup->service->world;
+    int r = check_target(backup);
+
+    if (r >= 0)
+        r = keys_back_up(backup->service, backup->target);
+    if (r >= 0)
+        r = files_make_directory(world, backup->new_directory);
+    if (r >= 0)
+        r = blobs_files_open(world, backup->target, false, &backup->blobs);
+    if (r >= 0)
+        r = take_snapshot(backup);
+    if (r >= 0)
+        r = copy_blobs(backup);
+    if (r >= 0)
+        r = put_in_place(backup);
+    return r < 0 ? r : mark_blobs(backup);
+}
+
+static int run_locked(struct backup *backup)
+{
+    const struct world *world = backup->service->world;
+    _cleanup_free_ char *path = files_join(backup->target, LOCK_NAME);
+    int lock, r;
+
+    if (!path)
+        return -ENOMEM;
+    lock = world->verbs->lock_open(world->context, path);
+    if (lock < 0)
+        return lock;
+    r = world->verbs->try_lock(world->context, lock);
+    if (r >= 0) {
+        r = run_steps(backup);
+        (void)world->verbs->unlock(world->context, lock);
+    }
+    (void)world->verbs->lock_close(world->context, lock);
+    return r;
+}
+
+int service_backup(struct service *service, const char *target,
+    void (*told)(void *user, const struct service_backup_report *so_far),
+    void (*fault)(void *user, const char *line), void *user, struct service_backup_report *ret)
+{
+    struct backup backup = {.service = service,
+        .target = target,
+        .new_directory = files_join(target, NEW_NAME),
+        .told = told,
+        .fault = fault,
+        .user = user};
+    int r = -ENOMEM;
+
+    if (!service->writer)
+        r = -EROFS;
+    else if (backup.new_directory)
+        r = files_make_directory(service->world, target);
+    if (r >= 0)
+        r = run_locked(&backup);
+    storage_close(backup.snapshot);
+    blobs_close(backup.blobs);
+    free(backup.new_directory);
+    free(backup.copied);
+    if (r < 0)
+        return r;
+    *ret = backup.report;
+    return backup.report.blobs_bad > 0 ? -EUCLEAN : 0;
+}

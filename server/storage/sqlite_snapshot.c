@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One moment of the SQLite storage as a database of its own. See storage.h.
+ *
+ * SQLite's backup interface copies pages within one read transaction: writers go on meanwhile, and what they
+ * commit is not in the copy.
+ */
+#include "server/storage/sqlite_internal.h"
+
+#include "base/files.h"
+
+#include <errno.h>
+
+static int error_of(int code)
+{
+    return code == SQLITE_OK ? 0 : sqlite_errno(code);
+}
+
+static int copy_pages(sqlite3 *from, sqlite3 *to)
+{
+    sqlite3_backup *backup = sqlite3_backup_init(to, "main", from, "main");
+    int code;
+
+    if (!backup)
+        return sqlite_errno(sqlite3_extended_errcode(to));
+    code = sqlite3_backup_step(backup, -1);
+    if (code == SQLITE_DONE)
+        code = SQLITE_OK;
+    else if (code == SQLITE_OK)
+        code = SQLITE_ERROR;
+    int finished = sqlite3_backup_finish(backup);
+    return error_of(code != SQLITE_OK ? code : finished);
+}
+
+int sqlite_snapshot(struct storage *storage, const char *directory)
+{
+    struct sqlite *sqlite = sqlite_of(storage);
+    const struct world *world = sqlite->world;
+    _cleanup_free_ char *path = files_join(directory, SQLITE_DATABASE_NAME);
+    sqlite3 *copy = NULL;
+    int code, r;
+
+    if (!path)
+        return -ENOMEM;
+    r = world->verbs->unlink(world->context, path);
+    if (r < 0 && r != -ENOENT)
+        return r;
+    code = sqlite3_open_v2(path, &copy,
+        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
+        world->vfs_name);
+    r = error_of(code);
+    if (r >= 0)
+        r = error_of(sqlite3_exec(copy, "PRAGMA synchronous = FULL", NULL, NULL, NULL));
+    if (r >= 0)
+        r = copy_pages(sqlite->db, copy);
+    code = sqlite3_close(copy);
+    if (r >= 0)
+        r = error_of(code);
+    return r < 0 ? r : world->verbs->sync_directory(world->context, directory);
+}

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`patrol-server backup`: one moment of the centre, taken while handhelds send, from which a centre can be served again."""
+
+import random
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import threading
+
+import pytest
+
+import harness
+from harness import assert_delivered, wait_for
+
+
+def photo_of(tmp_path, seed):
+    return harness.make_photo(tmp_path / f"photo-{seed}.jpg", seed)
+
+
+def backed_up(data):
+    """The hashes that the centre tells handhelds as backed up."""
+    with sqlite3.connect(data / "centre.db") as database:
+        return {row[0].hex() for row in database.execute("SELECT sha256 FROM blobs WHERE backed_up = 1")}
+
+
+def incarnation(data):
+    return (data / "incarnation").read_text().split()[0]
+
+
+def photo_files(data):
+    return {path.name for path in (data / "blobs").glob("??/*")}
+
+
+def check_copy(server, copy, *arguments, status=0):
+    """`check` on a backup, by the server's own program."""
+    result = subprocess.run([harness.program("patrol-server"), "check", *arguments, "--data", copy], env=harness.environment(),
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert result.returncode == status, result.stdout
+    return result.stdout
+
+
+def test_a_backup_made_while_a_handheld_sends_can_be_served_and_heals(server, make_real_handheld, tmp_path):
+    handheld = make_real_handheld(server, start=True)
+    target = tmp_path / "backup"
+    ids, photos = [], [photo_of(tmp_path, seed) for seed in range(6)]
+    stop = threading.Event()
+
+    def record():
+        for index, photo in enumerate(photos):
+            ids.append(handheld.record(f"with a photo {index}", photos=[photo]))
+            ids.extend(handheld.record_many(100, f"part {index}"))
+            if stop.is_set():
+                return
+
+    recorder = threading.Thread(target=record)
+    recorder.start()
+    try:
+        wait_for(lambda: server.findings(), "something has come")
+        told = [server.run("backup", target).stdout for _ in range(3)]
+    finally:
+        stop.set()
+        recorder.join()
+    assert all(re.fullmatch(r"\d+ records, \d+ photos \(\d+ copied now\) are in .*\n", line) for line in told)
+    counts = [int(line.split()[0]) for line in told]
+    assert counts == sorted(counts) and counts[0] > 0
+    ids.append(handheld.record("only after the backup", photos=[photo_of(tmp_path, 99)]))
+    handheld.wait_until_drained()
+
+    copy = tmp_path / "copy"
+    shutil.copytree(target, copy)
+    assert "0 bad" in check_copy(server, copy, "--media")
+
+    # The centre burns down; its operator serves from the backup, at the same address.
+    server.stop()
+    before = incarnation(server.data)
+    shutil.rmtree(server.data)
+    shutil.copytree(target, server.data)
+    server.start()
+    assert len(server.findings()) < len(ids)
+    assert incarnation(server.data) != before, "handhelds must learn that the centre is another one"
+    ids.append(handheld.record("the next one"))
+    wait_for(lambda: len(server.findings()) == len(ids) and all(item["complete"] for item in server.findings()),
+             "everything is there again", harness.PATIENCE_S * 2)
+    handheld.wait_until_drained()
+    assert_delivered(server, handheld, ids)
+    server.run("check", "--media")
+
+
+def test_photos_count_as_backed_up_when_the_backup_is_whole_and_only_then(server, make_real_handheld, tmp_path):
+    handheld = make_real_handheld(server, start=True)
+    handheld.record(photos=[photo_of(tmp_path, 1)])
+    handheld.wait_until_drained()
+    assert backed_up(server.data) == set()
+    server.run("backup", tmp_path / "backup")
+    first = photo_files(tmp_path / "backup")
+    assert first and backed_up(server.data) == first == photo_files(server.data)
+    handheld.record(photos=[photo_of(tmp_path, 2)])
+    handheld.wait_until_drained()
+    assert backed_up(server.data) == first
+    assert " (2 copied now)" in server.run("backup", tmp_path / "backup").stdout
+    assert backed_up(server.data) == photo_files(tmp_path / "backup") == photo_files(server.data)
+
+
+def test_a_photo_that_is_damaged_is_told_and_does_not_stop_the_backup(server, make_real_handheld, tmp_path):
+    handheld = make_real_handheld(server, start=True)
+    for seed in range(3):
+        handheld.record(photos=[photo_of(tmp_path, seed)])
+    handheld.wait_until_drained()
+    bad, gone, *good = sorted(path for path in (server.data / "blobs").glob("??/*"))
+    bad.write_bytes(bad.read_bytes()[:-1] + b"?")
+    gone.unlink()
+    told = server.run("backup", tmp_path / "backup", status=1)
+    assert f"photo {bad.name}: its bytes have another hash" in told.stderr
+    assert f"photo {gone.name}: its file is gone" in told.stderr and "2 photos could not be copied" in told.stdout
+    assert backed_up(server.data) == photo_files(tmp_path / "backup") == {path.name for path in good}
+
+
+def test_a_backup_that_is_killed_leaves_a_whole_one_and_the_next_goes_on(server, make_real_handheld, tmp_path):
+    handheld = make_real_handheld(server, start=True)
+    target = tmp_path / "backup"
+    for seed in range(8):
+        handheld.record(photos=[photo_of(tmp_path, seed)])
+    handheld.wait_until_drained()
+    server.run("backup", target)
+    chance = random.Random(1)
+    killed = 0
+    for index in range(12):
+        handheld.record_many(50, f"round {index}")
+        handheld.record(photos=[photo_of(tmp_path, 100 + index)])
+        handheld.wait_until_drained()
+        running = subprocess.Popen([str(word) for word in server.command("backup", target)], stdout=subprocess.DEVNULL)
+        try:
+            running.wait(timeout=chance.uniform(0.0, 0.04))
+        except subprocess.TimeoutExpired:
+            running.send_signal(signal.SIGKILL)
+        killed += running.wait() == -signal.SIGKILL
+        assert backed_up(server.data) <= photo_files(target)
+        copy = tmp_path / f"copy-{index}"
+        shutil.copytree(target, copy)
+        assert "0 bad" in check_copy(server, copy, "--media")
+        shutil.rmtree(copy)
+    assert killed >= 3, "too few were killed in the middle for this to say anything"
+    server.run("backup", target)
+    assert backed_up(server.data) == photo_files(target) == photo_files(server.data)
+
+
+def test_a_backup_is_refused_where_it_would_be_none_or_spoil_another(server, make_server, make_real_handheld, tmp_path):
+    assert "data directory itself" in server.run("backup", server.data, status=3).stderr
+    assert "DIR" in server.run("backup", status=2).stderr
+    server.run("backup", tmp_path / "backup")
+    other = make_server("other")
+    refused = other.run("backup", tmp_path / "backup", status=3)
+    assert "another centre" in refused.stderr and refused.stdout == ""
+    served = make_server("served", start=False)
+    shutil.copytree(tmp_path / "backup", served.data)
+    served.start()
+    wait_for(lambda: (served.data / "centre.db-wal").exists(), "it serves")
+    assert "another directory" in server.run("backup", served.data, status=3).stderr
+
+
+def test_a_backup_that_does_not_fit_is_told_and_the_one_before_stays(server, make_real_handheld, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", disk], stderr=subprocess.PIPE, text=True)
+    if made.returncode != 0:
+        pytest.skip(f"a small file system cannot be mounted here: {made.stderr.strip()}")
+    try:
+        server.run("backup", disk / "backup")
+        before = check_copy(server, shutil.copytree(disk / "backup", tmp_path / "before"))
+        handheld = make_real_handheld(server, start=True)
+        handheld.record(photos=[harness.make_photo(tmp_path / "large.jpg", 5, 3000, 2000)])
+        handheld.wait_until_drained()
+        assert "disk is full" in server.run("backup", disk / "backup", status=4).stderr
+        assert backed_up(server.data) == set()
+        assert check_copy(server, shutil.copytree(disk / "backup", tmp_path / "after")) == before
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
