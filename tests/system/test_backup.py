@@ -103,6 +103,21 @@ def test_photos_count_as_backed_up_when_the_backup_is_whole_and_only_then(server
     assert backed_up(server.data) == photo_files(tmp_path / "backup") == photo_files(server.data)
 
 
+def test_a_handheld_frees_its_photos_when_the_centre_has_them_in_a_backup(server, make_real_handheld, tmp_path):
+    handheld = make_real_handheld(server, config=harness.QUICK.replace("slow-poll = 1h", "slow-poll = 5s"), start=True)
+    finding = handheld.record(photos=[photo_of(tmp_path, 1)])
+    handheld.wait_until_drained()
+    handheld.run("sync", "--wait", "20")
+    [before] = handheld.list()
+    assert {photo["state"] for photo in before["photos"]} == {"stored"}
+    server.run("backup", tmp_path / "backup")
+    handheld.run("sync", "--wait", "20")
+    wait_for(lambda: not any(path.is_file() for path in (handheld.data / "photos").rglob("*")), "the photos are freed")
+    [after] = handheld.list()
+    assert {photo["state"] for photo in after["photos"]} == {"freed"}
+    assert_delivered(server, handheld, [finding])
+
+
 def test_a_photo_that_is_damaged_is_told_and_does_not_stop_the_backup(server, make_real_handheld, tmp_path):
     handheld = make_real_handheld(server, start=True)
     for seed in range(3):
