@@ -69,7 +69,7 @@ int database_error(struct store *store, int code)
     case SQLITE_IOERR:
         if (code == SQLITE_IOERR_NOMEM)
             return -ENOMEM;
-        store->unsure = true;
+        store->disk_failed = true;
         return system_error(store);
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
@@ -279,13 +279,37 @@ void store_unlock(struct store *store)
     (void)store->world->verbs->unlock(store->world->context, store->lock);
 }
 
+static void set_mark(struct store *store)
+{
+    _cleanup_free_ char *path = store->mark.file < 0 ? store_path(store, WRITING_MARK_NAME) : NULL;
+
+    /* Best effort: on a disk that is full the commit itself will tell. */
+    if (path)
+        (void)write_mark_open(&store->mark, store->world, path);
+    (void)write_mark_put(&store->mark, store->world, true);
+}
+
+/* Every commit is made under the mark: whoever dies in it, or meets a failure of the disk, leaves it set. */
+static int commit_marked(struct store *store)
+{
+    bool was_set = store->mark.is_set;
+
+    set_mark(store);
+    store->disk_failed = false;
+    int r = database_run(store, "COMMIT");
+    if (!store->disk_failed && !was_set)
+        (void)write_mark_put(&store->mark, store->world, false);
+    return r;
+}
+
 /* A transaction that changes nothing that anybody reads, for the frame that it writes. */
 static void commit_nothing(struct store *store)
 {
-    if (database_run(store, "BEGIN IMMEDIATE;"
-                            "INSERT OR REPLACE INTO settings(key, value) VALUES('nothing', x'');"
-                            "COMMIT") < 0 &&
-        !sqlite3_get_autocommit(store->database))
+    int r = database_run(store, "BEGIN IMMEDIATE;"
+                                "INSERT OR REPLACE INTO settings(key, value) VALUES('nothing', x'')");
+    if (r >= 0)
+        r = commit_marked(store);
+    if (r < 0 && !sqlite3_get_autocommit(store->database))
         (void)sqlite3_exec(store->database, "ROLLBACK", NULL, NULL, NULL);
 }
 
@@ -294,37 +318,33 @@ static void commit_nothing(struct store *store)
  * off:
  *
  * - A commit that hangs on what is not there. Before the next transaction, of whatever program, all of the
- * WAL is written again. The mark need not be durable: a power cut takes the kernel's pages with it, and what
- * SQLite finds then is what is there.
+ * WAL is written again.
  * - A transaction that was refused, and turns up when the WAL is read anew. Its frames stand behind the last
  * good commit, where the next one writes: so a next one follows at once, that changes nothing. */
 static void distrust_disk(struct store *store)
 {
-    (void)leave_mark(store, UNSURE_MARK_NAME);
+    set_mark(store);
     commit_nothing(store);
 }
 
 static int trust_disk_again(struct store *store)
 {
     const struct world *world = store->world;
-    _cleanup_free_ char *mark = store_path(store, UNSURE_MARK_NAME);
-    _cleanup_free_ char *wal = store_path(store, WAL_NAME);
+    _cleanup_free_ char *path = store->mark.file < 0 ? store_path(store, WRITING_MARK_NAME) : NULL;
 
-    if (!mark || !wal)
-        return -ENOMEM;
-    int r = world->verbs->stat(world->context, mark, NULL, NULL);
-    if (r == -ENOENT && !store->unsure)
-        return 0;
-    if (r < 0 && r != -ENOENT)
+    if (path)
+        (void)write_mark_open(&store->mark, world, path);
+    int r = write_mark_read(&store->mark, world);
+    if (r <= 0)
         return r;
+    _cleanup_free_ char *wal = store_path(store, WAL_NAME);
+    if (!wal)
+        return -ENOMEM;
     /* SQLite's POSIX locks are on the database and the -shm: closing the -wal drops none. */
     r = files_rewrite(world, wal);
-    if (r >= 0)
-        r = world->verbs->unlink(world->context, mark);
     if (r < 0 && r != -ENOENT)
         return r;
-    store->unsure = false;
-    return 0;
+    return write_mark_put(&store->mark, world, false);
 }
 
 /* Another program may have set the files aside while this one had them open: what is written to them now
@@ -343,16 +363,17 @@ static int transact_once(struct store *store, int (*body)(struct store *store, v
     int r = check_not_moved(store);
     if (r >= 0)
         r = trust_disk_again(store);
+    store->disk_failed = false;
     if (r >= 0)
         r = database_run(store, "BEGIN IMMEDIATE");
     if (r < 0)
         return r;
     r = body(store, user);
     if (r >= 0)
-        r = database_run(store, "COMMIT");
+        r = commit_marked(store);
     if (!sqlite3_get_autocommit(store->database))
         (void)sqlite3_exec(store->database, "ROLLBACK", NULL, NULL, NULL);
-    if (r < 0 && store->unsure)
+    if (r < 0 && store->disk_failed)
         distrust_disk(store);
     return r;
 }
@@ -414,9 +435,10 @@ int database_checkpoint(struct store *store)
     int r = trust_disk_again(store);
     if (r < 0)
         return r;
+    store->disk_failed = false;
     r = database_error(
         store, sqlite3_wal_checkpoint_v2(store->database, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL));
-    if (r < 0 && store->unsure)
+    if (r < 0 && store->disk_failed)
         distrust_disk(store);
     return r;
 }

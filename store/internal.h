@@ -13,6 +13,7 @@
 #pragma once
 
 #include "base/files.h"
+#include "base/write_mark.h"
 #include "store/store.h"
 
 #include <assert.h>
@@ -23,8 +24,8 @@
 #define WAL_NAME "queue.db-wal"
 #define SHM_NAME "queue.db-shm"
 #define LOCK_NAME "queue.lock"
-#define DAMAGE_MARK_NAME "queue.damaged"      /* a running program met damage: the next open recovers */
-#define UNSURE_MARK_NAME "queue.unsure"       /* the disk failed: the WAL is to be written again */
+#define DAMAGE_MARK_NAME "queue.damaged"  /* a running program met damage: the next open recovers */
+#define WRITING_MARK_NAME "queue.writing" /* a commit's end is not known: the WAL is to be written again */
 #define RECOVERY_MARK_NAME "queue.recovering" /* a recovery is under way: see recover.c */
 #define SET_ASIDE_PREFIX "damaged-"           /* directories with what recovery set aside */
 #define LOGS_NAME "logs.txt"
@@ -78,7 +79,8 @@ struct store {
     int lock; /* handle of the world, -1: none */
     bool locked;
     bool damage_marked;
-    bool unsure;            /* the disk has failed: what of the WAL is on it? */
+    bool disk_failed;       /* in the transaction under way */
+    struct write_mark mark; /* set: what of the WAL is on the disk? */
     uint64_t wal_pages;     /* as the last commit here left it */
     uint64_t checkpoint_at; /* when to move the WAL next, in pages */
     bool has_boot_id;

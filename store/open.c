@@ -227,6 +227,7 @@ int store_open(const struct world *world, const char *directory, enum store_role
     store->world = world;
     store->role = role;
     store->lock = -1;
+    store->mark = (struct write_mark)WRITE_MARK_CLOSED;
     store->rotate_records = LOG_ROTATE_RECORDS;
     store->directory = strdup(directory);
     if (!store->directory)
@@ -246,6 +247,7 @@ void store_free(struct store *store)
         return;
     database_close(store);
     store_unlock(store);
+    write_mark_close(&store->mark, store->world);
     if (store->lock >= 0)
         (void)store->world->verbs->lock_close(store->world->context, store->lock);
     free(store->directory);

@@ -18,7 +18,7 @@
 
 #define WAL_NAME "centre.db-wal"
 #define LOCK_NAME "centre.lock"
-#define UNSURE_MARK_NAME "centre.unsure"
+#define MARK_NAME "centre.writing"
 #define LOCK_PAUSE_MS 5u
 #define BUSY_WAIT_MS 10000
 
@@ -177,19 +177,29 @@ static int note_wal_pages(void *user, sqlite3 *db, const char *schema, int pages
     return SQLITE_OK;
 }
 
+/* Every commit is made under the mark: whoever dies in it, or meets a failure, leaves it set. */
+static int commit_marked(struct sqlite *sqlite)
+{
+    int r;
+
+    /* Best effort: on a disk that is full the commit itself will tell. */
+    (void)write_mark_open(&sqlite->mark, sqlite->world, sqlite->mark_path);
+    (void)write_mark_put(&sqlite->mark, sqlite->world, true);
+    r = execute(sqlite, "COMMIT");
+    if (r >= 0 || (sqlite3_errcode(sqlite->db) & 0xff) != SQLITE_IOERR)
+        (void)write_mark_put(&sqlite->mark, sqlite->world, false);
+    return r;
+}
+
 /* The disk failed a write or an fsync under the lock. The kernel tells it once, takes the pages for clean,
  * and goes on showing what was written, so two things are kept off, as in store/database.c: a commit that
- * hangs on frames which are not on the disk (before the next one all of the WAL is written again; the mark
- * need not be durable, as a power cut takes the kernel's pages with it), and a transaction that was rolled
- * back and turns up when the WAL is read anew (a transaction that changes nothing takes its place). */
+ * hangs on frames which are not on the disk (before the next one all of the WAL is written again), and a
+ * transaction that was rolled back and turns up when the WAL is read anew (a transaction that changes nothing
+ * takes its place). */
 static void distrust_disk(struct sqlite *sqlite)
 {
-    const struct world *world = sqlite->world;
-    int mark = world->verbs->open(world->context, sqlite->mark_path, WORLD_WRITE, false);
-
-    if (mark >= 0)
-        (void)world->verbs->close(world->context, mark);
-    sqlite->is_unsure = true;
+    (void)write_mark_open(&sqlite->mark, sqlite->world, sqlite->mark_path);
+    (void)write_mark_put(&sqlite->mark, sqlite->world, true);
     if (execute(sqlite, "BEGIN IMMEDIATE; UPDATE state SET commits = commits; COMMIT") < 0 &&
         !sqlite3_get_autocommit(sqlite->db))
         (void)execute(sqlite, "ROLLBACK");
@@ -198,20 +208,17 @@ static void distrust_disk(struct sqlite *sqlite)
 static int trust_disk_again(struct sqlite *sqlite)
 {
     const struct world *world = sqlite->world;
-    int r = world->verbs->stat(world->context, sqlite->mark_path, NULL, NULL);
+    int r;
 
-    if (r == -ENOENT && !sqlite->is_unsure)
-        return 0;
-    if (r < 0 && r != -ENOENT)
+    (void)write_mark_open(&sqlite->mark, world, sqlite->mark_path);
+    r = write_mark_read(&sqlite->mark, world);
+    if (r <= 0)
         return r;
     /* SQLite's POSIX locks are on the database and the -shm: closing the -wal drops none. */
     r = files_rewrite(world, sqlite->wal_path);
-    if (r >= 0)
-        r = world->verbs->unlink(world->context, sqlite->mark_path);
     if (r < 0 && r != -ENOENT)
         return r;
-    sqlite->is_unsure = false;
-    return 0;
+    return write_mark_put(&sqlite->mark, world, false);
 }
 
 /* Under the lock. What a reader still needs stays for the next time. */
@@ -261,7 +268,7 @@ static void rollback(struct storage *storage)
 static int commit(struct storage *storage)
 {
     struct sqlite *sqlite = sqlite_of(storage);
-    int r = execute(sqlite, "COMMIT");
+    int r = commit_marked(sqlite);
 
     if (r < 0) {
         bool disk_failed = (sqlite3_errcode(sqlite->db) & 0xff) == SQLITE_IOERR;
@@ -356,6 +363,7 @@ static void close_session(struct storage *storage)
         lock_release(sqlite);
         (void)sqlite->world->verbs->lock_close(sqlite->world->context, sqlite->lock);
     }
+    write_mark_close(&sqlite->mark, sqlite->world);
     free(sqlite->path);
     free(sqlite->wal_path);
     free(sqlite->lock_path);
@@ -489,7 +497,7 @@ static int create_if_new(struct sqlite *sqlite, bool *ret_created)
     if (r >= 0 && tables == 0)
         r = create_schema(sqlite);
     if (r >= 0)
-        r = execute(sqlite, "COMMIT");
+        r = commit_marked(sqlite);
     if (r < 0 && !sqlite3_get_autocommit(sqlite->db))
         (void)execute(sqlite, "ROLLBACK");
     if (r >= 0)
@@ -564,10 +572,11 @@ int storage_sqlite_open(
     sqlite->storage.verbs = &sqlite_verbs;
     sqlite->world = options->world;
     sqlite->lock = -1;
+    sqlite->mark = (struct write_mark)WRITE_MARK_CLOSED;
     sqlite->path = files_join(options->directory, SQLITE_DATABASE_NAME);
     sqlite->wal_path = files_join(options->directory, WAL_NAME);
     sqlite->lock_path = files_join(options->directory, LOCK_NAME);
-    sqlite->mark_path = files_join(options->directory, UNSURE_MARK_NAME);
+    sqlite->mark_path = files_join(options->directory, MARK_NAME);
     if (!sqlite->path || !sqlite->wal_path || !sqlite->lock_path || !sqlite->mark_path)
         r = -ENOMEM;
     else

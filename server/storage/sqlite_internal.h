@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "base/write_mark.h"
 #include "server/storage/storage.h"
 
 #include <sqlite3.h>
@@ -93,8 +94,8 @@ struct sqlite {
     sqlite3_stmt *statements[SQL_COUNT];
     int lock; /* handle, -1: a reader */
     bool holds_lock;
-    bool is_unsure; /* the disk has failed: what of the WAL is on it? */
-    int wal_pages;  /* in the write-ahead log after the last commit */
+    struct write_mark mark; /* set: what of the WAL is on the disk? */
+    int wal_pages;          /* in the write-ahead log after the last commit */
 };
 
 static inline struct sqlite *sqlite_of(struct storage *storage)

@@ -340,8 +340,10 @@ static bool damage_by_sql(struct sim *sim, const char *sql)
     sqlite3_db_config(database, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     is_done = sqlite3_exec(database, sql, NULL, NULL, NULL) == SQLITE_OK && sqlite3_changes(database) > 0;
     sqlite3_close(database);
+    /* Of a change that the end of its process cut short nobody knows whether it was made. */
+    sim->was_damaged |= is_done || sim_disk_is_stopped(sim->server.machine.disk) ||
+                        sim_disk_is_dead(sim->server.machine.disk);
     server_after(sim);
-    sim->was_damaged |= is_done;
     return is_done;
 }
 

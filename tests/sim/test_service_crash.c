@@ -316,7 +316,7 @@ static void enrol(struct life *life)
     life->centre.service = NULL;
 }
 
-static void run_seed(uint64_t seed)
+static struct life *life_new(uint64_t seed)
 {
     struct life *life = calloc(1, sizeof(*life));
     char name[32];
@@ -328,14 +328,53 @@ static void run_seed(uint64_t seed)
     life->disk = sim_disk_new(name, seed, &life->clock);
     life->centre.world = *sim_disk_world(life->disk);
     enrol(life);
-    for (unsigned round = 0; round < ROUNDS; round++)
-        live(life);
-    check_all(life);
+    return life;
+}
+
+static void life_free(struct life *life)
+{
     for (size_t i = 0; i < life->photo_count; i++)
         free(life->photos[i].bytes);
     handheld_free(life->handheld);
     sim_disk_free(life->disk);
     free(life);
+}
+
+static void run_seed(uint64_t seed)
+{
+    struct life *life = life_new(seed);
+
+    for (unsigned round = 0; round < ROUNDS; round++)
+        live(life);
+    check_all(life);
+    life_free(life);
+}
+
+/* Killed in the instant between the fsync that fails and whatever it would do about it. */
+static void a_centre_killed_at_a_failed_fsync_leaves_word_of_it(void **state)
+{
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        struct life *life = life_new(seed);
+
+        check(life, start(life), "it cannot be opened");
+        append_findings(life->handheld, 4);
+        exchange_some(life);
+        sim_disk_fail_syncs(life->disk, 1);
+        sim_disk_plan_stop(life->disk, 1 + seed / 2);
+        append_findings(life->handheld, 4);
+        exchange_some(life);
+        service_free(life->centre.service);
+        sim_disk_fail_syncs(life->disk, 0);
+        sim_disk_end_stop(life->disk);
+        sim_disk_kill(life->disk);
+        check(life, start(life), "it cannot be opened again");
+        append_findings(life->handheld, 4);
+        exchange_some(life);
+        service_free(life->centre.service);
+        sim_disk_crash(life->disk);
+        check_all(life);
+        life_free(life);
+    }
 }
 
 static uint64_t first_seed = 1, seed_count = SEEDS;
@@ -349,6 +388,7 @@ static void everything_receipted_survives_any_crash_once(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_centre_killed_at_a_failed_fsync_leaves_word_of_it),
         cmocka_unit_test(everything_receipted_survives_any_crash_once),
     };
 

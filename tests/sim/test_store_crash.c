@@ -340,6 +340,30 @@ static void what_is_recorded_after_a_failed_fsync_does_not_hang_on_what_failed(v
     }
 }
 
+/* Killed in the instant between the fsync that fails and whatever it would do about it. */
+static void a_process_killed_at_a_failed_fsync_leaves_word_of_it(void **state)
+{
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        struct handheld *handheld = handheld_new(seed);
+
+        assert_int_equal(open_store(handheld), 0);
+        assert_int_equal(append_some(handheld, 2, NULL), 0);
+        sim_disk_fail_syncs(handheld->disk, 1);
+        sim_disk_plan_stop(handheld->disk, 1 + seed / 2);
+        append_some(handheld, 2, NULL);
+        store_free(handheld->store);
+        sim_disk_fail_syncs(handheld->disk, 0);
+        sim_disk_end_stop(handheld->disk);
+        sim_disk_kill(handheld->disk);
+        assert_int_equal(open_store(handheld), 0);
+        assert_int_equal(append_some(handheld, 2, NULL), 0);
+        store_free(handheld->store);
+        sim_disk_crash(handheld->disk);
+        check_all(handheld);
+        handheld_free(handheld);
+    }
+}
+
 /* What a killed process had written last is with the kernel; it is told later that it could not be kept. */
 static void what_a_killed_process_wrote_is_written_again_when_its_fsync_fails(void **state)
 {
@@ -387,6 +411,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_recorded_after_a_failed_fsync_does_not_hang_on_what_failed),
+        cmocka_unit_test(a_process_killed_at_a_failed_fsync_leaves_word_of_it),
         cmocka_unit_test(what_a_killed_process_wrote_is_written_again_when_its_fsync_fails),
         cmocka_unit_test(a_record_that_was_refused_does_not_turn_up_after_a_restart),
         cmocka_unit_test(everything_acknowledged_survives_any_crash_once),
