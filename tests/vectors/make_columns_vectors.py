@@ -248,3 +248,198 @@ def encode(records):
         if values:
             out += WRITERS[row.kind](values)
     return out
+
+
+# ---- Reading
+
+
+def read_numbers(source, count):
+    width = source.take(1)[0]
+    if width > 8:
+        raise Refused("numbers too wide")
+    values = [0] * count
+    for _ in range(width):
+        values = [value << 8 | byte for value, byte in zip(values, source.take(count))]
+    return values
+
+
+def read_differences(source, count):
+    values = [unzigzag(source.varint())]
+    for difference in read_numbers(source, count - 1):
+        values.append(wrapped(values[-1] + unzigzag(difference)))
+    return values
+
+
+def read_fixed(source, count):
+    values = read_differences(source, count)
+    if any(not -2**31 <= value < 2**31 for value in values):
+        raise Refused("beyond 32 bits")
+    return values
+
+
+def read_words(source, count):
+    word_count = source.varint()
+    if word_count > count:
+        raise Refused("more words than values")
+    words = [source.take(source.varint()) for _ in range(word_count)]
+    indexes = read_numbers(source, count)
+    if any(index >= word_count for index in indexes):
+        raise Refused("no such word")
+    return [words[index] for index in indexes]
+
+
+def read_texts(source, count):
+    letters = [source.until_nul() for _ in range(count)]
+    return [b"".join(source.until_nul() if piece == b"0" else piece for piece in re.split(rb"(0)", text_letters))
+            for text_letters in letters]
+
+
+def read_bytes(source, count):
+    return [source.take(length) for length in read_numbers(source, count)]
+
+
+READERS = {"signed": read_differences, "fixed": read_fixed, "number": read_numbers, "word": read_words, "key": read_words,
+           "text": read_texts, "bytes": read_bytes}
+
+
+def shape_rows(word):
+    if len(word) != 4:
+        raise Refused("no shape")
+    shape = int.from_bytes(word, "big")
+    if shape >> len(TABLE):
+        raise Refused("a row that is not known")
+    rows = [row for at, row in enumerate(TABLE) if shape >> at & 1]
+    for message in TABLE:
+        if message not in rows and any(row in rows for row in message.rows):
+            raise Refused("a row without its message")
+    return rows
+
+
+def decode(data):
+    source = Input(data)
+    if source.take(1)[0] != VERSION:
+        raise Refused("another version")
+    count = source.varint()
+    if count > RECORDS_MAX:
+        raise Refused("too many records")
+    records = []
+    if count > 0:
+        records = [dict.fromkeys(shape_rows(word)) for word in read_words(source, count)]
+        order = list(range(count))
+    for row in TABLE if records else []:
+        with_row = [values for values in ([records[at] for at in order] if row.kind == "text" else records) if row in values]
+        if row.kind == "message" or not with_row:
+            continue
+        for values, value in zip(with_row, READERS[row.kind](source, len(with_row))):
+            values[row] = value
+        if row.kind == "key":
+            order = grouped(records, row)
+    if source.at != len(data):
+        raise Refused("bytes behind the end")
+    result = [record_of(values) for values in records]
+    if sum(map(len, result)) > TOTAL_BYTES_MAX or any(len(data) > RECORD_BYTES_MAX for data in result):
+        raise Refused("too long")
+    return result
+
+
+# ---- Vectors
+
+LATER = number(30, 5) + field(31, b"later")  # fields of a newer sender
+
+
+def walk(at, **other):
+    """The findings of a walk: one every two minutes or so, each a little further."""
+    notes = ["Pothole 30 cm wide at no 118", "Pothole 5 cm deep, 12 m long", "井盖破损，建设路305号", "", "Lamp 4 out; pole 00712"]
+    body = (field(1, category(("01028", "06013", "01028", "02019")[at % 4], "0217" if at == 2 else ""))
+            + number(2, at % 3) + text(3, notes[at % len(notes)])
+            + field(4, fixed32(1, 312304000 + 411 * at) + fixed32(2, 1214737000 - 97 * at * at) + number(3, 20 + at)
+                    + (signed(4, 0, True) if at % 5 else signed(5, 1795430033123 + at))))
+    wall_ms = 1795430033123 + 131071 * at
+    return record(FINDING, body, wall_ms=wall_ms, boot_ms=wall_ms - 1795425790699, **other)
+
+
+NUL_NOTE = record(FINDING, field(1, category("01028")) + field(3, b"a\0b") + text(5, "no sky"))
+STRANGE = {
+    "not a record": b"\xff" * 20,
+    "nothing": b"",
+    "a field twice": RECORDS["closed"] + signed(2, 60),
+    "descending": signed(2, 480) + signed(1, 5),
+    "a longer number": b"\x08\x80\x00",
+    "another wire type": fixed32(1, 7),
+    "NUL in the note": NUL_NOTE,
+    "message cut": RECORDS["finding"][:-1],
+    "group": b"\x0b\x0c",
+    "explicit zeros": signed(1, 0, True) + field(4, b"") + field(17, field(1, b"") + number(2, 0, True) + field(3, b"")
+                                                                  + field(4, fixed32(1, 1)[:1] + bytes(4))),
+    "extremes": signed(1, 2**63 - 1) + signed(2, -2**63) + signed(3, -1)
+                + field(17, number(2, 2**64 - 1) + field(4, fixed32(1, 2**31 - 1) + fixed32(2, -2**31))),
+    "other extremes": signed(1, -2**63) + signed(2, 2**63 - 1) + signed(3, 1)
+                      + field(17, field(4, fixed32(1, -2**31) + fixed32(2, 2**31 - 1))),
+    "later fields everywhere": signed(1, 1) + field(5, b"five") + field(16, b"x")
+                               + field(17, field(1, text(3, "1") + LATER) + field(4, fixed32(1, 3) + LATER)
+                                       + field(7, b"one") + field(7, b"two") + LATER) + LATER,
+}
+
+BATCHES = {
+    "none": [],
+    "one": [RECORDS["closed"]],
+    "finding": [RECORDS["finding_without_position"]],
+    "every kind": list(RECORDS.values()),
+    "walk": [walk(at) for at in range(8)],
+    "alike": [walk(0)] * 5,
+    "strange": list(STRANGE.values()),
+    "texts": [record(FINDING, field(1, category(code)) + text(3, note)) for code, note in
+              [("2", "0"), ("1", "007 and 7"), ("2", "12"), ("1", "a1b22c333"), ("", "٣ is no digit here"), ("1", "9" * 40)]],
+}
+
+
+def with_shape(shape, rest=b""):
+    return bytes([VERSION, 1]) + words_column([struct.pack(">I", shape)]) + rest
+
+
+def refused():
+    closed = encode(BATCHES["one"])
+    assert decode(closed) == BATCHES["one"]
+    yield "empty", b""
+    yield "version 0", b"\x00" + closed[1:]
+    yield "version 2", b"\x02" + closed[1:]
+    yield "bytes behind the end", closed + b"\x00"
+    yield "bytes behind none", b"\x01\x00\x00"
+    yield "count in a longer form", b"\x01\x81\x00" + closed[2:]
+    yield "16385 records", b"\x01" + varint(16385) + words_column([bytes(4)] * 16385)
+    yield "2^63 records", b"\x01" + varint(2**63) + closed[2:]
+    yield "shape of 3 bytes", b"\x01\x01" + words_column([bytes(3)])
+    yield "shape of 5 bytes", b"\x01\x01" + words_column([bytes(5)])
+    yield "no shapes", b"\x01\x01\x00\x00"
+    yield "unknown row", with_shape(1 << 28)
+    yield "category without finding", with_shape(1 << 7)
+    yield "code without category", with_shape(1 << 6 | 1 << 10, words_column([b"x"]))
+    yield "severity without finding", with_shape(1 << 13, numbers([1]))
+    yield "more words than values", with_shape(1 << 4, b"\x02" + b"\x01a" * 2 + b"\x00")
+    yield "index beyond the words", with_shape(1 << 4, b"\x01\x01a\x01\x01")
+    yield "word beyond the end", with_shape(1 << 4, b"\x01\x7fa\x00")
+    yield "numbers of 9 bytes", with_shape(1 << 6 | 1 << 13, b"\x09" + bytes(9))
+    yield "latitude beyond 32 bits", with_shape(1 << 6 | 1 << 15 | 1 << 16, varint(zigzag(2**31)) + b"\x00")
+    yield "text without its end", with_shape(1 << 6 | 1 << 14, b"abc")
+    yield "text without its number", with_shape(1 << 6 | 1 << 14, b"a0\x00" + b"12")
+    yield "bytes beyond the end", with_shape(1, numbers([2**64 - 1]) + b"x")
+    yield "records over 8 MiB in all", (bytes([VERSION]) + varint(16384) + words_column([struct.pack(">I", 1 << 4)] * 16384)
+                                        + words_column([bytes(600)] * 16384))
+
+
+def columns_lines():
+    for name, batch in BATCHES.items():
+        data = encode(batch)
+        assert decode(data) == batch, name
+        yield ("columns", name, data, *batch)
+    for name, data in refused():
+        try:
+            decode(data)
+        except Refused:
+            yield "refused", name, data
+            continue
+        raise AssertionError(name)
+
+
+if __name__ == "__main__":
+    sys.exit(make_vectors.run({"columns": columns_lines}, ["columns"]))
