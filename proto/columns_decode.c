@@ -158,7 +158,30 @@ static int order_by_key(struct batch *batch, size_t key_row)
     return 0;
 }
 
-/* Puts the runs of digits back, and ends each text. */
+/* Appends a text whose runs of digits come from `digits`; returns where the next one goes. */
+static uint8_t *join_text(struct bytes letters, struct cursor *digits, uint8_t *room)
+{
+    struct cursor rest = cursor_of(letters);
+
+    while (cursor_left(&rest) > 0) {
+        const uint8_t *zero = memchr(rest.next, '0', cursor_left(&rest));
+        struct bytes plain = cursor_take(&rest, zero ? (size_t)(zero - rest.next) : cursor_left(&rest));
+
+        if (plain.len > 0)
+            memcpy(room, plain.data, plain.len);
+        room += plain.len;
+        if (zero) {
+            struct bytes run = cursor_take_until(digits, 0);
+
+            cursor_take(&rest, 1);
+            if (run.len > 0)
+                memcpy(room, run.data, run.len);
+            room += run.len;
+        }
+    }
+    return room;
+}
+
 static void join_texts(const struct batch *batch, size_t row, struct cursor letters, struct cursor digits,
     uint8_t *room, struct bytes *ret_texts)
 {
@@ -168,13 +191,7 @@ static void join_texts(const struct batch *batch, size_t row, struct cursor lett
 
         if (!columns_has(batch->shapes[record], row))
             continue;
-        for (uint8_t byte; (byte = cursor_u8(&letters)) != 0;) {
-            struct bytes run = byte == '0' ? cursor_take_until(&digits, 0) : bytes_of(&byte, 1);
-
-            if (run.len > 0)
-                memcpy(room, run.data, run.len);
-            room += run.len;
-        }
+        room = join_text(cursor_take_until(&letters, 0), &digits, room);
         ret_texts[record] = bytes_of(start, (size_t)(room - start));
     }
 }
