@@ -17,7 +17,7 @@ import struct
 import sys
 
 import make_vectors
-from make_record_vectors import (FINDING, RECORDS, category, each, fixed32, number, record, signed, text)
+from make_record_vectors import FINDING, RECORDS, category, fixed32, number, record, signed, text
 from make_vectors import field, varint
 
 VERSION = 1
