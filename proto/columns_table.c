@@ -111,11 +111,11 @@ static bool set_value(
         if (!columns_has(ret->shape, row))
             *bytes = bytes_of(start, 0);
         bytes->len = (size_t)(reader->next - bytes->data);
-    } else if (reader->type != wire_type_of(kind)) {
-        return false;
-    } else if (kind == ROW_TEXT && reader->run.len > 0 && memchr(reader->run.data, 0, reader->run.len)) {
-        return false;
     } else {
+        if (reader->type != wire_type_of(kind))
+            return false;
+        if (kind == ROW_TEXT && reader->run.len > 0 && memchr(reader->run.data, 0, reader->run.len))
+            return false;
         *bytes = reader->run;
     }
     if (kind == ROW_SIGNED)
