@@ -12,6 +12,11 @@
 
 #define MEMORY_LEVEL 8
 #define WINDOW_BITS 15
+/* Bytes are looked at in pieces of this size, to see whether they have become of another kind. */
+#define PIECE_BYTES 512u
+/* What a block's own code costs, about; and what zlib may write besides for a block, at most. */
+#define BLOCK_CODE_BYTES 120u
+#define BLOCK_BYTES_MAX 16u
 #define INFLATE_STEP_BYTES_MIN 4096u
 #define INFLATE_STEP_BYTES_MAX (1024u * 1024u)
 
@@ -50,6 +55,72 @@ static void end_inflate(z_stream *stream)
     inflateEnd(stream);
 }
 
+/* How often each byte occurs. */
+struct histogram {
+    uint32_t counts[256];
+    uint32_t total;
+};
+
+/* n times the binary logarithm of n, in 1/256, a straight line between powers of two: near enough. */
+static uint64_t times_log2(uint32_t n)
+{
+    unsigned power = n > 0 ? 31u - (unsigned)__builtin_clz(n) : 0;
+
+    return n > 0 ? n * (((uint64_t)power << 8) + ((uint64_t)n << 8 >> power) - 256) : 0;
+}
+
+/* What these bytes take in a block of their own, in 1/256 bits, without its code. */
+static uint64_t block_cost(const struct histogram *bytes)
+{
+    uint64_t cost = times_log2(bytes->total);
+
+    for (size_t i = 0; i < ARRAY_LEN(bytes->counts); i++)
+        cost -= times_log2(bytes->counts[i]);
+    return cost;
+}
+
+/* The length of the run at the beginning of `plain` that is best put into one block: it ends where the bytes
+ * change their kind so much that a new code pays. zlib by itself ends a block after a number of symbols,
+ * which is late for columns: numbers, letters and digits one behind the other. */
+static size_t block_len(struct bytes plain)
+{
+    struct histogram block = {0};
+    size_t len = 0;
+
+    while (len < plain.len) {
+        size_t piece_len = plain.len - len < PIECE_BYTES ? plain.len - len : PIECE_BYTES;
+        struct histogram piece = {.total = (uint32_t)piece_len}, both = block;
+
+        for (size_t i = 0; i < piece_len; i++) {
+            piece.counts[plain.data[len + i]]++;
+            both.counts[plain.data[len + i]]++;
+        }
+        both.total += (uint32_t)piece_len;
+        if (len > 0 &&
+            block_cost(&block) + block_cost(&piece) + (BLOCK_CODE_BYTES * 8u << 8) < block_cost(&both))
+            break;
+        block = both;
+        len += piece_len;
+    }
+    return len;
+}
+
+/* Deflates all into the room that the stream has. */
+static int deflate_blocks(z_stream *stream, struct bytes plain)
+{
+    struct cursor rest = cursor_of(plain);
+    int r;
+
+    do {
+        struct bytes block = cursor_take(&rest, block_len(bytes_of(rest.next, cursor_left(&rest))));
+
+        stream->next_in = block.data;
+        stream->avail_in = (uInt)block.len;
+        r = deflate(stream, cursor_left(&rest) > 0 ? Z_BLOCK : Z_FINISH);
+    } while (r == Z_OK && stream->avail_in == 0 && cursor_left(&rest) > 0);
+    return r == Z_STREAM_END ? 0 : -ENOMEM;
+}
+
 int compress_bytes(struct bytes plain, int level, uint32_t dictionary_name, struct buffer *ret)
 {
     const struct bytes *dictionary = dictionary_find(dictionary_name);
@@ -66,15 +137,13 @@ int compress_bytes(struct bytes plain, int level, uint32_t dictionary_name, stru
     if (dictionary && deflateSetDictionary(&stream, dictionary->data, (uInt)dictionary->len) != Z_OK)
         return -ENOMEM;
 
-    bound = deflateBound(&stream, plain.len);
+    bound = deflateBound(&stream, plain.len) + BLOCK_BYTES_MAX * (plain.len / PIECE_BYTES);
     room = buffer_extend(ret, bound);
     if (!room)
         return -ENOMEM;
-    stream.next_in = plain.data;
-    stream.avail_in = (uInt)plain.len;
     stream.next_out = room;
     stream.avail_out = (uInt)bound;
-    if (deflate(&stream, Z_FINISH) != Z_STREAM_END) {
+    if (deflate_blocks(&stream, plain) < 0) {
         ret->len = start;
         return -ENOMEM;
     }

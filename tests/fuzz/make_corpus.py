@@ -41,6 +41,11 @@ def seeds():
     for row in lines("messages"):
         name = row[1] if row[0] == "newer" else "%s_%s" % (row[1], row[2])
         yield HARNESSES[row[1]], "%s_%s" % (row[0], name), data_of(row[-1])
+    for row in lines("columns"):
+        yield "columns", "%s_%s" % (row[0], row[1]), data_of(row[2])
+        if row[0] == "columns":
+            records = [data_of(cell)[:255] for cell in row[3:]]
+            yield "columns", "split_%s" % row[1], b"".join(bytes([len(record)]) + record for record in records)
     for number, row in enumerate(lines("enrolment")):
         if row[0] in ("token_url", "upload_token"):
             yield "token_url", "%s_%d" % (row[0], number), data_of(row[5])

@@ -135,6 +135,41 @@ static void damaged_stream_is_refused(void **state)
     assert_int_equal(again.len, 0);
 }
 
+/* zlib by itself would give numbers, text and noise one code. */
+static void bytes_of_several_kinds_take_fewer_than_in_the_blocks_of_zlib(void **state)
+{
+    _cleanup_buffer_ struct buffer plain = {0}, stream = {0}, again = {0};
+    uint8_t by_zlib[32768];
+    uLongf by_zlib_len = sizeof(by_zlib);
+
+    for (unsigned i = 0; i < 2000; i++)
+        buffer_put_u8(&plain, (uint8_t)(i * 2654435761u >> 30));
+    put_sample(&plain, 4000);
+    put_noise(&plain, 6000);
+    assert_int_equal(compress2(by_zlib, &by_zlib_len, plain.data, plain.len, 9), Z_OK);
+    assert_int_equal(compress_bytes(buffer_bytes(&plain), 9, DICTIONARY_NONE, &stream), 0);
+    assert_in_range(stream.len, 1, by_zlib_len - 100);
+    assert_int_equal(inflate_bytes(buffer_bytes(&stream), plain.len, &again), 0);
+    assert_true(bytes_equal(buffer_bytes(&again), buffer_bytes(&plain)));
+}
+
+/* Each piece of another kind than the one before: as many blocks as there can be. */
+static void bytes_that_change_all_the_time_come_back(void **state)
+{
+    for (int level = 1; level <= 9; level++) {
+        _cleanup_buffer_ struct buffer plain = {0}, stream = {0}, again = {0};
+
+        for (unsigned i = 0; i < 400; i++)
+            if (i % 2 == 0)
+                put_noise(&plain, 512);
+            else
+                memset(buffer_extend(&plain, 512), (int)i & 0xff, 512);
+        assert_int_equal(compress_bytes(buffer_bytes(&plain), level, DICTIONARY_NONE, &stream), 0);
+        assert_int_equal(inflate_bytes(buffer_bytes(&stream), plain.len, &again), 0);
+        assert_true(bytes_equal(buffer_bytes(&again), buffer_bytes(&plain)));
+    }
+}
+
 static void two_streams_in_a_row_are_refused(void **state)
 {
     _cleanup_buffer_ struct buffer stream = {0}, again = {0};
@@ -274,6 +309,8 @@ int main(void)
         cmocka_unit_test(stream_over_the_limit_is_refused_and_leaves_nothing),
         cmocka_unit_test(bomb_is_refused_without_being_inflated),
         cmocka_unit_test(damaged_stream_is_refused),
+        cmocka_unit_test(bytes_of_several_kinds_take_fewer_than_in_the_blocks_of_zlib),
+        cmocka_unit_test(bytes_that_change_all_the_time_come_back),
         cmocka_unit_test(two_streams_in_a_row_are_refused),
         cmocka_unit_test(other_formats_are_refused),
         cmocka_unit_test(unknown_dictionary_is_refused_by_both),

@@ -9,7 +9,7 @@
 #include "base/text.h"
 #include "tests/unit/unit.h"
 
-#define VECTOR_FIELDS_MAX 10u
+#define VECTOR_FIELDS_MAX 24u
 
 struct vector_file {
     FILE *file;
