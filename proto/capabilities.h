@@ -12,7 +12,7 @@
 bool capabilities_within_limits(const struct capabilities *capabilities);
 /* Points into `capabilities` and `ret_values`, which both must stay until the message is packed. */
 struct capability_values {
-    uint32_t protocol_version, encoding;
+    uint32_t protocol_version, encodings[2];
 };
 void capabilities_fill(
     const struct capabilities *capabilities, struct capability_values *ret_values, Wire__Capabilities *ret);

@@ -28,6 +28,7 @@ struct capabilities {
     uint32_t record_bytes_max;
     uint32_t exchange_bytes_max;
     uint64_t blob_bytes_max;
+    bool takes_columns; /* encoding 2 */
 };
 
 struct device_status {
@@ -44,6 +45,7 @@ struct exchange_request {
     uint64_t first_seq;
     const struct bytes *records;
     size_t record_count;
+    bool as_columns;         /* transposed: encoded so where that gives them back; whether they came so */
     struct bytes checkpoint; /* signed note; empty when the log has no record */
     uint64_t receipt_size;
     uint64_t reference_cursor;

@@ -2,6 +2,7 @@
 /*
  * The exchange request: see messages.h; proto/README.md, "Exchange".
  */
+#include "proto/columns.h"
 #include "proto/positions.h"
 
 #include <errno.h>
@@ -31,20 +32,59 @@ static void fill_status(const struct device_status *from, Wire__DeviceStatus *re
     ret->wall_ms = from->wall_ms;
 }
 
+/* Whether these columns give the records back, byte for byte, and within what a reader allows. */
+static bool columns_hold(struct bytes columns, const struct exchange_request *request)
+{
+    _cleanup_arena_ struct arena arena = {0};
+    const struct bytes *records;
+    size_t count;
+
+    arena_init(&arena, DECODE_BUDGET_BYTES_MAX);
+    if (columns_decode(columns, &arena, &records, &count) < 0 || count != request->record_count)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (!bytes_equal(records[i], request->records[i]))
+            return false;
+    return true;
+}
+
+/* The records transposed, when that is asked for and holds; else nothing. -ENOMEM. */
+static int transpose(const struct exchange_request *request, struct buffer *ret)
+{
+    int r;
+
+    if (!request->as_columns || request->record_count == 0)
+        return 0;
+    r = columns_encode(request->records, request->record_count, ret);
+    if (r == -ENOMEM)
+        return r;
+    if (r < 0 || !columns_hold(buffer_bytes(ret), request))
+        buffer_clear(ret);
+    return 0;
+}
+
 int exchange_request_encode(const struct exchange_request *request, struct buffer *ret)
 {
     Wire__ExchangeRequest wire = WIRE__EXCHANGE_REQUEST__INIT;
     _cleanup_arena_ struct arena scratch = {0};
+    _cleanup_buffer_ struct buffer columns = {0};
     Wire__DeviceStatus status;
+    int r;
 
     if (!within_limits(request))
         return -EMSGSIZE;
+    r = transpose(request, &columns);
+    if (r < 0)
+        return r;
     arena_init(&scratch, WIRE_SCRATCH_BUDGET);
     wire.request_id = wire_of(bytes_of(request->request_id, REQUEST_ID_BYTES));
     wire.log = wire_of_uuid(&request->log);
     wire.first_seq = request->first_seq;
-    wire.n_records = request->record_count;
-    wire.records = wire_list_of_bytes(&scratch, request->records, request->record_count);
+    wire.columns = wire_of(buffer_bytes(&columns));
+    if (columns.len == 0) {
+        wire.n_records = request->record_count;
+        wire.records = wire_list_of_bytes(&scratch, request->records, request->record_count);
+    }
     wire.checkpoint = wire_of(request->checkpoint);
     wire.receipt_size = request->receipt_size;
     wire.reference_cursor = request->reference_cursor;
@@ -86,7 +126,8 @@ static void read_status(struct wire_reader *outer, struct device_status *ret)
     wire_end(outer, &reader);
 }
 
-static void read_request(struct wire_reader *reader, struct exchange_request *ret)
+static void read_request(
+    struct wire_reader *reader, struct exchange_request *ret, struct bytes *ret_columns)
 {
     struct wire_items records = {0}, asked_blobs = {0}, asked_quarantined = {0};
 
@@ -126,6 +167,9 @@ static void read_request(struct wire_reader *reader, struct exchange_request *re
         case 11:
             positions_read_item(reader, &asked_quarantined);
             break;
+        case 12:
+            *ret_columns = wire_bytes(reader, EXCHANGE_INFLATED_BYTES_MAX);
+            break;
         }
     ret->records = records.items;
     ret->record_count = records.count;
@@ -136,12 +180,29 @@ static void read_request(struct wire_reader *reader, struct exchange_request *re
     wire_demand(reader, WIRE_FIELD(1) | WIRE_FIELD(2));
 }
 
+static void read_columns(struct wire_reader *reader, struct bytes columns, struct exchange_request *request)
+{
+    int r;
+
+    if (request->record_count > 0) {
+        wire_fail(reader, "records come both in rows and in columns");
+        return;
+    }
+    r = columns_decode(columns, reader->arena, &request->records, &request->record_count);
+    request->as_columns = true;
+    if (r < 0)
+        wire_fail(reader, "the columns are malformed, or over a limit");
+}
+
 int exchange_request_decode(struct bytes bytes, struct arena *arena, struct exchange_request *ret)
 {
     struct wire_reader reader = wire_reader_of(bytes, arena);
     struct exchange_request request = {0};
+    struct bytes columns = {0};
 
-    read_request(&reader, &request);
+    read_request(&reader, &request, &columns);
+    if (!reader.error && columns.len > 0)
+        read_columns(&reader, columns, &request);
     if (!reader.error && !within_limits(&request))
         wire_fail(&reader, "a number is out of range");
     if (!reader.error)

@@ -41,6 +41,7 @@ static int digest_records(struct service_job *job)
 {
     struct exchange_job *exchange = &job->exchange;
     const struct exchange_request *request = &exchange->request;
+    size_t record_bytes = 0;
 
     if (request->record_count == 0)
         return 0;
@@ -48,7 +49,9 @@ static int digest_records(struct service_job *job)
     exchange->projections = calloc(request->record_count, sizeof(*exchange->projections));
     if (!exchange->leaves || !exchange->projections)
         return -ENOMEM;
-    arena_init(&job->records_arena, arena_budget_for(job->plain.len));
+    for (size_t i = 0; i < request->record_count; i++)
+        record_bytes += request->records[i].len;
+    arena_init(&job->records_arena, arena_budget_for(record_bytes));
     for (size_t i = 0; i < request->record_count; i++) {
         int r;
 
@@ -70,6 +73,7 @@ int exchange_prepare(struct service_job *job)
     int r = exchange_request_decode(buffer_bytes(&job->plain), &job->arena, &exchange->request);
 
     service_count(&job->service->counters.exchanges, 1);
+    exchange->tells_capabilities |= exchange->request.record_count > 0 && !exchange->request.as_columns;
     if (r == -ENOBUFS)
         return job_refuse(job, REFUSAL_TOO_LARGE, "the request takes too much memory when decoded");
     if (r < 0)
@@ -559,7 +563,8 @@ void service_capabilities(struct capabilities *ret)
 {
     *ret = (struct capabilities){.record_bytes_max = RECORD_BYTES_MAX,
         .exchange_bytes_max = EXCHANGE_COMPRESSED_BYTES_MAX,
-        .blob_bytes_max = BLOB_BYTES_MAX};
+        .blob_bytes_max = BLOB_BYTES_MAX,
+        .takes_columns = true};
     ret->dictionary_count = dictionary_names(&ret->dictionaries);
 }
 

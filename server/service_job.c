@@ -232,7 +232,9 @@ static int open_envelope(struct service_job *job, struct bytes body)
         return refuse_envelope(job, r);
     if (job->route == SERVICE_EXCHANGE)
         job->exchange.tells_capabilities = !uses_newest_dictionary(envelope.payload);
-    arena_init(&job->arena, arena_budget_for(job->plain.len));
+    /* Columns may be much shorter than the records that they stand for. */
+    arena_init(&job->arena, job->route == SERVICE_EXCHANGE ? DECODE_BUDGET_BYTES_MAX
+                                                           : arena_budget_for(job->plain.len));
     return 0;
 }
 

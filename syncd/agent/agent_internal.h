@@ -31,6 +31,7 @@
 #define ANSWER_INFLATED_MAX EXCHANGE_INFLATED_BYTES_MAX
 #define DEADLINE_MARGIN_MS UINT64_C(10000) /* the engine's own deadline comes first */
 #define SETTING_DICTIONARY "dictionary"
+#define SETTING_COLUMNS "columns"
 #define SETTING_INCARNATION "server_incarnation"
 
 enum agent_use { AGENT_FREE, AGENT_EXCHANGE, AGENT_UPLOAD, AGENT_AUDIT, AGENT_REPAIR };
@@ -52,7 +53,7 @@ struct agent_slot {
     size_t blobs_asked;
     bool more_quarantined; /* than it asked for */
     uint64_t asked_at;     /* the agent's moment when it was sent */
-    bool used_dictionary;
+    bool used_dictionary; /* or columns: what a server may not know */
     /* upload: the step as it was carried out */
     enum upload_step step;
     struct sha256 blob;
@@ -131,6 +132,7 @@ struct agent {
     uint64_t place_clock;
 
     uint32_t dictionary;
+    bool takes_columns; /* the server does */
     bool has_incarnation, incarnation_differs;
     struct uuid incarnation; /* the last one seen */
     bool server_time_kept;
@@ -263,7 +265,8 @@ void repair_answered(struct agent *agent, uint32_t number, const struct http_res
 
 void memory_load(struct agent *agent);
 void memory_take_capabilities(struct agent *agent, const struct capabilities *capabilities);
-void memory_drop_dictionary(struct agent *agent);
+/* A server set back to an older version may know neither dictionary nor columns. */
+void memory_drop_capabilities(struct agent *agent);
 /* True when the server's database is not the one known; stays so until memory_keep_incarnation. */
 bool memory_take_incarnation(struct agent *agent, const struct uuid *incarnation);
 void memory_keep_incarnation(struct agent *agent);

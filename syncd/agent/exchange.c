@@ -116,6 +116,7 @@ static int make_body(struct agent *agent, const struct engine_action *action, st
         .first_seq = action->exchange.first_seq,
         .records = outgoing->records,
         .record_count = outgoing->count,
+        .as_columns = agent->takes_columns,
         .receipt_size = outgoing->receipt_size,
         .has_status = outgoing->has_status,
         .status = outgoing->status,
@@ -195,7 +196,7 @@ int exchange_send(struct agent *agent, const struct engine_action *action)
         .blobs_asked = outgoing.unconfirmed_count,
         .more_quarantined = outgoing.more_quarantined,
         .asked_at = agent->moment,
-        .used_dictionary = agent->dictionary != 0,
+        .used_dictionary = agent->dictionary != 0 || agent->takes_columns,
     };
     agent_feed(agent, &(struct engine_event){.kind = ENGINE_BUILT,
                           .slot = action->slot,

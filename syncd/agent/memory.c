@@ -22,16 +22,26 @@ static void keep(struct agent *agent, const char *key, const char *text)
 
 void memory_load(struct agent *agent)
 {
-    _cleanup_buffer_ struct buffer dictionary = {0}, incarnation = {0};
+    _cleanup_buffer_ struct buffer dictionary = {0}, columns = {0}, incarnation = {0};
     uint64_t name;
 
     if (store_setting(agent->store, SETTING_DICTIONARY, &dictionary) >= 0 && buffer_text(&dictionary) &&
         text_parse_u64((const char *)dictionary.data, &name) >= 0 && name <= UINT32_MAX &&
         dictionary_is_known((uint32_t)name))
         agent->dictionary = (uint32_t)name;
+    agent->takes_columns = store_setting(agent->store, SETTING_COLUMNS, &columns) >= 0 && columns.len == 1 &&
+                           columns.data[0] == '1';
     if (store_setting(agent->store, SETTING_INCARNATION, &incarnation) >= 0 && buffer_text(&incarnation) &&
         text_parse_uuid((const char *)incarnation.data, agent->incarnation.b) >= 0)
         agent->has_incarnation = true;
+}
+
+static void take_columns(struct agent *agent, bool takes_columns)
+{
+    if (takes_columns == agent->takes_columns)
+        return;
+    agent->takes_columns = takes_columns;
+    keep(agent, SETTING_COLUMNS, takes_columns ? "1" : "0");
 }
 
 void memory_take_capabilities(struct agent *agent, const struct capabilities *capabilities)
@@ -45,6 +55,7 @@ void memory_take_capabilities(struct agent *agent, const struct capabilities *ca
         for (size_t k = 0; k < capabilities->dictionary_count && chosen == DICTIONARY_NONE; k++)
             if (capabilities->dictionaries[k] == ours[i])
                 chosen = ours[i];
+    take_columns(agent, capabilities->takes_columns);
     if (chosen == agent->dictionary)
         return;
     agent->dictionary = chosen;
@@ -52,8 +63,9 @@ void memory_take_capabilities(struct agent *agent, const struct capabilities *ca
     keep(agent, SETTING_DICTIONARY, text);
 }
 
-void memory_drop_dictionary(struct agent *agent)
+void memory_drop_capabilities(struct agent *agent)
 {
+    take_columns(agent, false);
     agent->dictionary = DICTIONARY_NONE;
     keep(agent, SETTING_DICTIONARY, "0");
 }

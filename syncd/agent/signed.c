@@ -103,7 +103,7 @@ void signed_refused(
         refusal.message.len > 0 ? (const char *)refusal.message.data : "");
     if (refusal.reason == REFUSAL_BAD_REQUEST && own->used_dictionary) {
         /* A server set back to an older version may not know it: without one it is always understood. */
-        memory_drop_dictionary(agent);
+        memory_drop_capabilities(agent);
         if (own->use == AGENT_EXCHANGE)
             agent_feed_nothing(agent, slot);
         else

@@ -382,8 +382,8 @@ static const struct message_type message_types[] = {
     MESSAGE_TYPE(enrol_request),
     MESSAGE_TYPE(enrol_answer),
 };
-#define MESSAGE_BYTES_MAX sizeof(struct audit_answer)
-_Static_assert(sizeof(struct exchange_answer) <= sizeof(struct audit_answer), "the largest is taken");
+#define MESSAGE_BYTES_MAX sizeof(struct exchange_answer)
+_Static_assert(sizeof(struct audit_answer) <= sizeof(struct exchange_answer), "the largest is taken");
 
 static inline const struct message_type *message_type_of(const char *name)
 {
