@@ -12,31 +12,34 @@
 /* Rows with a range take in what has no row of its own, so that the fields of any record whose numbers ascend
  * find a place. A changed table is another version of the format. */
 const struct columns_row columns_rows[COLUMNS_ROWS] = {
-    {1, ROW_BYTES, NO_FIELD, NO_FIELD},                          /* a whole record */
-    {1, ROW_SIGNED, 1, 1},                                       /* wall_ms */
-    {1, ROW_SIGNED, 2, 2},                                       /* utc_offset_min */
-    {1, ROW_SIGNED, 3, 3},                                       /* boot_wall_ms */
-    {1, ROW_WORD, 4, 4},                                         /* inspector */
-    {1, ROW_BYTES, 5, 16},                                       /* opened */
-    {1, ROW_MESSAGE, 17, 17},                                    /* finding */
-    {2, ROW_MESSAGE, 1, 1},                                      /* category */
-    {3, ROW_WORD, 1, 1},                                         /* scheme */
-    {3, ROW_WORD, 2, 2},                                         /* version */
-    {3, ROW_KEY, 3, 3},                                          /* code */
-    {3, ROW_WORD, 4, 4},                                         /* component */
-    {3, ROW_BYTES, 5, ANY_LATER}, {2, ROW_NUMBER, 2, 2},         /* severity */
-    {2, ROW_TEXT, 3, 3},                                         /* note */
-    {2, ROW_MESSAGE, 4, 4},                                      /* position */
-    {3, ROW_FIXED32, 1, 1},                                      /* lat_e7 */
-    {3, ROW_FIXED32, 2, 2},                                      /* lon_e7 */
-    {3, ROW_NUMBER, 3, 3},                                       /* accuracy_dm */
-    {3, ROW_SIGNED, 4, 4},                                       /* fix_age_s */
-    {3, ROW_SIGNED, 5, 5},                                       /* fix_time_ms */
-    {3, ROW_BYTES, 6, ANY_LATER}, {2, ROW_TEXT, 5, 5},           /* no_fix */
-    {2, ROW_SIGNED, 6, 6},                                       /* observed_age_s */
-    {2, ROW_BYTES, 7, 7},                                        /* photos */
-    {2, ROW_SIGNED, 8, 8},                                       /* observed_ms */
-    {2, ROW_BYTES, 9, ANY_LATER}, {1, ROW_BYTES, 18, ANY_LATER}, /* the other kinds of record */
+    {1, ROW_BYTES, NO_FIELD, NO_FIELD}, /* a whole record */
+    {1, ROW_SIGNED, 1, 1},              /* wall_ms */
+    {1, ROW_SIGNED, 2, 2},              /* utc_offset_min */
+    {1, ROW_SIGNED, 3, 3},              /* boot_wall_ms */
+    {1, ROW_WORD, 4, 4},                /* inspector */
+    {1, ROW_BYTES, 5, 16},              /* opened */
+    {1, ROW_MESSAGE, 17, 17},           /* finding */
+    {2, ROW_MESSAGE, 1, 1},             /* category */
+    {3, ROW_WORD, 1, 1},                /* scheme */
+    {3, ROW_WORD, 2, 2},                /* version */
+    {3, ROW_KEY, 3, 3},                 /* code */
+    {3, ROW_WORD, 4, 4},                /* component */
+    {3, ROW_BYTES, 5, ANY_LATER},       /* not known yet */
+    {2, ROW_NUMBER, 2, 2},              /* severity */
+    {2, ROW_TEXT, 3, 3},                /* note */
+    {2, ROW_MESSAGE, 4, 4},             /* position */
+    {3, ROW_FIXED32, 1, 1},             /* lat_e7 */
+    {3, ROW_FIXED32, 2, 2},             /* lon_e7 */
+    {3, ROW_NUMBER, 3, 3},              /* accuracy_dm */
+    {3, ROW_SIGNED, 4, 4},              /* fix_age_s */
+    {3, ROW_SIGNED, 5, 5},              /* fix_time_ms */
+    {3, ROW_BYTES, 6, ANY_LATER},       /* not known yet */
+    {2, ROW_TEXT, 5, 5},                /* no_fix */
+    {2, ROW_SIGNED, 6, 6},              /* observed_age_s */
+    {2, ROW_BYTES, 7, 7},               /* photos */
+    {2, ROW_SIGNED, 8, 8},              /* observed_ms */
+    {2, ROW_BYTES, 9, ANY_LATER},       /* not known yet */
+    {1, ROW_BYTES, 18, ANY_LATER},      /* the other kinds of record */
 };
 
 #define WHOLE_RECORD 0u
@@ -160,6 +163,7 @@ static bool take_fields(struct bytes record, struct columns_values *ret)
 void columns_take_apart(struct bytes record, uint8_t *scratch, struct columns_values *ret)
 {
     ret->shape = 0;
+    /* Fields that were all taken make the same record again. That is proven for each, and not believed. */
     if (take_fields(record, ret) && columns_put_together(ret, NULL, 0) == record.len) {
         columns_put_together(ret, scratch, record.len);
         if (bytes_equal(bytes_of(scratch, record.len), record))

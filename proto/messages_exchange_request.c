@@ -126,8 +126,7 @@ static void read_status(struct wire_reader *outer, struct device_status *ret)
     wire_end(outer, &reader);
 }
 
-static void read_request(
-    struct wire_reader *reader, struct exchange_request *ret, struct bytes *ret_columns)
+static void read_request(struct wire_reader *reader, struct exchange_request *ret, struct bytes *ret_columns)
 {
     struct wire_items records = {0}, asked_blobs = {0}, asked_quarantined = {0};
 

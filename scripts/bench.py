@@ -109,6 +109,15 @@ def bench_import(build, directory, table, path, count, quick):
               "≥ 5 ×", statistics.median(rates) >= 5)
 
 
+def bench_columns(build, directory, table):
+    """Over the store that the first import filled."""
+    run = program_json(build / "tests/bench/bench_columns", directory / "import0", 200, 3000)
+    for batch, line in zip(run["batches"], (41, 30)):
+        rows, columns = batch["rows"]["with_dictionary"], batch["columns"]["with_dictionary"]
+        table.add(f"bytes of a finding compressed in columns, {batch['batch']} in a batch, with the dictionary (in rows: {rows:.1f} B)",
+                  f"{columns:.1f} B", f"≤ {line} B", columns <= line)
+
+
 # ---- draining ----
 
 class Rig(demonstration.Demo):
@@ -282,6 +291,7 @@ def core(build, quick):
         print(f"input: {count} findings, {source}", flush=True)
         bench_record(build, directory, table, quick)
         bench_import(build, directory, table, path, count, quick)
+        bench_columns(build, directory, table)
         bench_drain(build, directory, table, path, count, quick)
         bench_idle(build, directory, table, quick)
         bench_start(build, directory, table, quick)

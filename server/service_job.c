@@ -233,8 +233,8 @@ static int open_envelope(struct service_job *job, struct bytes body)
     if (job->route == SERVICE_EXCHANGE)
         job->exchange.tells_capabilities = !uses_newest_dictionary(envelope.payload);
     /* Columns may be much shorter than the records that they stand for. */
-    arena_init(&job->arena, job->route == SERVICE_EXCHANGE ? DECODE_BUDGET_BYTES_MAX
-                                                           : arena_budget_for(job->plain.len));
+    arena_init(&job->arena,
+        job->route == SERVICE_EXCHANGE ? DECODE_BUDGET_BYTES_MAX : arena_budget_for(job->plain.len));
     return 0;
 }
 

@@ -53,7 +53,7 @@ struct agent_slot {
     size_t blobs_asked;
     bool more_quarantined; /* than it asked for */
     uint64_t asked_at;     /* the agent's moment when it was sent */
-    bool used_dictionary; /* or columns: what a server may not know */
+    bool used_dictionary;  /* or columns: what a server may not know */
     /* upload: the step as it was carried out */
     enum upload_step step;
     struct sha256 blob;

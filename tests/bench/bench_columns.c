@@ -76,7 +76,7 @@ static void read_log(struct store *store, const struct store_log *log, struct fi
 
 static void read_store(const char *directory, struct findings *ret)
 {
-    static struct store_log logs[LOGS_MAX];
+    _cleanup_free_ struct store_log *logs = calloc(LOGS_MAX, sizeof(*logs));
     _cleanup_store_ struct store *store = NULL;
     size_t log_count, start = 0;
 
@@ -84,7 +84,7 @@ static void read_store(const char *directory, struct findings *ret)
         .lens = calloc(FINDINGS_MAX, sizeof(*ret->lens)),
         .views = calloc(FINDINGS_MAX, sizeof(*ret->views)),
     };
-    must(ret->lens && ret->views ? 0 : -ENOMEM, "memory");
+    must(logs && ret->lens && ret->views ? 0 : -ENOMEM, "memory");
     must(store_open(world_posix(), directory, STORE_READER, &store, NULL), directory);
     must(store_logs(store, false, logs, LOGS_MAX, &log_count), "logs");
     for (size_t i = 0; i < log_count; i++)
@@ -180,8 +180,10 @@ static int compare(const void *a, const void *b)
 
 static double median_ms(uint64_t *times_ns)
 {
+    const uint64_t *middle = times_ns + TIMED_RUNS / 2;
+
     qsort(times_ns, TIMED_RUNS, sizeof(*times_ns), compare);
-    return (double)times_ns[TIMED_RUNS / 2] / 1e6;
+    return (double)*middle / 1e6;
 }
 
 /* All findings in one batch, or as many as a batch may hold. */

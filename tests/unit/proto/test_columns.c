@@ -381,6 +381,25 @@ static void batch_at_the_limits_comes_back(void **state)
     assert_comes_back(records, EXCHANGE_RECORDS_MAX);
 }
 
+/* Texts are put together before their records are: what may be decoded fits into the largest budget all the
+ * same. */
+static void as_much_text_as_a_batch_may_hold_comes_back(void **state)
+{
+    /* A finding with a note of 65000 bytes, and nothing else. */
+    static const uint8_t head[] = {0x8a, 0x01, 0xec, 0xfb, 0x03, 0x1a, 0xe8, 0xfb, 0x03};
+    _cleanup_batch_ struct batch *batch = batch_new();
+
+    for (size_t i = 0; i < 128; i++) {
+        buffer_put(&batch->bytes, head, sizeof(head));
+        memset(buffer_extend(&batch->bytes, 65000), i % 2 == 0 ? '7' : 'x', 65000);
+        batch_end_record(batch);
+    }
+    batch_close(batch);
+    assert_in_range(
+        batch->bytes.len, EXCHANGE_INFLATED_BYTES_MAX - RECORD_BYTES_MAX * 2, EXCHANGE_INFLATED_BYTES_MAX);
+    assert_comes_back(batch->records, batch->count);
+}
+
 /* A record of 65537 bytes, by two words of which each is within the limit. */
 static void record_over_the_limit_is_refused_when_put_together(void **state)
 {
@@ -475,7 +494,7 @@ static void each_allocation_that_fails_is_told_and_leaves_nothing(void **state)
     size_t failed = 0;
     int r = -ENOMEM;
 
-    put_samples(batch);
+    put_walk(batch, 20);
     for (; r < 0; failed++) {
         _cleanup_buffer_ struct buffer columns = {0};
 
@@ -541,6 +560,7 @@ int main(void)
         cmocka_unit_test(encoding_appends_to_what_the_buffer_holds),
         cmocka_unit_test(batch_over_a_limit_is_not_encoded),
         cmocka_unit_test(batch_at_the_limits_comes_back),
+        cmocka_unit_test(as_much_text_as_a_batch_may_hold_comes_back),
         cmocka_unit_test(record_over_the_limit_is_refused_when_put_together),
         cmocka_unit_test(damaged_columns_are_refused_or_give_records_within_the_limits),
         cmocka_unit_test(columns_that_would_blow_up_are_refused_early),

@@ -474,6 +474,56 @@ static void a_repair_has_its_most_records_in_all_its_runs_together(void **state)
     assert_int_equal(repair_request_encode(&request, &encoded), -EMSGSIZE);
 }
 
+static void records_sent_as_columns_are_the_very_same_records(void **state)
+{
+    _cleanup_message_samples_ struct message_samples samples;
+    _cleanup_buffer_ struct buffer rows = {0}, columns = {0}, again = {0};
+    _cleanup_arena_ struct arena arena = {0};
+    struct exchange_request decoded;
+
+    message_samples_init(&samples);
+    assert_int_equal(exchange_request_encode(&samples.exchange_request, &rows), 0);
+    samples.exchange_request.as_columns = true;
+    assert_int_equal(exchange_request_encode(&samples.exchange_request, &columns), 0);
+    assert_false(bytes_equal(buffer_bytes(&rows), buffer_bytes(&columns)));
+    arena_init(&arena, DECODE_BUDGET_BYTES_MAX);
+    assert_int_equal(exchange_request_decode(buffer_bytes(&columns), &arena, &decoded), 0);
+    assert_true(decoded.as_columns);
+    assert_int_equal(decoded.record_count, samples.exchange_request.record_count);
+    for (size_t i = 0; i < decoded.record_count; i++)
+        assert_true(bytes_equal(decoded.records[i], samples.exchange_request.records[i]));
+    decoded.as_columns = false; /* all the rest is alike too */
+    assert_int_equal(exchange_request_encode(&decoded, &again), 0);
+    assert_true(bytes_equal(buffer_bytes(&rows), buffer_bytes(&again)));
+}
+
+static void records_both_in_rows_and_in_columns_are_refused(void **state)
+{
+    static const uint8_t no_columns[] = {12 << 3 | 2, 2, 1, 0}, cut_columns[] = {12 << 3 | 2, 2, 1, 3};
+    _cleanup_message_samples_ struct message_samples samples;
+    _cleanup_buffer_ struct buffer encoded = {0};
+    _cleanup_arena_ struct arena arena = {0};
+    struct exchange_request decoded;
+    size_t len;
+
+    message_samples_init(&samples);
+    assert_int_equal(exchange_request_encode(&samples.exchange_request, &encoded), 0);
+    buffer_put(&encoded, no_columns, sizeof(no_columns));
+    arena_init(&arena, DECODE_BUDGET_BYTES_MAX);
+    assert_int_equal(exchange_request_decode(buffer_bytes(&encoded), &arena, &decoded), -EBADMSG);
+
+    buffer_clear(&encoded);
+    samples.exchange_request.record_count = 0;
+    assert_int_equal(exchange_request_encode(&samples.exchange_request, &encoded), 0);
+    len = encoded.len;
+    buffer_put(&encoded, no_columns, sizeof(no_columns));
+    assert_int_equal(exchange_request_decode(buffer_bytes(&encoded), &arena, &decoded), 0);
+    assert_int_equal(decoded.record_count, 0);
+    encoded.len = len;
+    buffer_put(&encoded, cut_columns, sizeof(cut_columns));
+    assert_int_equal(exchange_request_decode(buffer_bytes(&encoded), &arena, &decoded), -EBADMSG);
+}
+
 static void names_of_levels_go_there_and_back(void **state)
 {
     static const enum audit_level levels[] = {AUDIT_PRESENCE, AUDIT_RECORDS, AUDIT_MEDIA};
@@ -504,6 +554,8 @@ int main(void)
         cmocka_unit_test(answers_with_the_longest_lists_fit_their_budgets),
         cmocka_unit_test(what_is_over_a_limit_is_not_encoded),
         cmocka_unit_test(a_repair_has_its_most_records_in_all_its_runs_together),
+        cmocka_unit_test(records_sent_as_columns_are_the_very_same_records),
+        cmocka_unit_test(records_both_in_rows_and_in_columns_are_refused),
         cmocka_unit_test(names_of_levels_go_there_and_back),
     };
 

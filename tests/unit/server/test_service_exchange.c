@@ -478,6 +478,35 @@ static void a_handheld_without_the_newest_dictionary_is_told_what_it_may_use(voi
     handheld_free(handheld);
 }
 
+static void records_in_columns_are_stored_as_those_in_rows_are(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_enrolled(centre);
+    const struct exchange_request columns = {.as_columns = true};
+    _cleanup_answered_ struct answered rows = {0}, transposed = {0}, again = {0};
+    struct service_check_report report;
+
+    append_opened(handheld);
+    append_findings(handheld, 40);
+    append_bytes(handheld, bytes_of_text("\xff no record"));
+    exchange_with(centre, handheld, 0, 20, NULL, &rows);
+    assert_int64_equal(rows.exchange.size, 20);
+    assert_true(rows.exchange.has_capabilities); /* it may be that the handheld never heard of columns */
+    assert_true(rows.exchange.capabilities.takes_columns);
+    exchange_with(centre, handheld, 15, 27, &columns, &transposed);
+    assert_int_equal(transposed.exchange.outcome, EXCHANGE_STORED);
+    assert_false(transposed.exchange.has_capabilities);
+    struct checkpoint receipt = read_receipt(handheld, transposed.exchange.receipt);
+    struct sha256 root = merkle_root_of(handheld->leaves, 42);
+    assert_int64_equal(receipt.size, 42);
+    assert_memory_equal(receipt.root.b, root.b, SHA256_BYTES);
+    exchange_with(centre, handheld, 0, 42, &columns, &again);
+    assert_int64_equal(read_receipt(handheld, again.exchange.receipt).size, 42);
+    assert_int_equal(service_check(centre->service, false, false, NULL, NULL, &report), 0);
+    assert_int64_equal(report.records, 42);
+    handheld_free(handheld);
+}
+
 /* ---- refusals ---- */
 
 static void a_wrong_signature_is_refused_and_nothing_stored(void **state)
@@ -582,6 +611,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_damaged_log_does_not_hold_up_the_others_of_its_group, start, stop),
         cmocka_unit_test_setup_teardown(what_was_acknowledged_is_there_after_a_restart, start, stop),
         cmocka_unit_test_setup_teardown(a_request_that_only_asks_is_answered_with_what_is_held, start, stop),
+        cmocka_unit_test_setup_teardown(records_in_columns_are_stored_as_those_in_rows_are, start, stop),
         cmocka_unit_test_setup_teardown(
             a_handheld_without_the_newest_dictionary_is_told_what_it_may_use, start, stop),
         cmocka_unit_test_setup_teardown(a_wrong_signature_is_refused_and_nothing_stored, start, stop),

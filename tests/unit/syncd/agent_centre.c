@@ -217,6 +217,7 @@ static void answer_exchange(struct centre *centre, const struct sent_request *se
     arena_init(&arena, arena_budget_for(request_plain.len));
     assert_int_equal(exchange_request_decode(buffer_bytes(&request_plain), &arena, &request), 0);
     centre->last_record_count = request.record_count;
+    centre->last_had_columns = request.as_columns;
     centre->last_had_certificate = request.certificate.len > 0;
     log = log_of(centre, &request.log);
     answer.outcome = take_records(centre, log, &request);
@@ -233,9 +234,10 @@ static void answer_exchange(struct centre *centre, const struct sent_request *se
     answer.wanted_blob_count = centre->has_wanted;
     answer.commands = &centre->command;
     answer.command_count = centre->has_command;
-    answer.has_capabilities = centre->dictionary_count > 0;
+    answer.has_capabilities = centre->dictionary_count > 0 || centre->takes_columns;
     answer.capabilities = (struct capabilities){.dictionaries = centre->dictionaries,
         .dictionary_count = centre->dictionary_count,
+        .takes_columns = centre->takes_columns,
         .record_bytes_max = RECORD_BYTES_MAX,
         .exchange_bytes_max = EXCHANGE_COMPRESSED_BYTES_MAX,
         .blob_bytes_max = BLOB_BYTES_MAX};

@@ -55,6 +55,7 @@ struct centre {
     struct blob_have wanted;
     const uint32_t *dictionaries;
     size_t dictionary_count;
+    bool takes_columns, last_had_columns;
     struct command command;
     bool gives_token, confirms_blobs, has_wanted, has_command;
     bool refuses;          /* instead of any signed answer */

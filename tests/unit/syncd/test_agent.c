@@ -515,6 +515,40 @@ static void a_dictionary_is_used_when_the_server_names_it_and_dropped_when_it_fo
     agent_story_end(&story);
 }
 
+static void columns_are_sent_when_the_server_takes_them_and_rows_when_it_forgot_them(void **state)
+{
+    struct agent_story story;
+
+    agent_story_begin(&story);
+    story.centre.takes_columns = true;
+    agent_story_record(&story, 0, 8);
+    agent_story_settle(&story);
+    assert_false(story.centre.last_had_columns); /* nobody had said that it takes them */
+    agent_story_record(&story, 8, 8);
+    agent_story_settle(&story);
+    assert_true(story.centre.last_had_columns);
+    agent_story_record(&story, 16, 2);
+    agent_story_settle(&story);
+    assert_false(story.centre.last_had_columns); /* so few are smaller in rows */
+    /* It survives a restart. */
+    agent_story_restart(&story);
+    agent_story_settle(&story);
+    agent_story_record(&story, 18, 8);
+    assert_true(story.sent[0].busy);
+    /* An older server, from a backup of the whole machine. */
+    story.centre.takes_columns = false;
+    story.centre.refuses = true;
+    story.centre.refusal = REFUSAL_BAD_REQUEST;
+    agent_story_answer(&story, 0);
+    story.centre.refuses = false;
+    agent_story_wait(&story, 1000);
+    agent_story_settle(&story);
+    assert_false(story.centre.last_had_columns);
+    expect_queued(&story, 0);
+    assert_int_equal(story.alarms, 0);
+    agent_story_end(&story);
+}
+
 /* ---- the store ---- */
 
 static bool lock_is_held_by_another;
@@ -672,6 +706,7 @@ int main(void)
         cmocka_unit_test(a_signed_refusal_is_believed_and_an_unsigned_one_is_not),
         cmocka_unit_test(a_refusal_of_another_request_is_a_network_fault),
         cmocka_unit_test(an_unknown_device_sends_its_certificate),
+        cmocka_unit_test(columns_are_sent_when_the_server_takes_them_and_rows_when_it_forgot_them),
         cmocka_unit_test(a_dictionary_is_used_when_the_server_names_it_and_dropped_when_it_forgot_it),
         cmocka_unit_test(an_answer_the_store_cannot_take_is_not_an_acknowledgement),
         cmocka_unit_test(a_damaged_record_that_was_never_sent_is_told_to_the_owner_of_the_store),
