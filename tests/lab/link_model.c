@@ -179,6 +179,7 @@ void link_model_cut(struct link_model *model, uint64_t now_ns, bool is_cut)
     drop_all(model, &model->queue);
     drop_all(model, &model->flight);
     model->queue_bytes = 0;
+    model->last_arrival_ns = 0; /* nobody is left to be overtaken */
 }
 
 int link_model_offer(struct link_model *model, uint64_t now_ns, struct bytes packet)

@@ -261,6 +261,21 @@ static void shorter_delay_lets_no_packet_overtake(void **state)
     link_model_free(model);
 }
 
+static void packet_that_an_outage_dropped_holds_nobody_back(void **state)
+{
+    struct link_model *model = model_of((struct link_shape){.delay_ns = S, .queue_bytes = 3000}, 1);
+    struct link_shape near = {.queue_bytes = 3000};
+
+    offer(model, 0, 'a', 100);
+    assert_int_equal(arrived(model, 0), -1); /* it flies */
+    link_model_cut(model, 1, true);
+    link_model_cut(model, 2, false);
+    assert_int_equal(link_model_set(model, 2, &near), 0);
+    offer(model, 3, 'b', 100);
+    assert_int_equal(arrived(model, 3), 'b');
+    link_model_free(model);
+}
+
 static void packet_that_the_far_interface_did_not_take_is_not_carried(void **state)
 {
     struct link_model *model = model_of((struct link_shape){.queue_bytes = 3000}, 1);
@@ -343,6 +358,7 @@ int main(void)
         cmocka_unit_test(outage_drops_what_waits_what_flies_and_what_comes),
         cmocka_unit_test(new_rate_holds_from_the_next_packet_and_new_delay_at_once),
         cmocka_unit_test(shorter_delay_lets_no_packet_overtake),
+        cmocka_unit_test(packet_that_an_outage_dropped_holds_nobody_back),
         cmocka_unit_test(packet_that_the_far_interface_did_not_take_is_not_carried),
         cmocka_unit_test(shapes_and_packets_out_of_range_are_refused),
         cmocka_unit_test(schedule_cuts_the_last_part_of_each_period),
