@@ -265,7 +265,9 @@ def test_scheduled_outages_come_and_go_by_themselves(lab, make_flow):
     begun_ns = lab.link.schedule(every_s=0.5, for_s=0.2)["now_ns"]
     wall_less_link_ns = time.time_ns() - time.monotonic_ns()
     number = 0
+    deadline = time.monotonic() + harness.PATIENCE_S
     while lab.link.counters()["outages"] < 4:
+        assert time.monotonic() < deadline, "the outages do not come"
         flow.send(number)
         number += 1
         time.sleep(0.005)  # the pace of the packets
@@ -298,6 +300,7 @@ class Stream:
         self.sender = made.handheld.connect(listener.getsockname(), harness.PATIENCE_S)
         self.receiver = listener.accept()[0]
         listener.close()
+        assert self.sender.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0") == b"cubic"
         self.sender.settimeout(None)
         self.received = 0
         self.threads = [threading.Thread(target=work, daemon=True) for work in (self.send, self.receive)]
