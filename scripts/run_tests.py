@@ -31,8 +31,8 @@ DETAIL_LINES_MAX = 60
 
 # The suites that must exist: one that is missing has failed. A suite that is being built is known below, but joins
 # this list only when it is there.
-EXPECTED_SUITES = {"unit", "purity", "fuzz", "sim", "system", "tus"}
-PYTEST_SUITES = {"system": "tests/system", "tus": "tests/tus"}
+EXPECTED_SUITES = {"unit", "purity", "fuzz", "sim", "system", "lab", "tus"}
+PYTEST_SUITES = {"system": "tests/system", "lab": "tests/lab", "tus": "tests/tus"}
 # The simulator's program, wherever meson puts it: takes --seeds N --first-seed S.
 SIMULATOR_NAMES = ("simulator", "simulate", "sim")
 
@@ -400,6 +400,7 @@ def steps_of(profile, numbers=None):
         Step("gcc sim", meson_suite, (GCC, "sim", limit_s), "build gcc"),
         Step("gcc seeds", seeds, (GCC, numbers["seeds"], limit_s), "build gcc"),
         Step("gcc system", pytest_suite, (GCC, "system", limit_s), "build gcc"),
+        Step("gcc lab", pytest_suite, (GCC, "lab", limit_s), "build gcc"),
         Step("gcc tus", pytest_suite, (GCC, "tus", limit_s), "build gcc"),
         Step("gcc demo", demo, (), "build gcc"),
     ]

@@ -27,7 +27,7 @@ def find_build():
 
 BUILD = find_build()
 ROOMS = {"patrol": "collector", "patrol-syncd": "syncd", "patrol-server": "server", "handheld": "tests/tools",
-         "make_photo": "tests/data", "append": "tests/tools",
+         "make_photo": "tests/data", "append": "tests/tools", "lab_link": "tests/lab",
          "tus_upload": "tests/tools", "libclock_shim.so": "tests/tools"}
 
 
@@ -62,10 +62,24 @@ def openssl(*arguments):
     subprocess.run(["openssl", *map(str, arguments)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-class Certificates:
-    """A CA made for the test, and a server certificate of it for loopback. `chain` ends with the CA."""
+class Machine:
+    """Where programs run: here. A namespace of tests/lab is another one."""
 
-    def __init__(self, directory, name="test"):
+    prefix = ()  # words before a command, to run it there
+    address = "127.0.0.1"  # where a server of it listens
+
+    def connect(self, address, timeout):
+        return socket.create_connection(address, timeout=timeout)
+
+
+HERE = Machine()
+
+
+class Certificates:
+    """A CA made for the test, and a server certificate of it for loopback and what else `addresses` names. `chain` ends
+    with the CA."""
+
+    def __init__(self, directory, name="test", addresses=()):
         directory.mkdir(parents=True, exist_ok=True)
         self.ca, self.key, self.chain, self.leaf = (directory / file for file in
                                                     ("ca.pem", "server.key", "chain.pem", "leaf.pem"))
@@ -73,7 +87,8 @@ class Certificates:
         curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
         openssl("req", "-x509", *curve, "-keyout", ca_key, "-out", self.ca, "-days", 30, "-subj", f"/CN={name} CA")
         openssl("req", *curve, "-keyout", self.key, "-out", request, "-subj", "/CN=127.0.0.1")
-        extensions.write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\nbasicConstraints=CA:FALSE\n")
+        names = ",".join(["IP:127.0.0.1", "DNS:localhost", *(f"IP:{address}" for address in addresses)])
+        extensions.write_text(f"subjectAltName={names}\nbasicConstraints=CA:FALSE\n")
         openssl("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", ca_key, "-CAcreateserial", "-days", 30,
                 "-extfile", extensions, "-out", self.leaf)
         self.chain.write_text(self.leaf.read_text() + self.ca.read_text())
@@ -111,8 +126,9 @@ class Process:
 class Server:
     """`patrol-server` with a data directory of its own."""
 
-    def __init__(self, directory, certificates=None, config=None):
+    def __init__(self, directory, certificates=None, config=None, machine=HERE):
         directory.mkdir(parents=True, exist_ok=True)
+        self.machine = machine
         self.data, self.log, self.config = directory / "centre", directory / "server.log", directory / "server.conf"
         self.certificates = certificates
         self.config.write_text(config or "")
@@ -121,7 +137,7 @@ class Server:
         self.port = 0
 
     def command(self, *arguments):
-        return [program("patrol-server"), *arguments, "--data", self.data, "--config", self.config]
+        return [*self.machine.prefix, program("patrol-server"), *arguments, "--data", self.data, "--config", self.config]
 
     def run(self, *arguments, status=0, **options):
         result = subprocess.run([str(word) for word in self.command(*arguments)], env=environment(), text=True,
@@ -131,8 +147,8 @@ class Server:
 
     def start(self, *arguments, wait=True):
         tls = ["--tls-cert", self.certificates.chain, "--tls-key", self.certificates.key] if self.certificates else []
-        self.process = Process(self.command("serve", "--listen", f"127.0.0.1:{self.port}", *tls, *arguments), self.log,
-                               env=environment())
+        self.process = Process(self.command("serve", "--listen", f"{self.machine.address}:{self.port}", *tls, *arguments),
+                               self.log, env=environment())
         if wait:
             wait_for(self.listens, "the server listens")
         return self
@@ -148,7 +164,7 @@ class Server:
         self.url = values["url"]
         self.port = self.port or int(self.url.rsplit(":", 1)[1])  # the URL may be a relay's
         try:
-            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            self.machine.connect((self.machine.address, self.port), timeout=1).close()
             return True
         except OSError:
             return False
@@ -185,10 +201,10 @@ class Server:
 
     def socket(self, timeout=None):
         """A bare connection, for requests that no library would send."""
-        plain = socket.create_connection(("127.0.0.1", self.port), timeout=timeout or PATIENCE_S)
+        plain = self.machine.connect((self.machine.address, self.port), timeout=timeout or PATIENCE_S)
         if not self.certificates:
             return plain
-        return self.certificates.context().wrap_socket(plain, server_hostname="127.0.0.1")
+        return self.certificates.context().wrap_socket(plain, server_hostname=self.machine.address)
 
     def request(self, method, path, body=None, headers=None, connection=None):
         """One request; the response with its `body` read."""
@@ -265,18 +281,18 @@ slow-poll = 1h
 class Handheld:
     """A handheld with the real programs: `patrol` and `patrol-syncd` on a data directory of its own."""
 
-    def __init__(self, directory, config=QUICK):
+    def __init__(self, directory, config=QUICK, machine=HERE):
         directory.mkdir(parents=True, exist_ok=True)
+        self.machine = machine
         self.directory, self.data = directory, directory / "data"
         self.log, self.config, self.syncd_config = directory / "log", directory / "patrol.conf", directory / "syncd.conf"
         self.config.write_text("")
         self.syncd_config.write_text(config)
         self.process = None
         self.more_environment = {}
-        self.wrapper = []  # what starts the daemon, such as a namespace of its own
 
     def command(self, *arguments):
-        return [program("patrol"), *map(str, arguments), "--data", self.data, "--config", self.config]
+        return [*self.machine.prefix, program("patrol"), *map(str, arguments), "--data", self.data, "--config", self.config]
 
     def run(self, *arguments, status=0, **options):
         result = subprocess.run(self.command(*arguments), env=environment(**self.more_environment), text=True,
@@ -288,8 +304,8 @@ class Handheld:
         return self.run("enroll", token or server.token(), *arguments, **options)
 
     def start(self, wait=True):
-        self.process = Process([*self.wrapper, program("patrol-syncd"), "--data", self.data, "--config", self.syncd_config], self.log,
-                               env=environment(**self.more_environment))
+        self.process = Process([*self.machine.prefix, program("patrol-syncd"), "--data", self.data, "--config",
+                                self.syncd_config], self.log, env=environment(**self.more_environment))
         if wait:
             wait_for(self.answers, "the daemon answers")
         return self

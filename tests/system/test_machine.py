@@ -161,7 +161,8 @@ def test_a_member_of_group_patrol_is_let_in_whatever_its_main_group(make_real_ha
     probe = subprocess.run(["unshare", "--mount", "true"], stderr=subprocess.PIPE, text=True)
     if probe.returncode != 0:
         pytest.skip(f"no mount namespaces here: {probe.stderr.strip()}")
-    handheld.wrapper = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/group && exec "$@"', groups]
+    handheld.machine = harness.Machine()
+    handheld.machine.prefix = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/group && exec "$@"', groups]
     handheld.start()
     (handheld.data / "control.sock").chmod(0o666)
     handheld.data.chmod(0o777)
