@@ -28,6 +28,7 @@ def find_build():
 BUILD = find_build()
 ROOMS = {"patrol": "collector", "patrol-syncd": "syncd", "patrol-server": "server", "handheld": "tests/tools",
          "make_photo": "tests/data", "append": "tests/tools",
+         "power_cut": "tests/fault",
          "tus_upload": "tests/tools", "libclock_shim.so": "tests/tools"}
 
 

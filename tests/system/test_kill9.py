@@ -39,18 +39,27 @@ class Recorder:
         self.notes.add(note)
         return {"category": "06010", "lat": 31.2304, "lon": 121.4737, "note": note}
 
+    def photo(self):
+        return str(self.random.choice(self.photos))
+
+    def start(self, findings):
+        """`patrol record` in the background, and what it is to read."""
+        lines = "".join(json.dumps(finding) + "\n" for finding in findings)
+        return subprocess.Popen(self.handheld.command("record", "--from", "-"), stdin=subprocess.PIPE,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=harness.environment()), lines
+
+    def may_end_with(self, status):
+        return status in (0, -9)
+
     def run(self):
         while self.going:
             findings = [self.finding() for _ in range(self.random.choice((1, 1, 20, 300)))]
             if len(findings) == 1:
-                findings[0]["photos"] = [str(self.random.choice(self.photos))]
-            lines = "".join(json.dumps(finding) + "\n" for finding in findings)
+                findings[0]["photos"] = [self.photo()]
             with self.lock:
-                self.child = subprocess.Popen(self.handheld.command("record", "--from", "-"), stdin=subprocess.PIPE,
-                                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                              env=harness.environment())
+                self.child, lines = self.start(findings)
             out, told = self.child.communicate(lines)
-            if self.child.returncode not in (0, -9):
+            if not self.may_end_with(self.child.returncode):
                 self.failures.append(f"patrol record ended with {self.child.returncode}: {told}")
             ids = [line[:-1] for line in out.splitlines(keepends=True) if line.endswith("\n")]
             if self.child.returncode == 0 and len(ids) != len(findings):
