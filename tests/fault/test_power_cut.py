@@ -129,7 +129,7 @@ class Life:
     def assert_recording_and_syncing_go_on(self, server, handheld):
         self.record_one(handheld)
         handheld.start()
-        handheld.wait_until_drained(harness.PATIENCE_S * 3)
+        handheld.run("sync", "--wait", int(harness.PATIENCE_S * 3))
         handheld.stop()
         held = self.assert_kept(handheld)
         assert len(held.logs) == 1 and not list(handheld.data.glob("damaged-*")), "it took its database for damaged"
@@ -251,7 +251,8 @@ def test_a_cut_of_the_centre_loses_nothing_that_it_has_signed_for(power, tmp_pat
                 server.start()
                 for index, handheld in enumerate(handhelds):
                     life.record_one(handheld)
-                    handheld.wait_until_drained(harness.PATIENCE_S * 3)
+                    # Between the cut and its end the server may have said that it is busy, which is waited out.
+                    handheld.run("sync", "--wait", int(harness.PATIENCE_S * 3))
                     held = stored.Handheld(handheld.data, stored.live)
                     assert len(held.logs) == 1, "it began another log: the centre told it of a fork"
                     stored.Centre(server.data, stored.live).assert_holds_all_of(held)
