@@ -5,13 +5,23 @@ fail; and it leaves nothing behind."""
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
 import disk
 import harness
 
+WRITERS = 4
+CUTS_UNDER_LOAD = 12
+WITHOUT_MOUNT = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")
 CONTENT = b"written before the power went " * 1000
+
+
+def python(program, *arguments, before=(), **more):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1", **more}
+    return subprocess.Popen([*before, sys.executable, "-c", program, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                            text=True, env=environment)
 
 
 def write(path, content, sync):
@@ -61,6 +71,47 @@ def test_an_fsync_after_the_power_has_gone_fails_and_saves_nothing(make_disk):
     assert (made.path / "late").read_bytes() == b""
 
 
+# Says N when the first N blocks have been fsynced.
+WRITER = """
+import os, sys
+with open(sys.argv[1], "wb", buffering=0) as file:
+    for number in range(1, 1000000):
+        file.write(number.to_bytes(8, "big") * 2048)
+        os.fsync(file.fileno())
+        print(number, flush=True)
+"""
+
+
+class Writer:
+    def __init__(self, path):
+        self.path = path
+        self.child = python(WRITER, str(path))
+
+    def close(self):
+        if self.child.returncode is None:
+            self.child.kill()
+            self.said = [int(line) for line in self.child.communicate()[0].split("\n")[:-1]]
+
+
+def test_an_fsync_that_was_said_to_be_done_survives_though_another_was_under_way(make_disk):
+    made, shown = make_disk(), 0
+    for number in range(CUTS_UNDER_LOAD):
+        writers = [Writer(made.path / f"{number}-{index}") for index in range(WRITERS)]
+        try:
+            harness.wait_for(lambda: all(writer.path.exists() for writer in writers), "the writers write")
+            threading.Event().wait(number * 0.005)
+            made.cut(*writers)
+        finally:
+            for writer in writers:
+                writer.close()
+        for writer in writers:
+            content = writer.path.read_bytes() if writer.said else b""
+            for block in writer.said:
+                assert content[(block - 1) * 16384:block * 16384] == block.to_bytes(8, "big") * 2048
+            shown += len(writer.said)
+    assert shown > 0
+
+
 LEFT_BEHIND = """
 import disk, os, subprocess, sys
 made = disk.Disk()
@@ -68,12 +119,6 @@ user = subprocess.Popen(["sleep", "infinity"], cwd=made.path, stdout=subprocess.
 print(made.directory, user.pid, flush=True)
 sys.stdin.read()
 """
-
-
-def python(program, *before, **more):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1", **more}
-    return subprocess.Popen([*before, sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                            text=True, env=environment)
 
 
 def attached():
@@ -107,7 +152,7 @@ def test_what_a_killed_run_left_behind_is_cleared_away_by_the_next_and_a_living_
 
 def test_where_a_disk_is_not_allowed_it_says_so_and_leaves_nothing(power, tmp_path):
     program = "import disk\ntry:\n    disk.Disk()\nexcept disk.Unavailable as why:\n    print(why)"
-    child = python(program, "setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin", TMPDIR=str(tmp_path))
+    child = python(program, before=WITHOUT_MOUNT, TMPDIR=str(tmp_path))
     said, _ = child.communicate(timeout=harness.PATIENCE_S)
     assert child.returncode == 0 and said.startswith(("losetup: ", "mount: ")) and "ermission denied" in said, said
     assert [left.name for left in (tmp_path / "gridpatrol-disks").iterdir()] == ["lock"]

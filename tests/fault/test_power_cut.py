@@ -29,11 +29,10 @@ CUT_AFTER_MS_MAX = 400
 
 
 class Recorder(test_kill9.Recorder):
-    """Records with new photos, with options or with lines, until it is killed or stopped. `disk`: where, if its power is
-    to be cut, and then how `patrol` ends is of no account, but each id that it printed is."""
+    """Records with new photos, with options or with lines, until it is closed or stopped."""
 
-    def __init__(self, handheld, photos, seed, disk=None):
-        self.disk, self.photo_count = disk, 0
+    def __init__(self, handheld, photos, seed):
+        self.photo_count = 0
         super().__init__(handheld, photos, seed)
 
     def photo(self):
@@ -51,13 +50,10 @@ class Recorder(test_kill9.Recorder):
         return subprocess.Popen(self.handheld.command("record", *options), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE, text=True, env=harness.environment()), ""
 
-    def may_end_with(self, status):
-        return status == 0 or self.disk is not None and not self.disk.has_power
-
-    def kill(self):
-        self.going = False
-        super().kill()
-        self.stop()
+    def close(self):
+        self.begin_no_more()
+        self.kill()
+        self.thread.join()
 
 
 def wait_for_the_moment(generator):
@@ -92,9 +88,8 @@ class Life:
             print(f"round with seed {seed}", flush=True)
             yield seed, random.Random(seed)
 
-    def recorders(self, handhelds, seed, disk=None):
-        return [Recorder(handheld, self.photos, seed * RECORDERS + index, disk)
-                for index, handheld in enumerate(handhelds)]
+    def recorders(self, handhelds, seed):
+        return [Recorder(handheld, self.photos, seed * RECORDERS + index) for index, handheld in enumerate(handhelds)]
 
     def take(self, recorders):
         for recorder in recorders:
@@ -147,16 +142,22 @@ def make_handheld_on_the_disk(life):
     return handheld
 
 
+def assert_alive(*processes):
+    for process in processes:
+        assert process.alive(), f"it ended by itself: {process.text()[-3000:]}"
+
+
 def cut_while_recording(life, handheld, seed, generator, *daemons):
-    recorders = life.recorders([handheld] * RECORDERS, seed, life.disk)
+    recorders = life.recorders([handheld] * RECORDERS, seed)
     try:
         wait_for_the_moment(generator)
-        for daemon in daemons:
-            assert daemon.process.alive(), f"it ended by itself: {daemon.process.text()[-3000:]}"
+        assert_alive(*daemons)
+        for recorder in recorders:
+            recorder.begin_no_more()  # what it has begun is cut
         life.disk.cut(*recorders, *daemons, check_first=generator.random() < 0.5)
     finally:
         for recorder in recorders:
-            recorder.kill()
+            recorder.close()
     life.take(recorders)
 
 
@@ -188,7 +189,7 @@ def test_a_cut_of_the_handheld_while_it_syncs_delivers_all_that_was_printed_exac
             for seed, generator in life.rounds():
                 known = sum(log.receipt_size for log in stored.Handheld(handheld.data).logs.values())
                 handheld.start()
-                cut_while_recording(life, handheld, seed, generator, handheld)
+                cut_while_recording(life, handheld, seed, generator, handheld.process)
                 held = life.assert_kept(handheld)
                 shown += any(known < log.receipt_size < len(log.records) for log in held.logs.values())
                 stored.Centre(server.data, stored.live).assert_bears_out(held)
@@ -201,7 +202,7 @@ def cut_while_starting(life, server, generator):
     """The first start makes database and keys: whatever is there of them, the next one goes on."""
     server.start(wait=False)
     wait_for_the_moment(generator)
-    life.disk.cut(server, check_first=generator.random() < 0.5)
+    life.disk.cut(server.process, check_first=generator.random() < 0.5)
     server.start()
 
 
@@ -209,9 +210,8 @@ def cut_while_handhelds_send(life, server, handhelds, seed, generator):
     recorders = life.recorders(handhelds, seed)
     try:
         wait_for_the_moment(generator)
-        for program in (server, *handhelds):
-            assert program.process.alive(), f"it ended by itself: {program.process.text()[-3000:]}"
-        life.disk.cut(server, check_first=generator.random() < 0.5)
+        assert_alive(server.process, *(handheld.process for handheld in handhelds))
+        life.disk.cut(server.process, check_first=generator.random() < 0.5)
     finally:
         life.take(recorders)
 
@@ -251,7 +251,6 @@ def test_a_cut_of_the_centre_loses_nothing_that_it_has_signed_for(power, tmp_pat
                 server.start()
                 for index, handheld in enumerate(handhelds):
                     life.record_one(handheld)
-                    # Between the cut and its end the server may have said that it is busy, which is waited out.
                     handheld.run("sync", "--wait", int(harness.PATIENCE_S * 3))
                     held = stored.Handheld(handheld.data, stored.live)
                     assert len(held.logs) == 1, "it began another log: the centre told it of a fork"

@@ -48,18 +48,17 @@ class Recorder:
         return subprocess.Popen(self.handheld.command("record", "--from", "-"), stdin=subprocess.PIPE,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=harness.environment()), lines
 
-    def may_end_with(self, status):
-        return status in (0, -9)
-
     def run(self):
         while self.going:
             findings = [self.finding() for _ in range(self.random.choice((1, 1, 20, 300)))]
             if len(findings) == 1:
                 findings[0]["photos"] = [self.photo()]
             with self.lock:
+                if not self.going:
+                    return
                 self.child, lines = self.start(findings)
             out, told = self.child.communicate(lines)
-            if not self.may_end_with(self.child.returncode):
+            if self.child.returncode not in (0, -9):
                 self.failures.append(f"patrol record ended with {self.child.returncode}: {told}")
             ids = [line[:-1] for line in out.splitlines(keepends=True) if line.endswith("\n")]
             if self.child.returncode == 0 and len(ids) != len(findings):
@@ -73,8 +72,12 @@ class Recorder:
                 self.child.kill()
                 self.killed += 1
 
+    def begin_no_more(self):
+        with self.lock:
+            self.going = False
+
     def stop(self):
-        self.going = False
+        self.begin_no_more()
         self.thread.join()
         assert not self.failures, self.failures
 
