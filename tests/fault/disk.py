@@ -22,7 +22,7 @@ import time
 import harness
 
 PLACE = pathlib.Path(tempfile.gettempdir()) / "gridpatrol-disks"
-SIZE_MB = 128
+SIZE_MB = 1024  # sparse; the centre takes no photos when less than a reserve is free
 COMMAND_LIMIT_S = 60
 # Nothing shall become durable but by an fsync of the programs: no commit of ext4's own after some seconds, and no mending
 # of a rename without an fsync. The loop device's own flushes are left out, as the machine below does not lose its
@@ -140,7 +140,7 @@ class Disk:
         self.path.mkdir()
         with open(self.image, "wb") as image:
             image.truncate(SIZE_MB << 20)
-        run("mkfs.ext4", "-q", "-F", "-J", "size=8", "-E", "nodiscard", self.image)
+        run("mkfs.ext4", "-q", "-F", "-b", "4096", "-J", "size=16", "-E", "nodiscard", self.image)
         self.mount(must_be_available)
 
     def mount(self, runs=run):
