@@ -31,14 +31,15 @@ DETAIL_LINES_MAX = 60
 
 # The suites that must exist: one that is missing has failed. A suite that is being built is known below, but joins
 # this list only when it is there.
-EXPECTED_SUITES = {"unit", "purity", "fuzz", "sim", "system", "lab", "tus"}
-PYTEST_SUITES = {"system": "tests/system", "lab": "tests/lab", "tus": "tests/tus"}
+EXPECTED_SUITES = {"unit", "purity", "fuzz", "sim", "system", "lab", "tus", "power"}
+PYTEST_SUITES = {"system": "tests/system", "lab": "tests/lab", "tus": "tests/tus", "power": "tests/fault"}
 # The simulator's program, wherever meson puts it: takes --seeds N --first-seed S.
 SIMULATOR_NAMES = ("simulator", "simulate", "sim")
 
 PROFILES = {
-    "test": {"seeds": 2000, "sanitized_seeds": 400, "kill_rounds": 6},
-    "soak": {"seeds": 20000, "sanitized_seeds": 2000, "kill_rounds": 40, "fuzz_seconds": 60},
+    "test": {"seeds": 2000, "sanitized_seeds": 400, "kill_rounds": 6, "power_rounds": 10},
+    "soak": {"seeds": 20000, "sanitized_seeds": 2000, "kill_rounds": 40, "power_rounds": 200,
+             "fuzz_seconds": 60},
 }
 BUILD_LIMIT_S = 1800
 DEMO_LIMIT_S = 120
@@ -392,6 +393,7 @@ def steps_of(profile, numbers=None):
     numbers = PROFILES[profile] | (numbers or {})
     limit_s = SUITE_LIMIT_S[profile]
     os.environ.setdefault("ROUNDS", str(numbers["kill_rounds"]))  # tests/system/test_kill9.py reads it
+    os.environ.setdefault("POWER_ROUNDS", str(numbers["power_rounds"]))  # tests/fault/test_power_cut.py
     build_steps = [Step("build gcc", build_gcc), Step("build sanitized", build_sanitized)]
     plain = [
         Step("gcc unit", meson_suite, (GCC, "unit", limit_s), "build gcc"),
@@ -402,6 +404,7 @@ def steps_of(profile, numbers=None):
         Step("gcc system", pytest_suite, (GCC, "system", limit_s), "build gcc"),
         Step("gcc lab", pytest_suite, (GCC, "lab", limit_s), "build gcc"),
         Step("gcc tus", pytest_suite, (GCC, "tus", limit_s), "build gcc"),
+        Step("gcc power", pytest_suite, (GCC, "power", limit_s), "build gcc"),
         Step("gcc demo", demo, (), "build gcc"),
     ]
     # Under the sanitizers one round of the main job is enough for every day; the long run takes them all.

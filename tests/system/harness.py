@@ -27,7 +27,7 @@ def find_build():
 
 BUILD = find_build()
 ROOMS = {"patrol": "collector", "patrol-syncd": "syncd", "patrol-server": "server", "handheld": "tests/tools",
-         "make_photo": "tests/data", "append": "tests/tools", "lab_link": "tests/lab",
+         "make_photo": "tests/data", "append": "tests/tools", "lab_link": "tests/lab", "power_cut": "tests/fault",
          "tus_upload": "tests/tools", "libclock_shim.so": "tests/tools"}
 
 

@@ -39,16 +39,24 @@ class Recorder:
         self.notes.add(note)
         return {"category": "06010", "lat": 31.2304, "lon": 121.4737, "note": note}
 
+    def photo(self):
+        return str(self.random.choice(self.photos))
+
+    def start(self, findings):
+        """`patrol record` in the background, and what it is to read."""
+        lines = "".join(json.dumps(finding) + "\n" for finding in findings)
+        return subprocess.Popen(self.handheld.command("record", "--from", "-"), stdin=subprocess.PIPE,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=harness.environment()), lines
+
     def run(self):
         while self.going:
             findings = [self.finding() for _ in range(self.random.choice((1, 1, 20, 300)))]
             if len(findings) == 1:
-                findings[0]["photos"] = [str(self.random.choice(self.photos))]
-            lines = "".join(json.dumps(finding) + "\n" for finding in findings)
+                findings[0]["photos"] = [self.photo()]
             with self.lock:
-                self.child = subprocess.Popen(self.handheld.command("record", "--from", "-"), stdin=subprocess.PIPE,
-                                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                              env=harness.environment())
+                if not self.going:
+                    return
+                self.child, lines = self.start(findings)
             out, told = self.child.communicate(lines)
             if self.child.returncode not in (0, -9):
                 self.failures.append(f"patrol record ended with {self.child.returncode}: {told}")
@@ -64,8 +72,12 @@ class Recorder:
                 self.child.kill()
                 self.killed += 1
 
+    def begin_no_more(self):
+        with self.lock:
+            self.going = False
+
     def stop(self):
-        self.going = False
+        self.begin_no_more()
         self.thread.join()
         assert not self.failures, self.failures
 
