@@ -47,7 +47,7 @@ def must_be_available(*command):
     """Runs what only some machines allow."""
     result = run(*command, good=None)
     if result.returncode:
-        raise Unavailable(f"{result.stdout.strip().partition(chr(10))[0]}")
+        raise Unavailable(result.stdout.strip().partition("\n")[0])
     return result
 
 
