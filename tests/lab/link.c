@@ -307,7 +307,8 @@ static const char *command_outage(struct link *link, const json_t *command)
 static const char *command_schedule(struct link *link, const json_t *command)
 {
     double every_ms = 0, for_ms = 0;
-    const char *error = take_kind(command, &link->schedule_kind);
+    enum outage kind = OUTAGE_NONE;
+    const char *error = take_kind(command, &kind);
 
     if (error)
         return error;
@@ -319,6 +320,7 @@ static const char *command_schedule(struct link *link, const json_t *command)
     if (link_schedule_check(&schedule) < 0)
         return "for_ms must be more than 0 and less than every_ms";
     link->schedule = schedule;
+    link->schedule_kind = kind;
     link->scheduled = OUTAGE_NONE;
     return enter_outage(link, link->settled_ns) < 0 ? "the interface does not follow" : NULL;
 }
