@@ -104,10 +104,12 @@ def clear_away_what_the_dead_left():
 
 def is_running(child):
     """Whether a thread of it may still do something for itself: one that waits in the kernel (D) stops when it comes back."""
-    for stat in pathlib.Path(f"/proc/{child.pid}/task").glob("*/stat"):
-        with contextlib.suppress(OSError):
-            if stat.read_text().rsplit(")", 1)[1].split()[0] not in "TtDZX":
-                return True
+    with contextlib.suppress(OSError):  # it has ended by itself
+        for task in os.listdir(f"/proc/{child.pid}/task"):
+            with contextlib.suppress(OSError):
+                stat = pathlib.Path(f"/proc/{child.pid}/task/{task}/stat").read_text()
+                if stat.rsplit(")", 1)[1].split()[0] not in "TtDZX":
+                    return True
     return False
 
 
