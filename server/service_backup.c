@@ -102,7 +102,7 @@ static int copy_blob(void *user, const struct stored_blob *blob)
 static int copy_blobs(struct backup *backup)
 {
     struct storage *storage = backup->snapshot;
-    int r;
+    int r = 0;
 
     do {
         const struct sha256 after = backup->last;
