@@ -174,6 +174,9 @@ static int read_categories(struct program *program, size_t *ret_line)
 
     if (r < 0 || (size_t)r >= sizeof(path))
         return -ENAMETOOLONG;
+    /* Where there is no way to DATA at all, whatever comes next tells. */
+    if (program->world->verbs->stat(program->world->context, path, NULL, NULL) < 0)
+        return -ENOENT;
     r = files_read(program->world, path, DIRECTORY_BYTES_MAX, &text);
     if (r < 0)
         return r;
