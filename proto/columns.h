@@ -10,6 +10,8 @@
 
 #include "proto/arena.h"
 
+#define COLUMNS_RECORDS_MIN 3u /* fewer records are smaller in rows, and go so */
+
 /* Appends the column form of `records` to a buffer. -ENOMEM, -EMSGSIZE over a limit of limits.h:
  * EXCHANGE_RECORDS_MAX records, RECORD_BYTES_MAX each, EXCHANGE_INFLATED_BYTES_MAX in all. */
 int columns_encode(const struct bytes *records, size_t record_count, struct buffer *ret);

@@ -12,7 +12,6 @@
 
 #include <errno.h>
 
-#define SHAPE_BYTES 4u
 #define VARINT_BYTES_MAX 10u
 
 /* `count` numbers, their bytes by weight. */
@@ -83,11 +82,6 @@ static uint64_t number_at(const struct numbers *numbers, size_t index)
     for (unsigned byte = 0; byte < numbers->width; byte++)
         value = value << 8 | numbers->planes[byte * numbers->count + index];
     return value;
-}
-
-static uint64_t unzigzag(uint64_t value)
-{
-    return value >> 1 ^ -(value & 1);
 }
 
 static int take_differences(struct batch *batch, size_t count, struct column *ret)

@@ -5,7 +5,6 @@
 #include "proto/columns_table.h"
 #include "proto/limits.h"
 
-#include <assert.h>
 #include <errno.h>
 
 #define SHAPE_BYTES 4u
@@ -55,11 +54,6 @@ static void put_numbers(struct buffer *ret, const uint64_t *numbers, size_t coun
         for (size_t i = 0; room && i < count; i++)
             room[i] = (uint8_t)(numbers[i] >> 8 * byte);
     }
-}
-
-static uint64_t zigzag(uint64_t value)
-{
-    return value << 1 ^ -(value >> 63);
 }
 
 static void put_differences(struct buffer *ret, uint64_t *numbers, size_t count)

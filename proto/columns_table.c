@@ -79,16 +79,6 @@ static enum wire_type wire_type_of(enum row_kind kind)
     return WIRE_RUN;
 }
 
-static uint64_t unzigzag(uint64_t value)
-{
-    return value >> 1 ^ -(value & 1);
-}
-
-static uint64_t zigzag(uint64_t value)
-{
-    return value << 1 ^ -(value >> 63);
-}
-
 /* The first row from `row` on that this field of a message at `depth` belongs to; COLUMNS_ROWS when there is
  * none. */
 static size_t find_row(size_t row, uint8_t depth, uint32_t field)

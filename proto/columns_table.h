@@ -40,6 +40,17 @@ struct columns_values {
     } row[COLUMNS_ROWS];
 };
 
+/* Of two's complement: small for small numbers of either sign, as protobuf's sint64. */
+static inline uint64_t zigzag(uint64_t value)
+{
+    return value << 1 ^ -(value >> 63);
+}
+
+static inline uint64_t unzigzag(uint64_t value)
+{
+    return value >> 1 ^ -(value & 1);
+}
+
 static inline bool columns_has(uint32_t shape, size_t row)
 {
     return shape >> row & 1;

@@ -53,7 +53,7 @@ static int transpose(const struct exchange_request *request, struct buffer *ret)
 {
     int r;
 
-    if (!request->as_columns || request->record_count == 0)
+    if (!request->as_columns || request->record_count < COLUMNS_RECORDS_MIN)
         return 0;
     r = columns_encode(request->records, request->record_count, ret);
     if (r == -ENOMEM)

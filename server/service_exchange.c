@@ -5,6 +5,7 @@
  *   C → S  records first_seq .., checkpoint over the log after the last of them
  *   S → C  stored + receipt | ahead | fork | root mismatch
  */
+#include "proto/columns.h"
 #include "server/service_internal.h"
 
 #include "proto/compression.h"
@@ -73,7 +74,8 @@ int exchange_prepare(struct service_job *job)
     int r = exchange_request_decode(buffer_bytes(&job->plain), &job->arena, &exchange->request);
 
     service_count(&job->service->counters.exchanges, 1);
-    exchange->tells_capabilities |= exchange->request.record_count > 0 && !exchange->request.as_columns;
+    exchange->tells_capabilities |=
+        exchange->request.record_count >= COLUMNS_RECORDS_MIN && !exchange->request.as_columns;
     if (r == -ENOBUFS)
         return job_refuse(job, REFUSAL_TOO_LARGE, "the request takes too much memory when decoded");
     if (r < 0)

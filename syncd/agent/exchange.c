@@ -17,7 +17,6 @@
 
 #define LEVEL_BEST 9
 #define LEVEL_FAST 6
-#define COLUMNS_RECORDS_MIN 3u              /* fewer are smaller in rows */
 #define LEVEL_BEST_BYTES_MAX (256u * 1024u) /* above, the processor is slower than the network */
 
 /* ---- request ---- */
@@ -117,7 +116,7 @@ static int make_body(struct agent *agent, const struct engine_action *action, st
         .first_seq = action->exchange.first_seq,
         .records = outgoing->records,
         .record_count = outgoing->count,
-        .as_columns = agent->takes_columns && outgoing->count >= COLUMNS_RECORDS_MIN,
+        .as_columns = agent->takes_columns,
         .receipt_size = outgoing->receipt_size,
         .has_status = outgoing->has_status,
         .status = outgoing->status,

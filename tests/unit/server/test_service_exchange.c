@@ -483,27 +483,30 @@ static void records_in_columns_are_stored_as_those_in_rows_are(void **state)
     struct centre *centre = *state;
     struct handheld *handheld = handheld_enrolled(centre);
     const struct exchange_request columns = {.as_columns = true};
-    _cleanup_answered_ struct answered rows = {0}, transposed = {0}, again = {0};
+    _cleanup_answered_ struct answered few = {0}, rows = {0}, transposed = {0}, again = {0};
     struct service_check_report report;
 
     append_opened(handheld);
-    append_findings(handheld, 40);
+    append_findings(
+        handheld, 2000); /* far longer than their columns, and than what their length would allow */
     append_bytes(handheld, bytes_of_text("\xff no record"));
-    exchange_with(centre, handheld, 0, 20, NULL, &rows);
+    exchange_with(centre, handheld, 0, 2, NULL, &few);
+    assert_false(few.exchange.has_capabilities);
+    exchange_with(centre, handheld, 2, 18, NULL, &rows);
     assert_int64_equal(rows.exchange.size, 20);
     assert_true(rows.exchange.has_capabilities); /* it may be that the handheld never heard of columns */
     assert_true(rows.exchange.capabilities.takes_columns);
-    exchange_with(centre, handheld, 15, 27, &columns, &transposed);
+    exchange_with(centre, handheld, 15, 1987, &columns, &transposed);
     assert_int_equal(transposed.exchange.outcome, EXCHANGE_STORED);
     assert_false(transposed.exchange.has_capabilities);
     struct checkpoint receipt = read_receipt(handheld, transposed.exchange.receipt);
-    struct sha256 root = merkle_root_of(handheld->leaves, 42);
-    assert_int64_equal(receipt.size, 42);
+    struct sha256 root = merkle_root_of(handheld->leaves, 2002);
+    assert_int64_equal(receipt.size, 2002);
     assert_memory_equal(receipt.root.b, root.b, SHA256_BYTES);
-    exchange_with(centre, handheld, 0, 42, &columns, &again);
-    assert_int64_equal(read_receipt(handheld, again.exchange.receipt).size, 42);
+    exchange_with(centre, handheld, 0, 2002, &columns, &again);
+    assert_int64_equal(read_receipt(handheld, again.exchange.receipt).size, 2002);
     assert_int_equal(service_check(centre->service, false, false, NULL, NULL, &report), 0);
-    assert_int64_equal(report.records, 42);
+    assert_int64_equal(report.records, 2002);
     handheld_free(handheld);
 }
 
