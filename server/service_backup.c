@@ -19,7 +19,6 @@
 
 #define LOCK_NAME "backup.lock"
 #define NEW_NAME "new"
-#define DATABASE_NAME "centre.db"
 #define MARKS_AT_ONCE 1000u /* in one transaction: handhelds wait meanwhile */
 #define BLOBS_AT_ONCE 1000u
 
@@ -169,60 +168,25 @@ static int take_snapshot(struct backup *backup)
     return r < 0 ? r : backup->snapshot->verbs->logs_each(backup->snapshot, count_records, backup);
 }
 
-static int remove_beside(struct backup *backup, const char *suffix)
-{
-    const struct world *world = backup->service->world;
-    _cleanup_free_ char *path = NULL;
-    int r;
-
-    if (asprintf(&path, "%s/" DATABASE_NAME "%s", backup->new_directory, suffix) < 0) {
-        path = NULL;
-        return -ENOMEM;
-    }
-    r = world->verbs->unlink(world->context, path);
-    return r == -ENOENT ? 0 : r;
-}
-
 static int put_in_place(struct backup *backup)
 {
     const struct world *world = backup->service->world;
-    _cleanup_free_ char *from = files_join(backup->new_directory, DATABASE_NAME);
-    _cleanup_free_ char *to = files_join(backup->target, DATABASE_NAME);
     struct storage_state state;
     int r = backup->snapshot->verbs->state(backup->snapshot, &state);
 
-    /* Reading it has left files beside it that are empty of anything. */
     storage_close(backup->snapshot);
     backup->snapshot = NULL;
-    if (!from || !to)
-        return -ENOMEM;
-    if (r >= 0)
-        r = remove_beside(backup, "-wal");
-    if (r >= 0)
-        r = remove_beside(backup, "-shm");
     if (r >= 0)
         r = incarnation_write_ahead(backup->service, backup->target, &state);
-    if (r >= 0)
-        r = world->verbs->rename(world->context, from, to);
-    return r < 0 ? r : world->verbs->sync_directory(world->context, backup->target);
+    return r < 0 ? r : storage_sqlite_place(world, backup->new_directory, backup->target);
 }
 
 /* ---- all of it ---- */
 
-static int check_target(struct backup *backup)
-{
-    const struct world *world = backup->service->world;
-    _cleanup_free_ char *wal = files_join(backup->target, DATABASE_NAME "-wal");
-
-    if (!wal)
-        return -ENOMEM;
-    return world->verbs->stat(world->context, wal, NULL, NULL) == -ENOENT ? 0 : -ENOTEMPTY;
-}
-
 static int run_steps(struct backup *backup)
 {
     const struct world *world = backup->service->world;
-    int r = check_target(backup);
+    int r = storage_sqlite_is_unused(world, backup->target);
 
     if (r >= 0)
         r = keys_back_up(backup->service, backup->target);

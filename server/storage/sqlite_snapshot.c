@@ -58,3 +58,40 @@ int sqlite_snapshot(struct storage *storage, const char *directory)
         r = error_of(code);
     return r < 0 ? r : world->verbs->sync_directory(world->context, directory);
 }
+
+int storage_sqlite_is_unused(const struct world *world, const char *directory)
+{
+    _cleanup_free_ char *wal = files_join(directory, SQLITE_DATABASE_NAME "-wal");
+
+    if (!wal)
+        return -ENOMEM;
+    return world->verbs->stat(world->context, wal, NULL, NULL) == -ENOENT ? 0 : -ENOTEMPTY;
+}
+
+/* Reading a snapshot has left files beside it that hold nothing. */
+static int remove_beside(const struct world *world, const char *directory, const char *name)
+{
+    _cleanup_free_ char *path = files_join(directory, name);
+    int r;
+
+    if (!path)
+        return -ENOMEM;
+    r = world->verbs->unlink(world->context, path);
+    return r == -ENOENT ? 0 : r;
+}
+
+int storage_sqlite_place(const struct world *world, const char *from_directory, const char *to_directory)
+{
+    _cleanup_free_ char *from = files_join(from_directory, SQLITE_DATABASE_NAME);
+    _cleanup_free_ char *to = files_join(to_directory, SQLITE_DATABASE_NAME);
+    int r;
+
+    if (!from || !to)
+        return -ENOMEM;
+    r = remove_beside(world, from_directory, SQLITE_DATABASE_NAME "-wal");
+    if (r >= 0)
+        r = remove_beside(world, from_directory, SQLITE_DATABASE_NAME "-shm");
+    if (r >= 0)
+        r = world->verbs->rename(world->context, from, to);
+    return r < 0 ? r : world->verbs->sync_directory(world->context, to_directory);
+}

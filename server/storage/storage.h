@@ -306,6 +306,13 @@ struct storage {
 int storage_sqlite_open(
     const struct storage_options *options, struct storage **ret, bool *ret_created, char **ret_error);
 
+/* storage/sqlite_snapshot.c. 0 when no session was opened on a database in `directory` since it was placed
+ * there, or there is none; -ENOTEMPTY. */
+int storage_sqlite_is_unused(const struct world *world, const char *directory);
+/* Moves a snapshot, whose sessions are closed, from one directory into another, in the place of one that is
+ * there: afterwards, whatever happens, one of the two is there whole. Durable when 0 is returned. */
+int storage_sqlite_place(const struct world *world, const char *from_directory, const char *to_directory);
+
 static inline void storage_close(struct storage *storage)
 {
     if (storage)

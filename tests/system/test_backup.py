@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`patrol-server backup`: one moment of the centre, taken while handhelds send, from which a centre can be served again."""
 
+import fcntl
 import random
 import re
 import shutil
@@ -33,11 +34,11 @@ def photo_files(data):
     return {path.name for path in (data / "blobs").glob("??/*")}
 
 
-def check_copy(server, copy, *arguments, status=0):
+def check_copy(copy, *arguments):
     """`check` on a backup, by the server's own program."""
     result = subprocess.run([harness.program("patrol-server"), "check", *arguments, "--data", copy], env=harness.environment(),
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert result.returncode == status, result.stdout
+    assert result.returncode == 0, result.stdout
     return result.stdout
 
 
@@ -70,7 +71,7 @@ def test_a_backup_made_while_a_handheld_sends_can_be_served_and_heals(server, ma
 
     copy = tmp_path / "copy"
     shutil.copytree(target, copy)
-    assert "0 bad" in check_copy(server, copy, "--media")
+    assert "0 bad" in check_copy(copy, "--media")
 
     # The centre burns down; its operator serves from the backup, at the same address.
     server.stop()
@@ -154,7 +155,7 @@ def test_a_backup_that_is_killed_leaves_a_whole_one_and_the_next_goes_on(server,
         assert backed_up(server.data) <= photo_files(target)
         copy = tmp_path / f"copy-{index}"
         shutil.copytree(target, copy)
-        assert "0 bad" in check_copy(server, copy, "--media")
+        assert "0 bad" in check_copy(copy, "--media")
         shutil.rmtree(copy)
     assert killed >= 3, "too few were killed in the middle for this to say anything"
     server.run("backup", target)
@@ -175,6 +176,14 @@ def test_a_backup_is_refused_where_it_would_be_none_or_spoil_another(server, mak
     assert "another directory" in server.run("backup", served.data, status=3).stderr
 
 
+def test_two_backups_to_one_directory_do_not_meet(server, tmp_path):
+    server.run("backup", tmp_path / "backup")
+    with open(tmp_path / "backup/backup.lock") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert "another backup goes there" in server.run("backup", tmp_path / "backup", status=1).stderr
+    server.run("backup", tmp_path / "backup")
+
+
 def test_a_backup_that_does_not_fit_is_told_and_the_one_before_stays(server, make_real_handheld, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -183,12 +192,12 @@ def test_a_backup_that_does_not_fit_is_told_and_the_one_before_stays(server, mak
         pytest.skip(f"a small file system cannot be mounted here: {made.stderr.strip()}")
     try:
         server.run("backup", disk / "backup")
-        before = check_copy(server, shutil.copytree(disk / "backup", tmp_path / "before"))
+        before = check_copy(shutil.copytree(disk / "backup", tmp_path / "before"))
         handheld = make_real_handheld(server, start=True)
         handheld.record(photos=[harness.make_photo(tmp_path / "large.jpg", 5, 3000, 2000)])
         handheld.wait_until_drained()
         assert "disk is full" in server.run("backup", disk / "backup", status=4).stderr
         assert backed_up(server.data) == set()
-        assert check_copy(server, shutil.copytree(disk / "backup", tmp_path / "after")) == before
+        assert check_copy(shutil.copytree(disk / "backup", tmp_path / "after")) == before
     finally:
         subprocess.run(["umount", "--lazy", disk], check=True)
