@@ -374,6 +374,8 @@ def test_reference_data_replace_the_built_in_directory(handheld):
     mixed = handheld.run("amend", before, "--component", "C1", status=3)
     assert mixed.stderr == "patrol: component: the finding's category is of another directory; give --category too\n"
     handheld.run("amend", before, "--note", "as it was named then")
+    (handheld.data / "categories.tsv").write_text(REPLACEMENT.replace("A1", "06010"), encoding="utf-8")
+    assert "pothole" not in handheld.run("list").stdout, "the same code of another directory is another thing"
     categories = {finding["id"]: finding["category"] for finding in handheld.list()}
     assert categories[after] == {"scheme": "City list", "version": "2027-1", "kind": "matter", "code": "A1"}
     assert categories[before] == {"scheme": "GB/T 47678.5", "version": "2026", "kind": "matter", "code": "06010"}
