@@ -30,12 +30,19 @@ struct frame {
     struct checksum content;  /* of the page alone; of now, from the first frame that is not whole on */
 };
 
+#define FRAME_BYTES (FRAME_HEADER_BYTES + PAGE_BYTES)
+#define FRAMES_AT_ONCE 16u
+
 struct wal_reader {
     const struct world *world;
     int file;
     bool big_endian;
     bool is_behind; /* a frame that is not whole */
     uint32_t salt[2];
+    /* Every start of a short-lived program reads the WAL: in few pieces. */
+    uint64_t first_frame;
+    size_t frame_count;
+    uint8_t frames[FRAMES_AT_ONCE][FRAME_BYTES];
 };
 
 static uint32_t word_at(const uint8_t *data, bool big_endian)
@@ -89,22 +96,39 @@ static bool is_of_now(const struct wal_reader *reader, const struct frame *frame
     return frame->salt[0] == reader->salt[0] && frame->salt[1] == reader->salt[1] && frame->page > 0;
 }
 
+/* 1 read, 0 the file ends before. */
+static int load_frame(struct wal_reader *reader, uint64_t number, const uint8_t **ret)
+{
+    const struct world_verbs *verbs = reader->world->verbs;
+    uint64_t offset = damaged_wal_frame_offset(number) - FRAME_HEADER_BYTES;
+
+    if (number < reader->first_frame || number - reader->first_frame >= reader->frame_count) {
+        ssize_t n =
+            verbs->read(reader->world->context, reader->file, reader->frames, sizeof(reader->frames), offset);
+        if (n == -EIO)
+            n = verbs->read(reader->world->context, reader->file, reader->frames, FRAME_BYTES, offset);
+        if (n == -EIO) { /* a bad sector is a damaged frame */
+            memset(reader->frames[0], 0, FRAME_BYTES);
+            n = FRAME_BYTES;
+        }
+        if (n < 0)
+            return (int)n;
+        reader->first_frame = number;
+        reader->frame_count = (size_t)n / FRAME_BYTES;
+    }
+    *ret = reader->frames[number - reader->first_frame];
+    return reader->frame_count > 0;
+}
+
 /* 1 read, 0 the file ends before. `ret_is_whole`: it follows from the frame before it. */
 static int read_frame(
     struct wal_reader *reader, uint64_t number, struct checksum before, struct frame *ret, bool *ret_is_whole)
 {
-    uint8_t data[FRAME_HEADER_BYTES + PAGE_BYTES];
-    uint64_t offset = damaged_wal_frame_offset(number) - FRAME_HEADER_BYTES;
+    const uint8_t *data;
 
-    ssize_t n = reader->world->verbs->read(reader->world->context, reader->file, data, sizeof(data), offset);
-    if (n == -EIO) { /* a bad sector is a damaged frame */
-        memset(data, 0, sizeof(data));
-        n = sizeof(data);
-    }
-    if (n < 0)
-        return (int)n;
-    if ((size_t)n < sizeof(data))
-        return 0;
+    int r = load_frame(reader, number, &data);
+    if (r <= 0)
+        return r;
     *ret = (struct frame){
         .page = word_at(data, true),
         .size_after = word_at(data + 4, true),

@@ -140,7 +140,7 @@ int database_open(struct store *store)
     int r = code == SQLITE_OK ? configure(store) : database_error(store, code);
     if (r < 0)
         database_close(store);
-    store->checkpoint_at = WAL_PAGES_MAX;
+    store->checkpoint_at = WAL_PAGES_FOUND_MAX;
     return r;
 }
 
@@ -389,8 +389,12 @@ int store_transact_locked(struct store *store, int (*body)(struct store *store, 
         return r;
     /* That the WAL was moved only connections know. When the last one ends, the next program reads all of it
      * again and writes behind it: so it is begun again now, by the next write. */
-    if (store->wal_pages >= store->checkpoint_at && database_checkpoint(store) >= 0)
-        commit_nothing(store);
+    if (store->wal_pages >= store->checkpoint_at) {
+        if (database_checkpoint(store) >= 0)
+            commit_nothing(store);
+    } else if (store->checkpoint_at < WAL_PAGES_MAX) {
+        store->checkpoint_at = WAL_PAGES_MAX; /* this one was the first */
+    }
     return 0;
 }
 

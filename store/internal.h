@@ -44,8 +44,10 @@
 #define READ_ROWS_AT_ONCE 256u
 #define READ_BYTES_AT_ONCE (1024u * 1024u)
 /* The WAL is moved into the database when it is longer than this (in pages). It keeps its length afterwards:
- * writing over it again is cheaper than growing it. */
+ * writing over it again is cheaper than growing it. A program that finds it longer than the second one when
+ * it commits first moves it too: whoever opens the store alone reads all of it, and does not live long. */
 #define WAL_PAGES_MAX 256u
+#define WAL_PAGES_FOUND_MAX 32u
 #define WAL_KEPT_BYTES (4u * 1024u * 1024u)
 
 struct statement_slot {

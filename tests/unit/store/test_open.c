@@ -155,7 +155,7 @@ static void wal_stays_short_when_every_program_records_one_finding(void **state)
         append_many(here->store, i, 1);
     }
     assert_int_equal(store_file_size(here->store, WAL_NAME, &size), 0);
-    assert_true(size < (uint64_t)2 * WAL_PAGES_MAX * PAGE_BYTES);
+    assert_true(size < (uint64_t)2 * WAL_PAGES_FOUND_MAX * PAGE_BYTES);
     assert_int_equal(status_of(here->store).records_queued, 3 * WAL_PAGES_MAX);
 }
 
