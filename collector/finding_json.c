@@ -3,6 +3,7 @@
 
 #include "base/json_text.h"
 #include "proto/finding_json.h"
+#include "proto/time_flags.h"
 
 #include <errno.h>
 #include <math.h>
@@ -212,6 +213,16 @@ static void put_reason(struct buffer *ret, const struct record *record, const st
     buffer_put_u8(ret, ',');
 }
 
+/* As far as the record itself tells. */
+static unsigned time_flags_of(const struct record *record)
+{
+    const struct finding *finding = record_finding(record);
+    const struct time_facts facts = {.recorded_ms = record->wall_ms,
+        .fix_ms = finding && finding->has_position ? finding->position.fix_time_ms : 0};
+
+    return time_flags(&facts);
+}
+
 void finding_put_object(const struct record *record, const struct finding_state *state, struct buffer *ret)
 {
     struct uuid parent = parent_id(record), device = state->has_device ? state->device : (struct uuid){0};
@@ -229,6 +240,7 @@ void finding_put_object(const struct record *record, const struct finding_state 
     finding_put_json(record_finding(record), record->wall_ms, record->utc_offset_min, ret);
     buffer_printf(ret, "\"received_at\":null,\"state\":\"%s\",\"complete\":%s,", state->state,
         state->complete ? "true" : "false");
+    time_flags_put_json(time_flags_of(record), ret);
     put_reason(ret, record, state);
     put_photos(ret, record_finding(record), state);
     buffer_put_u8(ret, '}');

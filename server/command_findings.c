@@ -6,6 +6,7 @@
 #include "base/json_text.h"
 #include "base/rfc3339.h"
 #include "proto/finding_json.h"
+#include "proto/time_flags.h"
 #include "server/commands.h"
 
 #include <errno.h>
@@ -105,6 +106,7 @@ static void put_members(struct buffer *line, const struct service_finding *item)
     rfc3339_format(item->received_ms, 0, received);
     buffer_printf(line, "\"received_at\":\"%s\",\"state\":\"%s\",\"complete\":%s,", received, item->state,
         item->complete ? "true" : "false");
+    time_flags_put_json(item->time_flags, line);
     put_photos(line, item);
     buffer_printf(line, ",\"arrival\":%" PRIu64, item->arrival);
     if (reason.len > 0) {
@@ -150,7 +152,7 @@ static int print_geojson(void *user, const struct service_finding *item)
 
 static const char csv_header[] =
     "id,kind,parent,device,inspector,log,seq,scheme,version,category,component,severity,note,lat,lon,accuracy_m,"
-    "fix_time,no_fix,observed_at,recorded_at,received_at,state,complete,photos,arrival,reason\r\n";
+    "fix_time,no_fix,observed_at,recorded_at,received_at,state,complete,photos,arrival,reason,flags\r\n";
 
 /* A field as it is, in quotes where the format needs them. Nothing is put before texts that a spreadsheet
  * would take for a formula: the bytes are evidence. The manual says how to import such a file. */
@@ -252,6 +254,8 @@ static int print_csv(void *user, const struct service_finding *item)
     }
     buffer_printf(line, ",%" PRIu64 ",", item->arrival);
     put_csv(line, reason_of(item));
+    buffer_put_u8(line, ',');
+    time_flags_put_text(item->time_flags, line);
     buffer_put_text(line, "\r\n");
     return flush_line(printing);
 }

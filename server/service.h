@@ -146,9 +146,10 @@ struct service_finding {
     struct bytes inspector;
     int64_t recorded_ms, received_ms;
     int32_t utc_offset_min;
-    const char *state;  /* stored, amended, withdrawn, quarantined */
-    const char *reason; /* quarantine */
-    bool complete;      /* every blob it names is stored */
+    unsigned time_flags; /* proto/time_flags.h */
+    const char *state;   /* stored, amended, withdrawn, quarantined */
+    const char *reason;  /* quarantine */
+    bool complete;       /* every blob it names is stored */
     /* stored, missing, erased, lost (on the handheld, before it was sent); as many as finding.photos */
     const char *const *photo_states, *const *preview_states;
 };

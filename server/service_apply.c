@@ -353,6 +353,13 @@ static int apply_device_event(struct transaction *transaction, const struct subj
 {
     const struct device_event *event = &subject->record->projection->record.device_event;
 
+    if (event->receipt_time_ms > 0 && !subject->record->projection->is_rehomed) {
+        int r = transaction->storage->verbs->clock_mark_put(
+            transaction->storage, subject->key, event->receipt_time_ms);
+
+        if (r < 0)
+            return r;
+    }
     for (size_t i = 0; i < event->lost_blob_count; i++) {
         int r = apply_blob_lost(transaction, device_of(subject), &event->lost_blobs[i]);
 

@@ -2,6 +2,7 @@
 /*
  * The list of findings as `findings` prints it. See service.h.
  */
+#include "proto/time_flags.h"
 #include "server/service_internal.h"
 
 struct finding_walk {
@@ -40,6 +41,19 @@ static int tell_blob(struct storage *storage, const struct sha256 *sha256, const
     return 0;
 }
 
+/* A record that was re-homed is older than what stands before it in its log now. */
+static int flag_times(struct storage *storage, const struct stored_finding *stored, unsigned *ret)
+{
+    struct time_facts facts = {.recorded_ms = stored->wall_ms,
+        .fix_ms = stored->finding.has_position ? stored->finding.position.fix_time_ms : 0,
+        .received_ms = stored->received_ms};
+    int r = stored->is_rehomed ? 0 : storage->verbs->clock_mark(storage, stored->key, &facts.not_before_ms);
+
+    if (r >= 0)
+        *ret = stored->kind == 0 ? 0 : time_flags(&facts);
+    return r;
+}
+
 static int walk_finding(void *user, const struct stored_finding *stored)
 {
     struct finding_walk *walk = user;
@@ -66,10 +80,13 @@ static int walk_finding(void *user, const struct stored_finding *stored)
         finding.id = record_public_id(&stored->log, finding.seq, &stored->leaf);
     if (stored->has_parent)
         finding.parent = stored->parent_id;
+    int r = flag_times(walk->storage, stored, &finding.time_flags);
+    if (r < 0)
+        return r;
     for (size_t i = 0; i < stored->finding.photo_count; i++) {
         const struct photo *photo = &stored->finding.photos[i];
-        int r = tell_blob(walk->storage, &photo->sha256, &photos[i], &finding.complete);
 
+        r = tell_blob(walk->storage, &photo->sha256, &photos[i], &finding.complete);
         if (r >= 0 && photo->preview_size > 0)
             r = tell_blob(walk->storage, &photo->preview_sha256, &previews[i], &finding.complete);
         if (r < 0)

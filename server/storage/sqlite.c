@@ -425,6 +425,8 @@ static const struct storage_verbs sqlite_verbs = {
     .rehomed_put = sqlite_rehomed_put,
     .rehomed_find = sqlite_rehomed_find,
     .rehomed_any = sqlite_rehomed_any,
+    .clock_mark_put = sqlite_clock_mark_put,
+    .clock_mark = sqlite_clock_mark,
     .derived_clear = sqlite_derived_clear,
     .ids_build = sqlite_ids_build,
     .id_put = sqlite_id_put,
@@ -496,6 +498,8 @@ static int create_if_new(struct sqlite *sqlite, bool *ret_created)
     r = read_number(sqlite, "SELECT count(*) FROM sqlite_schema WHERE name = 'state'", &tables);
     if (r >= 0 && tables == 0)
         r = create_schema(sqlite);
+    if (r >= 0)
+        r = execute(sqlite, sqlite_schema_additions_text);
     if (r >= 0)
         r = commit_marked(sqlite);
     if (r < 0 && !sqlite3_get_autocommit(sqlite->db))

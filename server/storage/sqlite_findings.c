@@ -425,6 +425,49 @@ int sqlite_rehomed_any(struct storage *storage, const struct uuid *log)
     return r;
 }
 
+/* ---- what the handheld's clock is held to ---- */
+
+int sqlite_clock_mark_put(struct storage *storage, uint64_t key, int64_t receipt_ms)
+{
+    int r = 0;
+    sqlite3_stmt *statement = sqlite_statement(sqlite_of(storage), SQL_CLOCK_MARK_PUT, &r);
+
+    if (!statement)
+        return r;
+    sqlite_bind_number(statement, 1, key);
+    sqlite_bind_signed(statement, 2, receipt_ms);
+    return sqlite_run(statement);
+}
+
+/* A reader may look at a database that no writer of this version has opened yet. */
+static bool has_clock_marks(struct sqlite *sqlite)
+{
+    return sqlite->statements[SQL_CLOCK_MARK] ||
+           sqlite3_table_column_metadata(
+               sqlite->db, NULL, "clock_marks", NULL, NULL, NULL, NULL, NULL, NULL) == SQLITE_OK;
+}
+
+int sqlite_clock_mark(struct storage *storage, uint64_t key, int64_t *ret_receipt_ms)
+{
+    int r = 0;
+
+    if (!has_clock_marks(sqlite_of(storage))) {
+        *ret_receipt_ms = 0;
+        return 0;
+    }
+    sqlite3_stmt *statement = sqlite_statement(sqlite_of(storage), SQL_CLOCK_MARK, &r);
+    if (!statement)
+        return r;
+    sqlite_bind_number(statement, 1, record_key(record_key_log(key), 0));
+    sqlite_bind_number(statement, 2, key);
+    r = sqlite_step(statement);
+    if (r < 0)
+        return r;
+    *ret_receipt_ms = r == 1 ? sqlite3_column_int64(statement, 0) : 0;
+    sqlite3_reset(statement);
+    return 0;
+}
+
 int sqlite_derived_clear(struct storage *storage)
 {
     int code = sqlite3_exec(sqlite_of(storage)->db, sqlite_derived_clear_text, NULL, NULL, NULL);

@@ -59,6 +59,8 @@ enum sqlite_sql {
     SQL_REHOMED_PUT,
     SQL_REHOMED_FIND,
     SQL_REHOMED_ANY,
+    SQL_CLOCK_MARK_PUT,
+    SQL_CLOCK_MARK,
     SQL_IDS_NEXT,
     SQL_ID_PUT,
     SQL_ID_FIND,
@@ -81,6 +83,8 @@ enum sqlite_sql {
 /* The text of each statement, and the whole schema (sqlite_schema.c). */
 extern const char *const sqlite_sql_texts[SQL_COUNT];
 extern const char sqlite_schema_text[];
+/* What was added since: makes what is missing. */
+extern const char sqlite_schema_additions_text[];
 extern const char sqlite_derived_clear_text[];
 
 #define CENTRE_SCHEMA 1        /* of this program */
@@ -196,6 +200,8 @@ int sqlite_rehomed_put(
 int sqlite_rehomed_find(
     struct storage *storage, const struct position_in_log *first, const struct uuid *id, uint64_t *ret_key);
 int sqlite_rehomed_any(struct storage *storage, const struct uuid *log);
+int sqlite_clock_mark_put(struct storage *storage, uint64_t key, int64_t receipt_ms);
+int sqlite_clock_mark(struct storage *storage, uint64_t key, int64_t *ret_receipt_ms);
 int sqlite_derived_clear(struct storage *storage);
 int sqlite_ids_build(struct storage *storage, struct storage_state *state);
 int sqlite_id_put(struct storage *storage, const struct uuid *id, uint64_t key);

@@ -65,10 +65,13 @@ const char sqlite_schema_text[] =
     " device INTEGER, blob INTEGER, PRIMARY KEY (device, blob)) STRICT, WITHOUT ROWID;"
     "CREATE INDEX blob_wanted_blob ON blob_wanted(blob);";
 
+const char sqlite_schema_additions_text[] =
+    "CREATE TABLE IF NOT EXISTS clock_marks(key INTEGER PRIMARY KEY, receipt_ms INTEGER NOT NULL) STRICT;";
+
 const char sqlite_derived_clear_text[] =
     "DELETE FROM findings; DELETE FROM versions; DELETE FROM quarantined;"
     "DELETE FROM awaited; DELETE FROM rehomed; DELETE FROM finding_ids;"
-    "DELETE FROM blob_names; DELETE FROM blob_wanted;"
+    "DELETE FROM blob_names; DELETE FROM blob_wanted; DELETE FROM clock_marks;"
     "UPDATE logs SET rehomed = 0, closed = 0;"
     "UPDATE state SET indexed_arrival = 0;";
 
@@ -165,6 +168,9 @@ const char *const sqlite_sql_texts[SQL_COUNT] = {
     [SQL_REHOMED_PUT] = "INSERT OR REPLACE INTO rehomed(log, seq, id, key) VALUES (?1, ?2, ?3, ?4)",
     [SQL_REHOMED_FIND] = "SELECT key FROM rehomed WHERE log = ?1 AND seq = ?2 AND id = ?3",
     [SQL_REHOMED_ANY] = "SELECT 1 FROM rehomed WHERE log = ?1 LIMIT 1",
+    [SQL_CLOCK_MARK_PUT] = "INSERT OR REPLACE INTO clock_marks(key, receipt_ms) VALUES (?1, ?2)",
+    [SQL_CLOCK_MARK] = "SELECT receipt_ms FROM clock_marks WHERE key >= ?1 AND key < ?2"
+                       " ORDER BY key DESC LIMIT 1",
     [SQL_IDS_NEXT] = "SELECT f.key, f.arrival, f.first_id, l.id, r.leaf FROM findings f"
                      " JOIN logs l ON l.number = f.key >> 40 LEFT JOIN records r ON r.key = f.key"
                      " WHERE f.arrival > ?1 ORDER BY f.arrival LIMIT ?2",

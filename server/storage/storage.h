@@ -260,6 +260,10 @@ struct storage_verbs {
     int (*rehomed_find)(struct storage *storage, const struct position_in_log *first, const struct uuid *id,
         uint64_t *ret_key);
     int (*rehomed_any)(struct storage *storage, const struct uuid *log); /* 1 or 0 */
+    /* When the record at `key` was made the handheld had a receipt of this time: so had it for all after it
+     * in its log. The newest such time before `key`, 0 when there is none. */
+    int (*clock_mark_put)(struct storage *storage, uint64_t key, int64_t receipt_ms);
+    int (*clock_mark)(struct storage *storage, uint64_t key, int64_t *ret_receipt_ms);
     /* Forgets all of it but arrivals: before a rebuild. */
     int (*derived_clear)(struct storage *storage);
     /* Indexes the next public ids, a whole batch or none; 1 when another batch is there. A look-up reads what

@@ -43,6 +43,41 @@ def test_wrong_clock_does_not_keep_anything_from_the_centre(server, wrong, tmp_p
     assert {year_of(item) for item in wrong.list()} == {wrong.year}, "the clock was not wrong at all"
     assert_delivered(server, wrong, ids)
     wrong.run("resync", "--level", "media", "--wait", "30")
+    expected = {"1970": ["clock_behind"], "2099": ["clock_ahead"]}[wrong.year]
+    assert [item["flags"] for item in server.findings()] == [expected] * len(ids)
+
+
+def instant(seconds_ago):
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - seconds_ago))
+
+
+def test_stale_fix_and_a_receiver_1024_weeks_off_are_accepted_and_flagged(server, make_real_handheld):
+    handheld = make_real_handheld(server)
+    week = 7 * 86400
+    cases = {"good": (60, []), "old": (600, ["fix_old"]), "rollover": (1024 * week, ["fix_disagrees"]),
+             "ahead": (-1024 * week, ["fix_disagrees"])}
+    ids = {name: handheld.record(name, "--fix-time", instant(ago)) for name, (ago, _) in cases.items()}
+    assert {item["note"]: item["flags"] for item in handheld.list()} == {name: flags for name, (_, flags) in cases.items()}
+    handheld.start()
+    handheld.wait_until_drained()
+    assert {item["note"]: item["flags"] for item in server.findings()} == {name: flags for name, (_, flags) in cases.items()}
+    assert_delivered(server, handheld, list(ids.values()))
+
+
+def test_clock_set_back_after_a_receipt_is_flagged_once_the_handheld_has_booted(server, make_real_handheld, tmp_path):
+    handheld = make_real_handheld(server)
+    handheld.start()
+    handheld.record("right")
+    handheld.wait_until_drained()
+    handheld.stop()
+    next_boot = tmp_path / "boot_id"
+    next_boot.write_text("8d0f7a52-7f1c-4f0e-9f6c-2b1b8a1f6c11\n")
+    set_clock(handheld, "1970")
+    handheld.more_environment |= {"CLOCK_SHIM_OFFSET_S": -7 * 86400, "CLOCK_SHIM_BOOT_ID": next_boot}
+    handheld.start()
+    handheld.record("set back")
+    handheld.wait_until_drained()
+    assert {item["note"]: item["flags"] for item in server.findings()} == {"right": [], "set back": ["clock_behind"]}
 
 
 def test_clock_that_jumps_under_way_changes_neither_order_nor_delivery(server, make_real_handheld):

@@ -506,6 +506,7 @@ struct listed {
     enum record_kind kind;
     char state[16], reason[128], note[128];
     bool complete;
+    unsigned time_flags;
 };
 
 struct listing {
@@ -528,7 +529,8 @@ static inline int list_row(void *user, const struct service_finding *finding)
         .seq = finding->seq,
         .arrival = finding->arrival,
         .kind = finding->kind,
-        .complete = finding->complete};
+        .complete = finding->complete,
+        .time_flags = finding->time_flags};
     snprintf(row->state, sizeof(row->state), "%s", finding->state);
     snprintf(row->reason, sizeof(row->reason), "%s", finding->reason ? finding->reason : "");
     snprintf(row->note, sizeof(row->note), "%.*s", (int)finding->finding.note.len,

@@ -2,6 +2,8 @@
 /* Tests of what stored records mean: server/service_apply.c over SQLite. */
 #include "tests/unit/server/client.h"
 
+#include "proto/time_flags.h"
+
 static int start(void **state)
 {
     *state = centre_new();
@@ -559,6 +561,70 @@ static void a_copy_of_another_devices_record_does_not_take_its_public_id(void **
     handheld_free(copyist);
 }
 
+#define LATE_MS INT64_C(1790000000000) /* 2026-09-21 */
+
+static void append_finding_at(struct handheld *handheld, int64_t wall_ms, int64_t fix_ms)
+{
+    struct record record = {.kind = RECORD_FINDING, .wall_ms = wall_ms, .finding = finding_of("at a time")};
+
+    record.finding.has_position = true;
+    record.finding.position = (struct finding_position){.fix_time_ms = fix_ms};
+    append_record(handheld, &record);
+}
+
+static void a_record_from_before_the_receipt_that_its_handheld_held_is_flagged(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *old = handheld_enrolled(centre), *next = next_log(old);
+    const struct record event = {.kind = RECORD_DEVICE_EVENT,
+        .wall_ms = LATE_MS,
+        .device_event = {.receipt_size = 1, .receipt_time_ms = LATE_MS}};
+    static const unsigned wanted[] = {0, 0, TIME_CLOCK_BEHIND, 0, 0};
+    struct service_check_report report;
+
+    append_opened(old);
+    append_finding_at(old, LATE_MS - 3600000, 0); /* nothing was known then */
+    append_record(old, &event);
+    append_finding_at(old, LATE_MS + 1000, 0);
+    append_finding_at(old, LATE_MS - 3600000, 0);
+    append_opened(next);
+    append_finding_at(next, LATE_MS - 3600000, 0); /* nor in another log */
+    append_record(next, &event);
+    append_rehomed(next, &old->log, 20, old->records[1]); /* older than the log that it stands in */
+    deliver(centre, old);
+    deliver(centre, next);
+    for (int rebuilt = 0; rebuilt < 2; rebuilt++) {
+        struct listing *listing = list_findings(centre);
+
+        assert_int_equal(listing->count, ARRAY_LEN(wanted));
+        for (size_t i = 0; i < listing->count; i++)
+            assert_int_equal(listing->rows[i].time_flags & TIME_CLOCK_BEHIND, wanted[i]);
+        free(listing);
+        assert_int_equal(service_check(centre->service, false, true, NULL, NULL, &report), 0);
+    }
+    handheld_free(old);
+    handheld_free(next);
+}
+
+/* As made by a program that knew nothing of them. */
+static void a_database_without_clock_marks_is_read_and_given_them(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_enrolled(centre);
+
+    append_opened(handheld);
+    append_finding_at(handheld, LATE_MS, LATE_MS - 180000);
+    deliver(centre, handheld);
+    centre_sql(centre, "DROP TABLE clock_marks");
+    struct listing *listing = list_findings(centre);
+    assert_int_equal(listing->count, 1);
+    assert_int_equal(listing->rows[0].time_flags & TIME_FIX_OLD, TIME_FIX_OLD);
+    free(listing);
+    centre_restart(centre);
+    centre_sql(centre, "SELECT count(*) FROM clock_marks");
+    handheld_free(handheld);
+}
+
 static void compare_listings(const struct listing *before, const struct listing *after)
 {
     assert_int_equal(before->count, after->count);
@@ -694,6 +760,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             a_finding_is_found_by_its_public_id_before_and_after_it_was_indexed, start, stop),
         cmocka_unit_test_setup_teardown(the_derived_tables_made_again_are_the_same, start, stop),
+        cmocka_unit_test_setup_teardown(
+            a_record_from_before_the_receipt_that_its_handheld_held_is_flagged, start, stop),
+        cmocka_unit_test_setup_teardown(a_database_without_clock_marks_is_read_and_given_them, start, stop),
         cmocka_unit_test_setup_teardown(a_finding_amended_too_often_quarantines_the_rest, start, stop),
     };
 
