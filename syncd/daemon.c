@@ -6,7 +6,7 @@
 #include "base/rfc3339.h"
 #include "syncd/control.h"
 #include "syncd/link.h"
-#include "syncd/transport_curl.h"
+#include "syncd/transport_worker.h"
 #include "syncd/trust_time.h"
 
 #include <errno.h>
@@ -36,9 +36,7 @@ struct daemon {
     struct enrolment enrolment;
     bool enrolled;
     uint8_t seed[SIGN_SEED_BYTES];
-    char *ca_path;
-    struct tls_trust trust;
-    struct transport_curl *transport;
+    struct transport_worker *transport;
     struct agent *agent;
     struct control *control;
     struct link_watch *link;
@@ -80,13 +78,19 @@ static void status_tell(struct daemon *daemon)
     sd_notify(0, line);
 }
 
+/* At which certificates are verified. */
+static void time_follow(struct daemon *daemon)
+{
+    transport_worker_set_time(daemon->transport, trust_time_now(daemon->world, daemon->store));
+}
+
 /* After every handler: the timer follows the engine; when all is quiet the WAL is moved and memory of the
  * burst is given back. */
 static void after_event(struct daemon *daemon)
 {
     timer_follow(daemon);
     control_changed(daemon->control);
-    if (transport_curl_busy(daemon->transport) > 0)
+    if (transport_worker_busy(daemon->transport) > 0)
         return;
     status_tell(daemon);
     int r = store_checkpoint_wal(daemon->store, false);
@@ -116,7 +120,7 @@ static int on_poll(sd_event_source *source, uint64_t usec, void *context)
         log_info("%llu photos that the centre has signed for were removed from this handheld",
             (unsigned long long)freed);
     after_event(daemon);
-    if (transport_curl_busy(daemon->transport) == 0)
+    if (transport_worker_busy(daemon->transport) == 0)
         malloc_trim(0);
     sd_event_source_set_time_relative(source, daemon->settings->slow_poll_ms * 1000);
     return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
@@ -138,7 +142,7 @@ static int on_doorbell(sd_event_source *source, int fd, uint32_t events, void *c
 static void on_link(void *context, bool up)
 {
     struct daemon *daemon = context;
-    transport_curl_drop_connections(daemon->transport);
+    transport_worker_network_changed(daemon->transport);
     log_debug("the network changed: %s", up ? "an address is there" : "no address");
     agent_link(daemon->agent, up);
     after_event(daemon);
@@ -170,8 +174,8 @@ static void enrolment_load(struct daemon *daemon)
     enrolment_done(&daemon->enrolment);
     daemon->enrolment = fresh;
     daemon->enrolled = true;
-    daemon->trust.time = trust_time_now(daemon->world, daemon->store);
-    transport_curl_set_server(daemon->transport, daemon->enrolment.server_url);
+    time_follow(daemon);
+    transport_worker_set_server(daemon->transport, daemon->enrolment.server_url);
     r = agent_set_enrolment(daemon->agent, &daemon->enrolment, daemon->seed);
     if (r < 0)
         log_err("the enrolment cannot be used: %s", strerror(-r));
@@ -228,7 +232,7 @@ static void on_response(void *context, uint32_t slot, const struct http_response
 {
     struct daemon *daemon = context;
     agent_response(daemon->agent, slot, response);
-    daemon->trust.time = trust_time_now(daemon->world, daemon->store);
+    time_follow(daemon);
     after_event(daemon);
 }
 
@@ -236,9 +240,16 @@ static void on_failed(void *context, uint32_t slot, enum engine_failure failure,
 {
     struct daemon *daemon = context;
     log_info("a request did not come through (%s): it is tried again", detail);
-    daemon->trust.time = trust_time_now(daemon->world, daemon->store);
+    time_follow(daemon);
     agent_failed(daemon->agent, slot, failure);
     after_event(daemon);
+}
+
+/* The network worker has ended: from now on as little as possible is kept. */
+static void on_rested(void *context)
+{
+    (void)context;
+    malloc_trim(0);
 }
 
 /* ---- what the agent tells ---- */
@@ -400,16 +411,20 @@ static int store_start(struct daemon *daemon)
 
 static int agent_begin(struct daemon *daemon)
 {
-    const struct transport_curl_listener network = {
-        .response = on_response, .failed = on_failed, .context = daemon};
-    int r = transport_curl_new(daemon->event, &daemon->trust, &network, &daemon->transport);
+    const struct transport_worker_listener network = {
+        .response = on_response, .failed = on_failed, .rested = on_rested, .context = daemon};
+    _cleanup_free_ char *ca_path = files_join(daemon->directory, "ca.pem");
+    if (!ca_path)
+        return -ENOMEM;
+    const struct transport_worker_options worker = {.world = daemon->world, .ca_path = ca_path};
+    int r = transport_worker_new(daemon->event, &worker, &network, &daemon->transport);
     if (r < 0)
         return r;
     struct agent_options options = {
         .world = daemon->world,
         .store = daemon->store,
         .engine = engine_config_default(),
-        .transport = transport_curl_verbs(daemon->transport),
+        .transport = transport_worker_verbs(daemon->transport),
         .listener = {.changed = on_changed,
             .sync_done = on_sync_done,
             .resync_done = on_resync_done,
@@ -511,15 +526,11 @@ static int start(struct daemon *daemon)
     int r = files_make_directory(daemon->world, daemon->directory);
     if (r < 0 && r != -EEXIST)
         return r;
-    daemon->ca_path = files_join(daemon->directory, "ca.pem");
-    if (!daemon->ca_path)
-        return -ENOMEM;
-    daemon->trust.ca_path = daemon->ca_path;
     if ((r = lock_take(daemon)) < 0 || (r = store_start(daemon)) < 0 ||
         (r = sd_event_new(&daemon->event)) < 0 || (r = signals_take(daemon)) < 0 ||
         (r = agent_begin(daemon)) < 0 || (r = ears_open(daemon)) < 0)
         return r;
-    daemon->trust.time = trust_time_now(daemon->world, daemon->store);
+    time_follow(daemon);
     enrolment_load(daemon);
     (void)sd_event_set_watchdog(daemon->event, 1);
     r = agent_start(daemon->agent);
@@ -538,15 +549,13 @@ static void stop(struct daemon *daemon)
     sd_event_source_disable_unref(daemon->poll_timer);
     sd_event_source_disable_unref(daemon->agent_timer);
     agent_free(daemon->agent);
-    transport_curl_free(daemon->transport);
+    transport_worker_free(daemon->transport);
     store_free(daemon->store);
     enrolment_done(&daemon->enrolment);
-    tls_trust_done(&daemon->trust);
     sodium_memzero(daemon->seed, sizeof(daemon->seed));
     if (daemon->lock >= 0)
         daemon->world->verbs->lock_close(daemon->world->context, daemon->lock);
     sd_event_unref(daemon->event);
-    free(daemon->ca_path);
 }
 
 enum exit_status daemon_run(

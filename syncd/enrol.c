@@ -5,7 +5,7 @@
 #include "proto/compression.h"
 #include "proto/enrolment.h"
 #include "store/enrolment_file.h"
-#include "syncd/transport_curl.h"
+#include "syncd/transport_worker.h"
 #include "syncd/trust_time.h"
 
 #include <errno.h>
@@ -13,14 +13,25 @@
 #include <sys/stat.h>
 
 #define ENROL_DEADLINE_MS 60000u
+#define PEM_LINE_CHARS 64u
 
 struct attempt {
     sd_event *event;
+    struct transport_worker *transport;
     bool answered;
     unsigned status;
     struct buffer body;
+    struct buffer found_ca; /* DER */
     char problem[256];
 };
+
+static void attempt_done(struct attempt *attempt)
+{
+    transport_worker_free(attempt->transport);
+    sd_event_unref(attempt->event);
+    buffer_done(&attempt->body);
+    buffer_done(&attempt->found_ca);
+}
 
 static void on_response(void *context, uint32_t slot, const struct http_response *response)
 {
@@ -29,7 +40,9 @@ static void on_response(void *context, uint32_t slot, const struct http_response
     attempt->answered = true;
     attempt->status = response->status;
     buffer_put_bytes(&attempt->body, response->body);
-    sd_event_exit(attempt->event, 0);
+    buffer_put_bytes(&attempt->found_ca, transport_worker_found_ca(attempt->transport));
+    bool whole = buffer_finish(&attempt->body) == 0 && buffer_finish(&attempt->found_ca) == 0;
+    sd_event_exit(attempt->event, whole ? 0 : -ENOMEM);
 }
 
 static void on_failed(void *context, uint32_t slot, enum engine_failure failure, const char *detail)
@@ -43,28 +56,26 @@ static void on_failed(void *context, uint32_t slot, enum engine_failure failure,
     sd_event_exit(attempt->event, 0);
 }
 
-static int post(struct tls_trust *trust, const char *server_url, struct bytes body, struct attempt *attempt)
+static int post(
+    const struct world *world, const struct token_url *url, struct bytes body, struct attempt *attempt)
 {
+    const struct transport_worker_options options = {
+        .world = world, .has_ca_sha256 = url->has_ca, .ca_sha256 = url->ca_sha256};
+    const struct transport_worker_listener listener = {
+        .response = on_response, .failed = on_failed, .context = attempt};
     int r = sd_event_new(&attempt->event);
+    if (r >= 0)
+        r = transport_worker_new(attempt->event, &options, &listener, &attempt->transport);
+    if (r >= 0)
+        r = transport_worker_set_server(attempt->transport, url->server_url);
     if (r < 0)
         return r;
-    const struct transport_curl_listener listener = {
-        .response = on_response, .failed = on_failed, .context = attempt};
-    struct transport_curl *transport = NULL;
-    r = transport_curl_new(attempt->event, trust, &listener, &transport);
-    if (r >= 0)
-        r = transport_curl_set_server(transport, server_url);
-    if (r >= 0) {
-        const struct http_request request = {
-            .method = "POST", .path = "/v1/enrol", .body = body, .deadline_ms = ENROL_DEADLINE_MS};
-        struct transport verbs = transport_curl_verbs(transport);
-        r = verbs.send(verbs.context, 0, &request);
-    }
-    if (r >= 0)
-        r = sd_event_loop(attempt->event);
-    transport_curl_free(transport);
-    attempt->event = sd_event_unref(attempt->event);
-    return r;
+    transport_worker_set_time(attempt->transport, trust_time_now(world, NULL));
+    const struct http_request request = {
+        .method = "POST", .path = "/v1/enrol", .body = body, .deadline_ms = ENROL_DEADLINE_MS};
+    struct transport verbs = transport_worker_verbs(attempt->transport);
+    r = verbs.send(verbs.context, 0, &request);
+    return r < 0 ? r : sd_event_loop(attempt->event);
 }
 
 static const char *refusal_advice(enum refusal_reason reason)
@@ -159,6 +170,21 @@ static enum exit_status complain_refused(const struct attempt *attempt, struct a
     return EXIT_STATUS_FAILED;
 }
 
+/* A certificate as text (RFC 7468, section 5). */
+static int pem_of(struct bytes der, struct buffer *ret)
+{
+    size_t capacity = sodium_base64_encoded_len(der.len, sodium_base64_VARIANT_ORIGINAL);
+    _cleanup_free_ char *text = malloc(capacity);
+    if (!text)
+        return -ENOMEM;
+    sodium_bin2base64(text, capacity, der.data, der.len, sodium_base64_VARIANT_ORIGINAL);
+    buffer_put_text(ret, "-----BEGIN CERTIFICATE-----\n");
+    for (const char *at = text; *at; at += strnlen(at, PEM_LINE_CHARS))
+        buffer_printf(ret, "%.*s\n", (int)PEM_LINE_CHARS, at);
+    buffer_put_text(ret, "-----END CERTIFICATE-----\n");
+    return buffer_finish(ret);
+}
+
 static char *text_of(struct bytes bytes)
 {
     return strndup((const char *)bytes.data ? (const char *)bytes.data : "", bytes.len);
@@ -166,7 +192,7 @@ static char *text_of(struct bytes bytes)
 
 static enum exit_status keep(const struct world *world, const char *directory, const struct token_url *url,
     const struct enrol_answer *answer, const struct verify_key *key, const struct uuid *device,
-    const char *ca_pem)
+    struct bytes ca)
 {
     struct arena arena _cleanup_arena_;
     arena_init(&arena, DECODE_BUDGET_BYTES_MIN * 4);
@@ -194,8 +220,11 @@ static enum exit_status keep(const struct world *world, const char *directory, c
 
     _cleanup_free_ char *ca_path = files_join(directory, "ca.pem");
     int r = ca_path ? 0 : -ENOMEM;
-    if (r >= 0 && ca_pem)
-        r = files_replace(world, ca_path, bytes_of_text(ca_pem), false);
+    struct buffer pem _cleanup_buffer_ = {0};
+    if (r >= 0 && ca.len > 0)
+        r = pem_of(ca, &pem);
+    if (r >= 0 && ca.len > 0)
+        r = files_replace(world, ca_path, buffer_bytes(&pem), false);
     if (r >= 0)
         r = enrolment_write(world, directory, &enrolment);
     if (r < 0) {
@@ -250,6 +279,12 @@ static enum exit_status complain_key(const char *directory, int r)
     return r == -ENOSPC ? EXIT_STATUS_NO_SPACE : EXIT_STATUS_FAILED;
 }
 
+/* The worker has to say which CA vouched for the answer: without it nobody could be believed later on. */
+static bool lacks_ca(const struct token_url *url, const struct attempt *attempt)
+{
+    return attempt->found_ca.len == 0 && strncmp(url->server_url, "https:", 6) == 0;
+}
+
 enum exit_status enrol_run(const struct world *world, const char *directory, const char *text, bool replace)
 {
     struct token_url url;
@@ -282,29 +317,27 @@ enum exit_status enrol_run(const struct world *world, const char *directory, con
         return complain(EXIT_STATUS_FAILED, "cannot make the request");
     struct sha256 request_sha256 = sha256_of(buffer_bytes(&body));
 
-    struct tls_trust trust _cleanup_(tls_trust_done) = {
-        .has_ca_sha256 = url.has_ca, .ca_sha256 = url.ca_sha256, .time = trust_time_now(world, NULL)};
-    struct attempt attempt = {0};
+    struct attempt attempt _cleanup_(attempt_done) = {0};
     struct arena arena _cleanup_arena_;
     arena_init(&arena, arena_budget_for(ENROLMENT_ANSWER_BYTES_MAX));
     struct buffer plain _cleanup_buffer_ = {0};
     struct enrol_answer answer;
     struct verify_key receipt_key;
     enum exit_status status;
-    r = post(&trust, url.server_url, buffer_bytes(&body), &attempt);
+    r = post(world, &url, buffer_bytes(&body), &attempt);
     if (r < 0 || !attempt.answered) {
         fprintf(stderr, "patrol-syncd: %s cannot be reached: %s\n", url.server_url,
             r < 0 ? strerror(-r) : attempt.problem);
         status = EXIT_STATUS_FAILED;
     } else if (attempt.status != 200) {
         status = complain_refused(&attempt, &arena);
-    } else if (answer_open(buffer_bytes(&attempt.body), &url, &request_sha256, &plain, &arena, &answer,
-                   &receipt_key) < 0) {
+    } else if (lacks_ca(&url, &attempt) || answer_open(buffer_bytes(&attempt.body), &url, &request_sha256,
+                                               &plain, &arena, &answer, &receipt_key) < 0) {
         status = complain(EXIT_STATUS_FAILED,
             "the answer is not from the server that the token URL names: nothing was kept");
     } else {
-        status = keep(world, directory, &url, &answer, &receipt_key, &device, trust.found_ca_pem);
+        status =
+            keep(world, directory, &url, &answer, &receipt_key, &device, buffer_bytes(&attempt.found_ca));
     }
-    buffer_done(&attempt.body);
     return status;
 }

@@ -7,7 +7,6 @@
 #include "syncd/daemon.h"
 #include "syncd/enrol.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <signal.h>
 #include <sodium.h>
@@ -89,6 +88,7 @@ int main(int argc, char **argv)
     }
     umask(0007);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGCHLD, SIG_DFL);  /* whoever ignores it leaves nothing to reap */
     prctl(PR_SET_DUMPABLE, 0); /* the device key must not end in a core file */
     if (sodium_init() < 0) {
         log_err("libsodium could not be started");
@@ -102,6 +102,5 @@ int main(int argc, char **argv)
                                 : daemon_run(world_posix(), directory, &settings);
     }
     config_free(syncd_config_rows, syncd_config_row_count, &settings);
-    curl_global_cleanup();
     return (int)status;
 }

@@ -2,13 +2,12 @@
 /* One helper process, from start to reaping; see helper_process.h. */
 #include "collector/sources/helper_process.h"
 
-#include "base/cleanup.h"
+#include "base/helper_program.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -18,63 +17,6 @@ static int64_t now_ms(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-struct spawn_plan {
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-};
-
-static void plan_done(struct spawn_plan *plan)
-{
-    posix_spawn_file_actions_destroy(&plan->actions);
-    posix_spawnattr_destroy(&plan->attributes);
-}
-
-/* Returns an errno, as the posix_spawn functions do. */
-static int plan_fill(struct spawn_plan *plan, int input_fd, int output_fd)
-{
-    sigset_t none;
-    sigset_t all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    /*
-     * With standard descriptors closed in the caller, these may be numbers below 3 themselves. Input first is
-     * always right: the second end of a pipe is never 0. A descriptor that is copied onto itself loses
-     * O_CLOEXEC by that.
-     */
-    int error = posix_spawn_file_actions_adddup2(&plan->actions, input_fd, STDIN_FILENO);
-    if (error == 0)
-        error = posix_spawn_file_actions_adddup2(&plan->actions, output_fd, STDOUT_FILENO);
-    if (error == 0)
-        error = posix_spawn_file_actions_addopen(&plan->actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-    if (error == 0)
-        error = posix_spawn_file_actions_addclosefrom_np(&plan->actions, STDERR_FILENO + 1);
-    if (error == 0)
-        error = posix_spawnattr_setsigmask(&plan->attributes, &none);
-    if (error == 0)
-        error = posix_spawnattr_setsigdefault(&plan->attributes, &all);
-    if (error == 0)
-        error = posix_spawnattr_setflags(&plan->attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    return error;
-}
-
-static int start(const char *path, int input_fd, int output_fd, pid_t *ret_pid)
-{
-    static char name[] = "patrol-photo";
-    static char locale[] = "LC_ALL=C";
-    char *const arguments[] = {name, NULL};
-    char *const environment[] = {locale, NULL};
-    _cleanup_(plan_done) struct spawn_plan plan;
-    posix_spawn_file_actions_init(&plan.actions);
-    posix_spawnattr_init(&plan.attributes);
-    int error = plan_fill(&plan, input_fd, output_fd);
-    if (error != 0)
-        return -error;
-    error = posix_spawn(ret_pid, path, &plan.actions, &plan.attributes, arguments, environment);
-    if (error == ENOMEM || error == EAGAIN)
-        return -error;
-    return error != 0 ? -ENOEXEC : 0;
 }
 
 /* 0 when `fd` can be read or has ended, -ETIMEDOUT, other -errno. */
@@ -145,7 +87,7 @@ int helper_process_run(
     _cleanup_close_ int output = ends[1];
 
     pid_t pid = -1;
-    int r = start(path, input_fd, output, &pid);
+    int r = helper_program_start(path, "patrol-photo", input_fd, output, &pid);
     if (r < 0)
         return r;
     close(take_fd(&output));

@@ -9,11 +9,9 @@
 #include <stdint.h>
 
 /*
- * Starts `path` with `input_fd` as standard input, a pipe as standard output, /dev/null as standard error, no
- * other descriptor, no arguments and an all but empty environment (so a hostile LD_PRELOAD or locale stays
- * outside); no signal is blocked or ignored in it. Waits for its output and its end. Never more than
- * deadline_ms, then it is killed; it is always gone and reaped afterwards. Forks nothing by itself:
- * posix_spawn().
+ * Starts `path` (base/helper_program.h) with `input_fd` as standard input and a pipe as standard output.
+ * Waits for its output and its end. Never more than deadline_ms, then it is killed; it is always gone and
+ * reaped afterwards.
  *
  * Returns 0 when the helper ended with status 0 and wrote at most `size` bytes, now in answer[*ret_len].
  *   -ENOEXEC    it could not be started

@@ -2,8 +2,8 @@
 /*
  * The agent: carries out the engine's actions on store, keys and a transport, and turns answers into events.
  * It knows what HTTP requests look like, but owns no socket, no loop and no clock but the world's: the
- * daemon's shell gives it libcurl and sd-event, the simulator gives it a fake network. No policy here: that
- * is the engine's.
+ * daemon's shell gives it a worker process and sd-event, the simulator gives it a fake network. No policy
+ * here: that is the engine's.
  *
  * Every answer is checked before anything is done with it: signature by the pinned receipt key, hash of the
  * outstanding request, direction by type. What fails is a network fault.
@@ -13,35 +13,9 @@
 #include "store/enrolment_file.h"
 #include "store/store.h"
 #include "syncd/core/engine.h"
+#include "syncd/http.h"
 
 struct agent;
-
-struct http_header {
-    const char *name; /* lower case */
-    const char *value;
-};
-
-#define HTTP_HEADERS_MAX 12u
-#define HTTP_LOCATION_MAX 1024u
-
-struct http_request {
-    const char *method;
-    const char *path; /* under the server URL, or an absolute URL (a tus Location) */
-    struct http_header headers[HTTP_HEADERS_MAX];
-    size_t header_count;
-    struct bytes body;    /* valid until `send` returns: the transport copies or sends it */
-    uint64_t deadline_ms; /* longest time for the whole request; 0: the transport's default */
-};
-
-struct http_response {
-    unsigned status;
-    struct bytes body;
-    uint64_t bytes_sent, bytes_received; /* bodies */
-    /* Only what the agent uses; NULL when absent. */
-    const char *location, *upload_offset, *upload_expires, *retry_after;
-    /* End of the server certificate that vouched for this answer, Unix ms; 0: none (plain HTTP). */
-    int64_t certificate_not_after_ms;
-};
 
 struct transport {
     /* Starts a request under a slot; its end is told by agent_response or agent_failed, never from inside

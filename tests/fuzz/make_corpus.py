@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the seed corpora of the harnesses for proto/'s messages, out of the golden vectors in tests/vectors.
+"""Writes the seed corpora of the harnesses for proto/'s messages, out of the golden vectors in tests/vectors, and of
+the one for the daemon's worker.
 
 Usage: make_corpus.py     Existing files of the same name are written again; inputs that a fuzzer found stay.
 """
@@ -58,7 +59,36 @@ def seeds():
     yield "token_url", "server_url", b"https://[2001:db8::1]:8443/grid/west/"
 
 
+def transport_seeds():
+    """One of each kind, as syncd/transport/message.h describes them."""
+    def number(value, size=4):
+        return value.to_bytes(size, "big")
+
+    def run(data):
+        return number(len(data)) + data
+
+    def text(value):
+        return number(0) if value is None else run(value.encode() + b"\0")
+
+    slot = number(1) + number(7)
+    headers = b"".join(map(text, ("patrol-device", "x", "upload-offset", "0")))
+    yield "trust", b"\1" + run(b"-----BEGIN CERTIFICATE-----\n") + run(b"")
+    yield "trust_enrol", b"\1" + run(b"") + run(bytes(32))
+    yield "request", (b"\2" + slot + number(120000, 8) + number(1767225600000, 8) + b"\0" + text("POST") +
+                      text("https://centre.example/v1/exchange") + b"\2" + headers + run(b"body"))
+    yield "cancel", b"\3" + slot
+    yield "network_changed", b"\4"
+    yield "response", (b"\5" + slot + number(201) + number(4, 8) + number(1798761600000, 8) + run(b"") +
+                       text("/v1/blobs/x") + text("0") + text("Thu, 01 Jan 2026 00:00:00 GMT") + text(None) + run(b"answer"))
+    yield "response_enrol", (b"\5" + slot + number(200) + number(0, 8) + number(0, 8) + run(b"\x30\0") + text(None) * 4 + run(b""))
+    yield "failed", b"\6" + slot + b"\1" + text("Could not connect to server")
+
+
 def main():
+    for name, data in transport_seeds():
+        folder = HERE / "corpus" / "transport_message"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
     for harness, name, data in seeds():
         if len(data) > SEED_BYTES_MAX:
             continue

@@ -26,8 +26,8 @@ def find_build():
 
 
 BUILD = find_build()
-ROOMS = {"patrol": "collector", "patrol-syncd": "syncd", "patrol-server": "server", "handheld": "tests/tools",
-         "make_photo": "tests/data", "append": "tests/tools", "lab_link": "tests/lab", "power_cut": "tests/fault",
+ROOMS = {"patrol": "collector", "patrol-syncd": "syncd", "patrol-transport": "syncd/transport", "patrol-server": "server",
+         "handheld": "tests/tools", "make_photo": "tests/data", "append": "tests/tools", "lab_link": "tests/lab", "power_cut": "tests/fault",
          "tus_upload": "tests/tools", "libclock_shim.so": "tests/tools"}
 
 
@@ -326,6 +326,11 @@ class Handheld:
     def close(self):
         if self.process:
             self.process.close()
+
+    def worker(self):
+        """The process id of the daemon's network worker, None while there is none."""
+        pid = self.process.child.pid
+        return next(map(int, pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()), None)
 
     def control(self, timeout=None):
         connection = socket.socket(socket.AF_UNIX)

@@ -106,8 +106,10 @@ def test_connect_into_a_black_hole_delays_neither_control_socket_nor_sigterm(ser
 
 
 def connections_of(handheld):
-    """States of the TCP connections of the daemon, from /proc."""
-    pid = handheld.process.child.pid
+    """States of the TCP connections of the daemon's network worker, from /proc."""
+    pid = handheld.worker()
+    if not pid:
+        return []
     names = {"01": "ESTABLISHED", "02": "SYN-SENT"}
     inodes = set()
     for entry in pathlib.Path(f"/proc/{pid}/fd").iterdir():

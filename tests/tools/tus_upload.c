@@ -9,7 +9,7 @@
  */
 #include "base/files.h"
 #include "base/log.h"
-#include "syncd/transport_curl.h"
+#include "syncd/transport_worker.h"
 #include "syncd/trust_time.h"
 
 #include <errno.h>
@@ -25,9 +25,7 @@ struct uploader {
     sd_event *event;
     sd_event_source *timer;
     struct store *store;
-    struct tls_trust trust;
-    char *ca_path;
-    struct transport_curl *transport;
+    struct transport_worker *transport;
     struct agent *agent;
 };
 
@@ -113,7 +111,8 @@ static void on_note(void *context, int level, const char *text)
 static void begin(struct uploader *uploader, const char *directory, const char *uploads_url)
 {
     const struct world *world = world_posix();
-    const struct transport_curl_listener network = {on_response, on_failed, uploader};
+    const struct transport_worker_listener network = {
+        .response = on_response, .failed = on_failed, .context = uploader};
     struct enrolment enrolment _cleanup_(enrolment_done) = {0};
     _cleanup_free_ char *error = NULL;
     struct store_opened opened;
@@ -123,11 +122,12 @@ static void begin(struct uploader *uploader, const char *directory, const char *
     must(store_open(world, directory, STORE_DAEMON, &uploader->store, &opened), directory);
     must(enrolment_read(world, directory, &enrolment, &error), error ? error : "enrolment");
     must(device_key_read(world, directory, &device, seed), "device key");
-    uploader->trust.ca_path = uploader->ca_path = files_join(directory, "ca.pem");
-    uploader->trust.time = trust_time_now(world, uploader->store);
+    _cleanup_free_ char *ca_path = files_join(directory, "ca.pem");
+    const struct transport_worker_options worker = {.world = world, .ca_path = ca_path};
     must(sd_event_default(&uploader->event), "event loop");
-    must(transport_curl_new(uploader->event, &uploader->trust, &network, &uploader->transport), "transport");
-    must(transport_curl_set_server(uploader->transport, enrolment.server_url), "server");
+    must(transport_worker_new(uploader->event, &worker, &network, &uploader->transport), "transport");
+    must(transport_worker_set_server(uploader->transport, enrolment.server_url), "server");
+    transport_worker_set_time(uploader->transport, trust_time_now(world, uploader->store));
     struct agent_options options = {
         .world = world,
         .store = uploader->store,
@@ -135,7 +135,7 @@ static void begin(struct uploader *uploader, const char *directory, const char *
         .device_seed = seed,
         .engine = engine_config_default(),
         .uploads_url = uploads_url,
-        .transport = transport_curl_verbs(uploader->transport),
+        .transport = transport_worker_verbs(uploader->transport),
         .listener = {.changed = nothing,
             .sync_done = on_sync_done,
             .resync_done = on_resync_done,
@@ -169,10 +169,8 @@ int main(int argc, char **argv)
     must(sd_event_add_signal(uploader.event, NULL, SIGTERM, NULL, NULL), "signal");
     must(sd_event_loop(uploader.event), "loop");
     agent_free(uploader.agent);
-    transport_curl_free(uploader.transport);
+    transport_worker_free(uploader.transport);
     store_free(uploader.store);
-    tls_trust_done(&uploader.trust);
-    free(uploader.ca_path);
     sd_event_source_unref(uploader.timer);
     sd_event_unref(uploader.event);
     return 0;

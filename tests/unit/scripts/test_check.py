@@ -45,7 +45,8 @@ class HouseRules(unittest.TestCase):
         self.assertEqual(self.includes("base/a.c", '"base/log.h"', "<stdio.h>"), [])
         self.assertEqual(self.includes("proto/a.c", '"base/bytes.h"', '"proto/b.h"', '"gridpatrol.pb-c.h"'), [])
         self.assertEqual(self.includes("store/a.c", '"base/files.h"', '"proto/b.h"', "<sqlite3.h>"), [])
-        self.assertEqual(self.includes("syncd/a.c", '"store/b.h"', '"syncd/core/c.h"', "<curl/curl.h>"), [])
+        self.assertEqual(self.includes("syncd/a.c", '"store/b.h"', '"syncd/core/c.h"'), [])
+        self.assertEqual(self.includes("syncd/transport/a.c", '"syncd/b.h"', "<curl/curl.h>", "<openssl/ssl.h>"), [])
         self.assertEqual(self.includes("tests/sim/a.c", '"server/b.h"', '"syncd/c.h"', "<sqlite3.h>"), [])
 
     def test_rooms_may_not_look_up_or_sideways(self):
@@ -66,6 +67,7 @@ class HouseRules(unittest.TestCase):
     def test_libraries_are_for_their_rooms_only(self):
         self.assertIn("only store/", self.includes("syncd/a.c", "<sqlite3.h>")[0])
         self.assertEqual(len(self.includes("server/b.c", "<curl/curl.h>", "<sqlite3.h>")), 3)
+        self.assertEqual(len(self.includes("syncd/c.c", "<curl/curl.h>", "<openssl/ssl.h>")), 5)
 
     def test_a_folder_without_rules_is_noticed(self):
         self.assertIn("no room", self.includes("elsewhere/a.c")[0])

@@ -5,7 +5,7 @@
  */
 #include "tests/unit/unit.h"
 
-#include "syncd/tls.h"
+#include "syncd/transport/tls.h"
 
 #include <errno.h>
 #include <openssl/err.h>
@@ -23,8 +23,7 @@ struct authority {
 
 struct scene {
     struct authority ca, other_ca;
-    char *directory;
-    char *ca_path;
+    struct buffer ca_pem;
 };
 
 static EVP_PKEY *make_key(void)
@@ -87,12 +86,12 @@ static int start(void **state)
     struct scene *scene = calloc(1, sizeof(*scene));
     scene->ca = make_authority("the CA");
     scene->other_ca = make_authority("another CA");
-    scene->directory = unit_directory_make();
-    assert_true(asprintf(&scene->ca_path, "%s/ca.pem", scene->directory) > 0);
-    FILE *file = fopen(scene->ca_path, "w");
-    assert_non_null(file);
-    assert_int_equal(PEM_write_X509(file, scene->ca.certificate), 1);
-    fclose(file);
+    BIO *bio = BIO_new(BIO_s_mem());
+    assert_int_equal(PEM_write_bio_X509(bio, scene->ca.certificate), 1);
+    char *text;
+    long len = BIO_get_mem_data(bio, &text);
+    buffer_put(&scene->ca_pem, text, (size_t)len);
+    BIO_free(bio);
     *state = scene;
     return 0;
 }
@@ -102,8 +101,7 @@ static int stop(void **state)
     struct scene *scene = *state;
     authority_done(&scene->ca);
     authority_done(&scene->other_ca);
-    unit_directory_remove(scene->directory);
-    free(scene->ca_path);
+    buffer_done(&scene->ca_pem);
     free(scene);
     return 0;
 }
@@ -167,7 +165,7 @@ static bool takes(struct tls_trust *trust, const struct authority *issuer, int64
 static void certificate_of_the_pinned_ca_is_taken_and_its_end_is_told(void **state)
 {
     struct scene *scene = *state;
-    struct tls_trust trust = {.ca_path = scene->ca_path, .time = believed_at(NOW_S)};
+    struct tls_trust trust = {.ca_pem = scene->ca_pem, .time = believed_at(NOW_S)};
     assert_true(takes(&trust, &scene->ca, NOW_S - DAY_S, NOW_S + 30 * DAY_S));
     assert_int64_equal(trust.peer_not_after_ms, (NOW_S + 30 * DAY_S) * 1000);
 }
@@ -175,7 +173,7 @@ static void certificate_of_the_pinned_ca_is_taken_and_its_end_is_told(void **sta
 static void certificate_of_another_ca_is_refused_whatever_the_clock(void **state)
 {
     struct scene *scene = *state;
-    struct tls_trust trust = {.ca_path = scene->ca_path, .time = believed_at(NOW_S)};
+    struct tls_trust trust = {.ca_pem = scene->ca_pem, .time = believed_at(NOW_S)};
     assert_false(takes(&trust, &scene->other_ca, NOW_S - DAY_S, NOW_S + 30 * DAY_S));
     trust.time = floor_at(NOW_S);
     assert_false(takes(&trust, &scene->other_ca, NOW_S - DAY_S, NOW_S + 30 * DAY_S));
@@ -185,7 +183,7 @@ static void certificate_of_another_ca_is_refused_whatever_the_clock(void **state
 static void expired_certificate_is_refused_whatever_the_clock(void **state)
 {
     struct scene *scene = *state;
-    struct tls_trust trust = {.ca_path = scene->ca_path, .time = believed_at(NOW_S)};
+    struct tls_trust trust = {.ca_pem = scene->ca_pem, .time = believed_at(NOW_S)};
     assert_false(takes(&trust, &scene->ca, NOW_S - 30 * DAY_S, NOW_S - DAY_S));
     trust.time = floor_at(NOW_S);
     assert_false(takes(&trust, &scene->ca, NOW_S - 30 * DAY_S, NOW_S - DAY_S));
@@ -194,7 +192,7 @@ static void expired_certificate_is_refused_whatever_the_clock(void **state)
 static void certificate_of_tomorrow_is_taken_only_when_the_clock_is_not_believed(void **state)
 {
     struct scene *scene = *state;
-    struct tls_trust trust = {.ca_path = scene->ca_path, .time = believed_at(NOW_S)};
+    struct tls_trust trust = {.ca_pem = scene->ca_pem, .time = believed_at(NOW_S)};
     assert_false(takes(&trust, &scene->ca, NOW_S + DAY_S, NOW_S + 30 * DAY_S));
     trust.time = floor_at(NOW_S);
     assert_true(takes(&trust, &scene->ca, NOW_S + DAY_S, NOW_S + 30 * DAY_S));
@@ -203,12 +201,14 @@ static void certificate_of_tomorrow_is_taken_only_when_the_clock_is_not_believed
 static void without_a_readable_ca_nobody_is_taken(void **state)
 {
     struct scene *scene = *state;
-    struct tls_trust trust = {.ca_path = "/nowhere/ca.pem", .time = believed_at(NOW_S)};
+    static uint8_t nonsense[] = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    struct tls_trust trust = {
+        .ca_pem = {.data = nonsense, .len = sizeof(nonsense) - 1}, .time = believed_at(NOW_S)};
     SSL_CTX *context = SSL_CTX_new(TLS_client_method());
     assert_int_equal(tls_trust_apply(&trust, context), -EINVAL);
     SSL_CTX_free(context);
     assert_false(takes(&trust, &scene->ca, NOW_S - DAY_S, NOW_S + 30 * DAY_S));
-    trust.ca_path = NULL;
+    trust.ca_pem = (struct buffer){0};
     assert_false(takes(&trust, &scene->ca, NOW_S - DAY_S, NOW_S + 30 * DAY_S));
 }
 
@@ -218,12 +218,12 @@ static void enrolment_takes_the_ca_that_the_token_names_and_gives_it_to_be_pinne
     struct tls_trust trust = {
         .has_ca_sha256 = true, .ca_sha256 = der_sha256(scene->ca.certificate), .time = believed_at(NOW_S)};
     assert_true(takes(&trust, &scene->ca, NOW_S - DAY_S, NOW_S + 30 * DAY_S));
-    assert_non_null(trust.found_ca_pem);
-    BIO *bio = BIO_new_mem_buf(trust.found_ca_pem, -1);
-    X509 *found = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+    const unsigned char *der = trust.found_ca.data;
+    X509 *found = d2i_X509(NULL, &der, (long)trust.found_ca.len);
+    assert_non_null(found);
+    assert_ptr_equal(der, trust.found_ca.data + trust.found_ca.len);
     assert_int_equal(X509_cmp(found, scene->ca.certificate), 0);
     X509_free(found);
-    BIO_free(bio);
     tls_trust_done(&trust);
 }
 
@@ -233,7 +233,7 @@ static void enrolment_refuses_any_other_ca_and_gives_nothing(void **state)
     struct tls_trust trust = {
         .has_ca_sha256 = true, .ca_sha256 = der_sha256(scene->ca.certificate), .time = believed_at(NOW_S)};
     assert_false(takes(&trust, &scene->other_ca, NOW_S - DAY_S, NOW_S + 30 * DAY_S));
-    assert_null(trust.found_ca_pem);
+    assert_int_equal(trust.found_ca.len, 0);
     tls_trust_done(&trust);
 }
 
@@ -246,6 +246,24 @@ static void enrolment_refuses_a_certificate_that_the_named_ca_has_not_signed(voi
         .has_ca_sha256 = true, .ca_sha256 = der_sha256(scene->ca.certificate), .time = believed_at(NOW_S)};
     assert_false(takes(&trust, &liar, NOW_S - DAY_S, NOW_S + 30 * DAY_S));
     tls_trust_done(&trust);
+}
+
+/* A resumed session shows no certificate, so it may not outlive what the first one rested on. */
+static void sessions_are_resumed_until_the_first_certificate_of_their_chains_ends(void **state)
+{
+    struct scene *scene = *state;
+    struct tls_trust trust = {.ca_pem = scene->ca_pem, .time = believed_at(NOW_S)};
+    assert_true(tls_trust_may_resume(&trust)); /* there is none yet */
+    assert_true(takes(&trust, &scene->ca, NOW_S - DAY_S, NOW_S + DAY_S));
+    assert_true(takes(&trust, &scene->ca, NOW_S - DAY_S, NOW_S + 30 * DAY_S));
+    assert_true(tls_trust_may_resume(&trust));
+    trust.time = believed_at(NOW_S + DAY_S);
+    assert_true(tls_trust_may_resume(&trust));
+    trust.time = believed_at(NOW_S + DAY_S + 1);
+    assert_false(tls_trust_may_resume(&trust));
+    /* One that ends later does not bring back the sessions of the other. */
+    assert_true(takes(&trust, &scene->ca, NOW_S - DAY_S, NOW_S + 30 * DAY_S));
+    assert_false(tls_trust_may_resume(&trust));
 }
 
 int main(void)
@@ -263,6 +281,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(enrolment_refuses_any_other_ca_and_gives_nothing, start, stop),
         cmocka_unit_test_setup_teardown(
             enrolment_refuses_a_certificate_that_the_named_ca_has_not_signed, start, stop),
+        cmocka_unit_test_setup_teardown(
+            sessions_are_resumed_until_the_first_certificate_of_their_chains_ends, start, stop),
     };
     return cmocka_run_group_tests_name("tls", tests, NULL, NULL);
 }

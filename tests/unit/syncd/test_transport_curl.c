@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tests of syncd/transport_curl.h: which connections requests go over. The centre is a socket on the same
+ * Tests of syncd/transport/curl.h: which connections requests go over. The centre is a socket on the same
  * loop that counts; it answers when as many requests wait as it was told to gather.
  */
 #include "tests/unit/unit.h"
 
-#include "syncd/transport_curl.h"
+#include "syncd/transport/curl.h"
 
 #include <arpa/inet.h>
 #include <sys/epoll.h>
@@ -31,7 +31,7 @@ struct scene {
     sd_event_source *listening;
     struct tls_trust trust;
     struct transport_curl *transport;
-    struct transport verbs;
+    char url[64];
     struct connection connections[CONNECTIONS_MAX];
     size_t connection_count, old_count;
     unsigned gather, waiting;
@@ -107,7 +107,7 @@ static void on_response(void *context, uint32_t slot, const struct http_response
     scene->answered++;
 }
 
-static void on_failed(void *context, uint32_t slot, enum engine_failure failure, const char *detail)
+static void on_failed(void *context, uint32_t slot, enum transport_failure failure, const char *detail)
 {
     struct scene *scene = context;
 
@@ -121,7 +121,6 @@ static void begin(struct scene *scene)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof(address);
-    char url[64];
 
     *scene = (struct scene){.gather = 1};
     assert_true(sd_event_new(&scene->event) >= 0);
@@ -133,9 +132,7 @@ static void begin(struct scene *scene)
         sd_event_add_io(scene->event, &scene->listening, scene->listener, EPOLLIN, on_connect, scene) >= 0);
     const struct transport_curl_listener listener = {on_response, on_failed, scene};
     assert_int_equal(transport_curl_new(scene->event, &scene->trust, &listener, &scene->transport), 0);
-    snprintf(url, sizeof(url), "http://127.0.0.1:%u", ntohs(address.sin_port));
-    assert_int_equal(transport_curl_set_server(scene->transport, url), 0);
-    scene->verbs = transport_curl_verbs(scene->transport);
+    snprintf(scene->url, sizeof(scene->url), "http://127.0.0.1:%u/", ntohs(address.sin_port));
 }
 
 static void end(struct scene *scene)
@@ -152,9 +149,9 @@ static void end(struct scene *scene)
 
 static void ask(struct scene *scene, uint32_t slot)
 {
-    const struct http_request request = {.method = "HEAD", .path = "/", .deadline_ms = DEADLINE_MS};
+    const struct http_request request = {.method = "HEAD", .path = scene->url, .deadline_ms = DEADLINE_MS};
 
-    assert_int_equal(scene->verbs.send(scene->verbs.context, slot, &request), 0);
+    assert_int_equal(transport_curl_send(scene->transport, slot, &request), 0);
 }
 
 static void run_until_answered(struct scene *scene, unsigned count)

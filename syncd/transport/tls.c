@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "syncd/tls.h"
+#include "syncd/transport/tls.h"
 
 #include <errno.h>
 #include <openssl/bio.h>
@@ -11,24 +11,8 @@
 
 void tls_trust_done(struct tls_trust *trust)
 {
-    free(trust->found_ca_pem);
-    trust->found_ca_pem = NULL;
-}
-
-static char *certificate_pem(X509 *certificate)
-{
-    BIO *bio = BIO_new(BIO_s_mem());
-    if (!bio)
-        return NULL;
-    char *text = NULL;
-    if (PEM_write_bio_X509(bio, certificate) == 1) {
-        char *data;
-        long len = BIO_get_mem_data(bio, &data);
-        if (len > 0)
-            text = strndup(data, (size_t)len);
-    }
-    BIO_free(bio);
-    return text;
+    buffer_done(&trust->ca_pem);
+    buffer_done(&trust->found_ca);
 }
 
 static bool certificate_has_sha256(X509 *certificate, const struct sha256 *wanted)
@@ -37,6 +21,14 @@ static bool certificate_has_sha256(X509 *certificate, const struct sha256 *wante
     unsigned len = 0;
     return X509_digest(certificate, EVP_sha256(), digest, &len) == 1 && len == SHA256_BYTES &&
            memcmp(digest, wanted->b, SHA256_BYTES) == 0;
+}
+
+static int keep_der(X509 *certificate, struct buffer *ret)
+{
+    int len = i2d_X509(certificate, NULL);
+    buffer_clear(ret);
+    unsigned char *room = len > 0 ? buffer_extend(ret, (size_t)len) : NULL;
+    return room && i2d_X509(certificate, &room) == len ? 0 : -ENOMEM;
 }
 
 /* At enrolment: trusts exactly the certificate of the presented chain that the token URL names. */
@@ -50,12 +42,7 @@ static int pin_from_chain(struct tls_trust *trust, X509_STORE_CTX *store_context
             continue;
         if (X509_STORE_add_cert(store, certificate) != 1)
             return -ENOMEM;
-        char *pem = certificate_pem(certificate);
-        if (!pem)
-            return -ENOMEM;
-        free(trust->found_ca_pem);
-        trust->found_ca_pem = pem;
-        return 0;
+        return keep_der(certificate, &trust->found_ca);
     }
     return -ENOENT;
 }
@@ -80,6 +67,16 @@ static int judge_each(int ok, X509_STORE_CTX *store_context)
     return 1;
 }
 
+/* Of all chains that were seen: a session may be of any of them. */
+static void note_ends(struct tls_trust *trust, STACK_OF(X509) * chain)
+{
+    for (int i = 0; i < sk_X509_num(chain); i++) {
+        int64_t end_ms = unix_ms_of(X509_get0_notAfter(sk_X509_value(chain, i)));
+        if (trust->first_end_ms == 0 || end_ms < trust->first_end_ms)
+            trust->first_end_ms = end_ms;
+    }
+}
+
 static int verify_peer(X509_STORE_CTX *store_context, void *argument)
 {
     struct tls_trust *trust = argument;
@@ -90,9 +87,31 @@ static int verify_peer(X509_STORE_CTX *store_context, void *argument)
     if (trust->time.ignore_not_before)
         X509_STORE_CTX_set_verify_cb(store_context, judge_each);
     int ok = X509_verify_cert(store_context);
-    if (ok == 1)
+    if (ok == 1) {
         trust->peer_not_after_ms = unix_ms_of(X509_get0_notAfter(X509_STORE_CTX_get0_cert(store_context)));
+        note_ends(trust, X509_STORE_CTX_get0_chain(store_context));
+    }
     return ok == 1;
+}
+
+/* 0, or -EINVAL when there is no certificate in it. */
+static int trust_pem(X509_STORE *store, struct bytes pem)
+{
+    BIO *bio = pem.len > 0 ? BIO_new_mem_buf(pem.data, (int)pem.len) : NULL;
+    unsigned count = 0;
+    X509 *certificate;
+    while (bio && (certificate = PEM_read_bio_X509(bio, NULL, NULL, NULL))) {
+        count += X509_STORE_add_cert(store, certificate) == 1;
+        X509_free(certificate);
+    }
+    BIO_free(bio);
+    ERR_clear_error(); /* the end of the text is an error to OpenSSL */
+    return count > 0 ? 0 : -EINVAL;
+}
+
+bool tls_trust_may_resume(const struct tls_trust *trust)
+{
+    return trust->first_end_ms == 0 || trust->time.verify_at_ms <= trust->first_end_ms;
 }
 
 int tls_trust_apply(struct tls_trust *trust, SSL_CTX *context)
@@ -107,9 +126,5 @@ int tls_trust_apply(struct tls_trust *trust, SSL_CTX *context)
     SSL_CTX_set_cert_store(context, store); /* whatever libcurl had loaded is gone: only our trust counts */
     X509_VERIFY_PARAM *param = SSL_CTX_get0_param(context);
     X509_VERIFY_PARAM_set_time(param, (time_t)(trust->time.verify_at_ms / 1000));
-    if (trust->ca_path && X509_STORE_load_file(store, trust->ca_path) != 1) {
-        ERR_clear_error();
-        return -EINVAL;
-    }
-    return 0;
+    return trust->has_ca_sha256 ? 0 : trust_pem(store, buffer_bytes(&trust->ca_pem));
 }

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "syncd/transport_curl.h"
-
-#include "base/text.h"
+#include "syncd/transport/curl.h"
 
 #include <curl/curl.h>
 #include <errno.h>
@@ -10,9 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define HEADER_VALUE_MAX HTTP_LOCATION_MAX
 /* Two addresses are tried at once for each slot, besides the connections that are kept. */
-#define SOCKETS_MAX (2 * ENGINE_SLOTS_MAX + EXCHANGES_IN_FLIGHT_MAX)
+#define SOCKETS_MAX (2 * TRANSPORT_SLOTS_MAX + EXCHANGES_IN_FLIGHT_MAX)
 
 struct open_socket {
     int fd;
@@ -27,8 +24,7 @@ struct request_slot {
     struct curl_slist *headers;
     struct buffer body_up, body_down;
     size_t sent;
-    char url[URL_BYTES_MAX + HTTP_LOCATION_MAX];
-    char location[HEADER_VALUE_MAX], upload_offset[32], upload_expires[64], retry_after[64];
+    char location[HTTP_LOCATION_MAX], upload_offset[32], upload_expires[64], retry_after[64];
 };
 
 struct transport_curl {
@@ -36,17 +32,17 @@ struct transport_curl {
     sd_event_source *timer;
     sd_event_source *done; /* tells results outside of libcurl's callbacks */
     CURLM *multi;
+    CURLSH *shared; /* TLS sessions: each easy handle would keep its own */
     struct tls_trust *trust;
     struct transport_curl_listener listener;
-    char server_url[URL_BYTES_MAX];
     struct open_socket sockets[SOCKETS_MAX];
     size_t socket_count;
-    struct request_slot slots[ENGINE_SLOTS_MAX];
+    struct request_slot slots[TRANSPORT_SLOTS_MAX];
 };
 
 /* ---- results ---- */
 
-static enum engine_failure failure_of(CURLcode code)
+static enum transport_failure failure_of(CURLcode code)
 {
     switch ((int)code) {
     case CURLE_SSL_CONNECT_ERROR:
@@ -55,9 +51,9 @@ static enum engine_failure failure_of(CURLcode code)
     case CURLE_SSL_CIPHER:
     case CURLE_SSL_CERTPROBLEM:
     case CURLE_SSL_ISSUER_ERROR:
-        return FAILURE_TLS;
+        return TRANSPORT_FAILED_TLS;
     default:
-        return FAILURE_NETWORK;
+        return TRANSPORT_FAILED_NETWORK;
     }
 }
 
@@ -88,7 +84,7 @@ static void slot_tell(struct request_slot *slot, CURLcode code)
     struct buffer body = slot->body_down;
     slot->body_down = (struct buffer){0};
     if (code == CURLE_OK) {
-        char location[HEADER_VALUE_MAX], offset[32], expires[64], retry[64];
+        char location[HTTP_LOCATION_MAX], offset[32], expires[64], retry[64];
         memcpy(location, slot->location, sizeof(location));
         memcpy(offset, slot->upload_offset, sizeof(offset));
         memcpy(expires, slot->upload_expires, sizeof(expires));
@@ -273,6 +269,9 @@ static void keep_header(const char *line, size_t len, const char *name, char *re
         end--;
     if ((size_t)(end - value) >= capacity)
         return;
+    for (const char *at = value; at < end; at++)
+        if ((unsigned char)*at < ' ' || *at == 0x7f)
+            return;
     memcpy(ret, value, (size_t)(end - value));
     ret[end - value] = '\0';
 }
@@ -332,7 +331,7 @@ static void set_options(struct request_slot *slot, const struct http_request *re
     CURL *easy = slot->easy;
     curl_easy_reset(easy);
     curl_easy_setopt(easy, CURLOPT_PRIVATE, slot);
-    curl_easy_setopt(easy, CURLOPT_URL, slot->url);
+    curl_easy_setopt(easy, CURLOPT_URL, request->path);
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_PROXY, "");
@@ -345,10 +344,12 @@ static void set_options(struct request_slot *slot, const struct http_request *re
     curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
     curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, set_up_tls);
     curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, transport);
+    curl_easy_setopt(easy, CURLOPT_SHARE, transport->shared);
+    curl_easy_setopt(easy, CURLOPT_SSL_SESSIONID_CACHE, (long)tls_trust_may_resume(transport->trust));
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)TRANSPORT_CONNECT_MS);
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, (long)TRANSPORT_LOW_SPEED_BYTES);
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long)TRANSPORT_LOW_SPEED_S);
-    curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, (long)TRANSPORT_IDLE_CLOSE_S);
+    curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, (long)TRANSPORT_KEEP_S);
     curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, socket_opened);
     curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, transport);
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, socket_closed);
@@ -373,18 +374,9 @@ static void set_options(struct request_slot *slot, const struct http_request *re
     curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
 }
 
-static int set_url(struct request_slot *slot, const char *path)
+int transport_curl_send(struct transport_curl *transport, uint32_t number, const struct http_request *request)
 {
-    bool absolute = strncmp(path, "http://", 7) == 0 || strncmp(path, "https://", 8) == 0;
-    int len =
-        snprintf(slot->url, sizeof(slot->url), "%s%s", absolute ? "" : slot->transport->server_url, path);
-    return len < 0 || (size_t)len >= sizeof(slot->url) ? -EMSGSIZE : 0;
-}
-
-static int transport_send(void *context, uint32_t number, const struct http_request *request)
-{
-    struct transport_curl *transport = context;
-    if (number >= ENGINE_SLOTS_MAX || transport->slots[number].busy)
+    if (number >= TRANSPORT_SLOTS_MAX || transport->slots[number].busy)
         return -EBUSY;
     struct request_slot *slot = &transport->slots[number];
     if (!slot->easy) {
@@ -398,8 +390,6 @@ static int transport_send(void *context, uint32_t number, const struct http_requ
     buffer_clear(&slot->body_up);
     buffer_put_bytes(&slot->body_up, request->body);
     int r = buffer_finish(&slot->body_up);
-    if (r >= 0)
-        r = set_url(slot, request->path);
     if (r >= 0)
         r = set_headers(slot, request);
     if (r >= 0) {
@@ -416,29 +406,13 @@ static int transport_send(void *context, uint32_t number, const struct http_requ
     return 0;
 }
 
-static void transport_cancel(void *context, uint32_t number)
+void transport_curl_cancel(struct transport_curl *transport, uint32_t number)
 {
-    struct transport_curl *transport = context;
-    if (number < ENGINE_SLOTS_MAX && transport->slots[number].busy)
+    if (number < TRANSPORT_SLOTS_MAX && transport->slots[number].busy)
         slot_rest(&transport->slots[number]);
 }
 
 /* ---- life ---- */
-
-int transport_curl_set_server(struct transport_curl *transport, const char *server_url)
-{
-    size_t len = strlen(server_url);
-    if (len >= sizeof(transport->server_url))
-        return -EMSGSIZE;
-    memcpy(transport->server_url, server_url, len + 1);
-    transport_curl_drop_connections(transport);
-    return 0;
-}
-
-struct transport transport_curl_verbs(struct transport_curl *transport)
-{
-    return (struct transport){.send = transport_send, .cancel = transport_cancel, .context = transport};
-}
 
 void transport_curl_drop_connections(struct transport_curl *transport)
 {
@@ -450,14 +424,6 @@ void transport_curl_drop_connections(struct transport_curl *transport)
             shutdown(transport->sockets[i].fd, SHUT_RDWR);
 }
 
-unsigned transport_curl_busy(const struct transport_curl *transport)
-{
-    unsigned busy = 0;
-    for (size_t i = 0; i < ENGINE_SLOTS_MAX; i++)
-        busy += transport->slots[i].busy;
-    return busy;
-}
-
 int transport_curl_new(sd_event *event, struct tls_trust *trust,
     const struct transport_curl_listener *listener, struct transport_curl **ret)
 {
@@ -467,7 +433,7 @@ int transport_curl_new(sd_event *event, struct tls_trust *trust,
     transport->event = sd_event_ref(event);
     transport->trust = trust;
     transport->listener = *listener;
-    for (uint32_t i = 0; i < ENGINE_SLOTS_MAX; i++) {
+    for (uint32_t i = 0; i < TRANSPORT_SLOTS_MAX; i++) {
         transport->slots[i].transport = transport;
         transport->slots[i].number = i;
     }
@@ -481,13 +447,15 @@ int transport_curl_new(sd_event *event, struct tls_trust *trust,
         r = sd_event_source_set_enabled(transport->done, SD_EVENT_OFF);
     if (r >= 0) {
         transport->multi = curl_multi_init();
-        if (!transport->multi)
+        transport->shared = curl_share_init();
+        if (!transport->multi || !transport->shared)
             r = -ENOMEM;
     }
     if (r < 0) {
         transport_curl_free(transport);
         return r;
     }
+    curl_share_setopt(transport->shared, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
     curl_multi_setopt(transport->multi, CURLMOPT_SOCKETFUNCTION, socket_wanted);
     curl_multi_setopt(transport->multi, CURLMOPT_SOCKETDATA, transport);
     curl_multi_setopt(transport->multi, CURLMOPT_TIMERFUNCTION, timer_wanted);
@@ -501,7 +469,7 @@ void transport_curl_free(struct transport_curl *transport)
 {
     if (!transport)
         return;
-    for (size_t i = 0; i < ENGINE_SLOTS_MAX; i++) {
+    for (size_t i = 0; i < TRANSPORT_SLOTS_MAX; i++) {
         struct request_slot *slot = &transport->slots[i];
         if (slot->busy)
             slot_rest(slot);
@@ -512,6 +480,8 @@ void transport_curl_free(struct transport_curl *transport)
     }
     if (transport->multi)
         curl_multi_cleanup(transport->multi);
+    if (transport->shared)
+        curl_share_cleanup(transport->shared);
     sd_event_source_disable_unref(transport->timer);
     sd_event_source_disable_unref(transport->done);
     sd_event_unref(transport->event);
