@@ -31,7 +31,7 @@ struct patrol_options {
     const char *category, *component, *severity, *note, *lat, *lon, *accuracy, *fix_time, *no_fix,
         *observed_at, *inspector;
     struct option_list photos;
-    const char *from, *reason, *state, *wait, *level, *evidence, *output, *server_key, *kind;
+    const char *from, *reason, *state, *wait, *level, *evidence, *bundle, *output, *server_key, *kind;
 };
 
 struct patrol_settings {
