@@ -95,7 +95,8 @@ struct exporting {
     struct buffer frame; /* what is written next */
     char id[2 * REQUEST_ID_BYTES + 1];
     int64_t newest_blob;
-    uint64_t records, photos, photos_gone, bytes, bytes_expected;
+    uint64_t records, photos, photos_gone, bytes;
+    bool all; /* also what the centre has signed for */
     bool terminal;
 };
 
@@ -220,7 +221,8 @@ static enum exit_status write_log(struct exporting *exporting, const struct stor
     enum exit_status status = EXIT_STATUS_DONE;
 
     text_uuid(log->id.b, log_text);
-    for (uint64_t seq = log->receipt_size; status == EXIT_STATUS_DONE && seq < log->size;) {
+    for (uint64_t seq = exporting->all ? 0 : log->receipt_size;
+         status == EXIT_STATUS_DONE && seq < log->size;) {
         _cleanup_buffer_ struct buffer envelope = {0};
         json_t *reply = NULL;
         uint64_t next;
@@ -266,7 +268,7 @@ static enum exit_status write_photo(struct exporting *exporting, const struct st
     enum exit_status status;
 
     if (!photo_is_whole(exporting, blob, chunk)) {
-        exporting->photos_gone++;
+        exporting->photos_gone += blob->state == BLOB_PENDING;
         return EXIT_STATUS_DONE;
     }
     status = put_frame(
@@ -300,8 +302,8 @@ static enum exit_status write_photos(struct exporting *exporting)
     if (!page)
         return complain(EXIT_STATUS_FAILED, "out of memory");
     while (status == EXIT_STATUS_DONE && count == PHOTOS_PAGE) {
-        int r = store_blobs_unsent(
-            exporting->store, is_first ? NULL : &after, exporting->newest_blob, page, PHOTOS_PAGE, &count);
+        int r = store_blobs_to_carry(exporting->store, exporting->all, is_first ? NULL : &after,
+            exporting->newest_blob, page, PHOTOS_PAGE, &count);
 
         if (r < 0) {
             end_progress(exporting);
@@ -370,14 +372,15 @@ static int look(struct exporting *exporting, struct store_log *logs, size_t *ret
     int r = store_blobs_newest(exporting->store, &exporting->newest_blob);
 
     if (r >= 0)
-        r = store_logs(exporting->store, true, logs, BUNDLE_LOGS_MAX, &count);
+        r = store_logs(exporting->store, !exporting->all, logs, BUNDLE_LOGS_MAX, &count);
     if (r >= 0)
-        r = store_blobs_unsent(exporting->store, NULL, exporting->newest_blob, &first, 1, &blobs);
+        r = store_blobs_to_carry(
+            exporting->store, exporting->all, NULL, exporting->newest_blob, &first, 1, &blobs);
     if (r < 0)
         return r;
     *ret_any = blobs > 0;
     for (size_t i = 0; i < count; i++)
-        *ret_any = *ret_any || logs[i].receipt_size < logs[i].size;
+        *ret_any = *ret_any || exporting->all || logs[i].receipt_size < logs[i].size;
     *ret_count = count;
     return 0;
 }
@@ -410,6 +413,7 @@ enum exit_status command_export_bundle(struct program *program)
     if (program_open_store(program, STORE_COLLECTOR, &store, &status) < 0)
         return status;
     exporting.store = store;
+    exporting.all = program->options.all;
     r = look(&exporting, logs, &count, &any);
     if (r < 0)
         return complain_store(program, r, "read the queue");

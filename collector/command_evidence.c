@@ -155,7 +155,7 @@ enum exit_status command_export(struct program *program, const char *const *argu
     const struct patrol_options *options = &program->options;
     if (options->bundle && !options->evidence && !options->output)
         return command_export_bundle(program);
-    if (!options->evidence || !options->output || options->bundle || options->json)
+    if (!options->evidence || !options->output || options->bundle || options->all || options->json)
         return complain(EXIT_STATUS_USAGE,
             "export needs --evidence ID and -o FILE, or --bundle FILE; see patrol export --help");
     struct uuid id;

@@ -14,7 +14,7 @@
 #include <stdarg.h>
 
 #define IMPORT_LOCK_NAME "import.lock"
-#define FAULT_LINE_MAX 256u
+#define FAULT_LINE_MAX 512u
 #define TIDY_EVERY_COMMITS 64u
 
 struct import {
@@ -85,7 +85,7 @@ static void tell_outcome(struct import *import, const struct exchange_job *excha
     case INGEST_AHEAD:
         fault(import,
             "log %s: %zu records from %llu on were not taken: the centre lacks those before them, from %llu on; "
-            "import the earlier bundle, or export all of it again",
+            "import the earlier bundle, or on the handheld: patrol export --bundle FILE --all",
             log, request->record_count, (unsigned long long)request->first_seq,
             (unsigned long long)exchange->size);
         break;

@@ -265,18 +265,19 @@ int store_blobs_pending(struct store *store, struct store_blob *ret, size_t max,
     return read_blobs(store, statement, ret, max, ret_count);
 }
 
-int store_blobs_unsent(struct store *store, const struct store_blob *after, int64_t number_max,
+#define CARRIED_SQL(states)                                                                                  \
+    "SELECT " BLOB_COLUMNS ", (b.record & 1099511627775) < l.receipt_size FROM blobs AS b"                   \
+    " CROSS JOIN logs AS l ON l.number = b.record >> 40 WHERE b.state " states " AND b.number <= ?1"         \
+    " AND (b.role < ?2 OR (b.role = ?2 AND (b.urgent < ?3 OR (b.urgent = ?3 AND b.number > ?4))))"           \
+    " ORDER BY b.role DESC, b.urgent DESC, b.number LIMIT ?5"
+
+int store_blobs_to_carry(struct store *store, bool all, const struct store_blob *after, int64_t number_max,
     struct store_blob *ret, size_t max, size_t *ret_count)
 {
-    static const char sql[] =
-        "SELECT " BLOB_COLUMNS ", (b.record & 1099511627775) < l.receipt_size FROM blobs AS b"
-        " CROSS JOIN logs AS l ON l.number = b.record >> 40"
-        " WHERE b.state = 0 AND b.number <= ?1"
-        " AND (b.role < ?2 OR (b.role = ?2 AND (b.urgent < ?3 OR (b.urgent = ?3 AND b.number > ?4))))"
-        " ORDER BY b.role DESC, b.urgent DESC, b.number LIMIT ?5";
     _cleanup_statement_ sqlite3_stmt *statement = NULL;
 
-    int r = database_prepare(store, sql, &statement);
+    static_assert(BLOB_PENDING == 0 && BLOB_BACKED_UP == 2, "the statements say the same");
+    int r = database_prepare(store, all ? CARRIED_SQL("<= 2") : CARRIED_SQL("= 0"), &statement);
     if (r < 0)
         return r;
     sqlite3_bind_int64(statement, 1, number_max);
