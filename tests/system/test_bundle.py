@@ -12,7 +12,7 @@ import subprocess
 import pytest
 
 import harness
-from harness import assert_delivered, make_photo, wait_for
+from harness import assert_delivered, make_photo
 
 
 def photos_of(tmp_path, count, first=1, **size):
@@ -281,6 +281,34 @@ def test_centre_that_lost_its_database_takes_the_bundle_by_the_certificate_in_it
     assert load(server, bundle, tmp_path / "receipts")["whole"]
     take(handheld, tmp_path / "receipts")
     assert_delivered(server, handheld, ids)
+
+
+def test_centre_that_was_set_back_says_what_it_lacks_and_a_bundle_of_all_mends_it(server, make_real_handheld, tmp_path):
+    handheld = make_real_handheld(server, start=True)
+    ids = handheld.record_many(10, "in the backup")
+    handheld.wait_until_drained()
+    server.run("backup", tmp_path / "backup")
+    ids += handheld.record_many(10, "lost") + [handheld.record("photo", photos=photos_of(tmp_path, 1))]
+    handheld.wait_until_drained()
+    server.stop()
+    shutil.rmtree(server.data)
+    shutil.copytree(tmp_path / "backup", server.data)
+    ids += handheld.record_many(5, "since")
+    bundle, exported = export(handheld)
+    assert exported["records"] == 5
+    result = server.run("import-bundle", bundle, "-o", tmp_path / "receipts", "--json", status=1)
+    assert json.loads(result.stdout)["records_refused"] == 5
+    assert "the centre lacks those before them" in result.stderr and "patrol export --bundle FILE --all" in result.stderr
+    taken = take(handheld, tmp_path / "receipts")
+    assert taken["records_acknowledged"] == 0 and len(handheld.list("--state", "queued")) == 5
+
+    everything = tmp_path / "everything"
+    handheld.run("export", "--bundle", everything, "--all")
+    told = load(server, everything, tmp_path / "receipts")
+    assert told["whole"] and told["records_new"] >= 16 and told["photos_new"] == 2
+    take(handheld, tmp_path / "receipts")
+    assert_delivered(server, handheld, ids)
+    server.run("check", "--media")
 
 
 # ---- receipts that are not right ----
