@@ -153,9 +153,11 @@ enum exit_status command_export(struct program *program, const char *const *argu
     (void)arguments;
     (void)count;
     const struct patrol_options *options = &program->options;
-    if (!options->evidence || !options->output)
-        return complain(
-            EXIT_STATUS_USAGE, "export needs --evidence ID and -o FILE; see patrol export --help");
+    if (options->bundle && !options->evidence && !options->output)
+        return command_export_bundle(program);
+    if (!options->evidence || !options->output || options->bundle || options->all || options->json)
+        return complain(EXIT_STATUS_USAGE,
+            "export needs --evidence ID and -o FILE, or --bundle FILE; see patrol export --help");
     struct uuid id;
     if (text_parse_uuid(options->evidence, id.b) < 0)
         return complain(EXIT_STATUS_REFUSED, "evidence: \"%.60s\" is no record id; patrol list shows them",

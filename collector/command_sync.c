@@ -54,15 +54,7 @@ static enum exit_status converse(struct program *program, uint64_t wait_ms, stru
     *ret = (struct conversation){
         .program = program, .client = {.fd = -1}, .terminal = isatty(STDERR_FILENO) == 1};
     ret->deadline = now_ms(program) + wait_ms;
-    int r = control_connect(program, start_wait, &ret->client);
-    if (r == -EACCES || r == -EPERM)
-        return complain(EXIT_STATUS_FAILED, "no right to speak to the daemon; run as a member of group %s",
-            CONTROL_GROUP);
-    if (r < 0)
-        return complain(EXIT_STATUS_FAILED,
-            "the daemon does not run on %s; start it with: systemctl start patrol-syncd (what was recorded is kept)",
-            program->directory);
-    return EXIT_STATUS_DONE;
+    return control_open(program, start_wait, &ret->client);
 }
 
 static json_int_t number(const json_t *object, const char *name)

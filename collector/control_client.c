@@ -57,6 +57,20 @@ int control_connect(const struct program *program, uint64_t wait_ms, struct cont
     }
 }
 
+enum exit_status control_open(const struct program *program, uint64_t wait_ms, struct control_client *ret)
+{
+    int r = control_connect(program, wait_ms, ret);
+
+    if (r == -EACCES || r == -EPERM)
+        return complain(EXIT_STATUS_FAILED, "no right to speak to the daemon; run as a member of group %s",
+            CONTROL_GROUP);
+    if (r < 0)
+        return complain(EXIT_STATUS_FAILED,
+            "the daemon does not run on %s; start it with: systemctl start patrol-syncd (what was recorded is kept)",
+            program->directory);
+    return EXIT_STATUS_DONE;
+}
+
 void control_client_done(struct control_client *client)
 {
     if (client->fd >= 0)

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "base/exit_status.h"
 #include "collector/program.h"
 #include "store/control_protocol.h"
 
@@ -18,6 +19,8 @@ struct control_client {
  * -EACCES. */
 int control_connect(const struct program *program, uint64_t wait_ms, struct control_client *ret);
 void control_client_done(struct control_client *client);
+/* The same for a command that is nothing without the daemon: says why not. */
+enum exit_status control_open(const struct program *program, uint64_t wait_ms, struct control_client *ret);
 /* Takes the reference to `parameters` (may be NULL). */
 int control_call(struct control_client *client, const char *method, json_t *parameters, bool more);
 /* The next reply. 0 with a new reference; -ETIMEDOUT at `deadline_boot_ms`; -ECONNRESET the daemon ended;

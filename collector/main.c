@@ -35,6 +35,8 @@ static const struct option_row option_rows[] = {
     {"wait", 0, OPTION_TEXT, FIELD(wait), "SECONDS", "wait this long for the end"},
     {"level", 0, OPTION_TEXT, FIELD(level), "LEVEL", "presence, records (default) or media"},
     {"evidence", 0, OPTION_TEXT, FIELD(evidence), "ID", "the finding to export"},
+    {"bundle", 0, OPTION_TEXT, FIELD(bundle), "FILE", "write all that is unsent, for a data carrier"},
+    {"all", 0, OPTION_FLAG, FIELD(all), NULL, "also what the centre has: for one that has lost it"},
     {"output", 'o', OPTION_TEXT, FIELD(output), "FILE", "where to write"},
     {"server-key", 0, OPTION_TEXT, FIELD(server_key), "FILE",
         "the centre's key, from: patrol-server key -o FILE"},
@@ -65,7 +67,10 @@ static const struct command_row {
     {"sync", "", 0, 0, "wait", command_sync, "try to deliver now"},
     {"resync", "", 0, 0, "level wait json", command_resync,
         "have the centre prove what it holds, and mend it"},
-    {"export", "", 0, 0, "evidence output", command_export, "write the evidence of one finding"},
+    {"export", "", 0, 0, "evidence output bundle all json", command_export,
+        "write the evidence of one finding, or with --bundle all that is unsent"},
+    {"import-receipts", "FILE", 1, 1, "json", command_import_receipts,
+        "take what the centre has signed for a bundle"},
     {"verify", "FILE", 1, 1, "server-key json", command_verify, "check an evidence file offline"},
     {"categories", "[TEXT]", 0, 1, "kind json", command_categories, "find category codes"},
     {"enroll", "TOKEN-URL", 1, 1, "replace", command_enroll, "enrol this handheld at a centre"},
@@ -136,7 +141,7 @@ static void help(void)
     puts(
         "Usage: patrol COMMAND [OPTIONS]\n\nRecords findings on this handheld, with or without a network.\n");
     for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-        printf("  %-11s %-10s %s\n", commands[i].name, commands[i].arguments, commands[i].help);
+        printf("  %-15s %-10s %s\n", commands[i].name, commands[i].arguments, commands[i].help);
     puts("\nEvery command takes:");
     help_options(NULL);
     puts(

@@ -26,12 +26,12 @@
 /* Every option of every command: one table, so that options may stand before or after the command. Which of
  * them a command takes is in the command's row (collector/commands.c). */
 struct patrol_options {
-    bool help, version, json, replace;
+    bool help, version, json, replace, all;
     const char *data, *config;
     const char *category, *component, *severity, *note, *lat, *lon, *accuracy, *fix_time, *no_fix,
         *observed_at, *inspector;
     struct option_list photos;
-    const char *from, *reason, *state, *wait, *level, *evidence, *output, *server_key, *kind;
+    const char *from, *reason, *state, *wait, *level, *evidence, *bundle, *output, *server_key, *kind;
 };
 
 struct patrol_settings {

@@ -22,6 +22,7 @@ enum payload_type {
     PAYLOAD_REFUSAL,
     PAYLOAD_ENROL_ANSWER,
     PAYLOAD_DEVICE_CERTIFICATE,
+    PAYLOAD_BUNDLE_RECEIPTS,
 };
 
 /* What stands outside, read before anything is trusted. Views into the envelope's bytes. */

@@ -60,5 +60,10 @@
 #define EVIDENCE_HEAD_BYTES_MAX (128u * 1024u)
 #define EVIDENCE_BLOBS_MAX (2u * FINDING_PHOTOS_MAX) /* each photo and its preview */
 
+#define BUNDLE_MESSAGE_BYTES_MAX (EXCHANGE_ENVELOPE_BYTES_MAX + 1u) /* with its kind */
+#define BUNDLE_CHUNK_BYTES_MAX (64u * 1024u)
+#define BUNDLE_RECEIPTS_BYTES_MAX (128u * 1024u)
+#define BUNDLE_RECEIPTS_BLOBS_MAX 2048u /* named in one part */
+
 #define TILE_LEAVES 256u
 #define LOG_SIZE_MAX (UINT64_C(1) << 40)

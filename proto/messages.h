@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The messages between handheld and server, typed: exchange, audit, repair, refusal. proto/README.md draws
- * their dialogues. Pure.
+ * The messages between handheld and server, typed: exchange, audit, repair, refusal, bundle. proto/README.md
+ * draws their dialogues. Pure.
  *
  * `*_encode` appends a message's plain bytes (before compression) to a buffer: -ENOMEM, -EMSGSIZE over a
  * limit of limits.h.
@@ -213,6 +213,30 @@ struct repair_answer {
     int64_t server_time_ms;
 };
 
+/* What a bundle on a data carrier begins with (proto/bundle.h). */
+struct bundle_head {
+    uint8_t bundle[REQUEST_ID_BYTES]; /* the request id of its first exchange request */
+    struct uuid device;
+    int64_t made_ms;
+    struct bytes software;
+};
+
+/* One part of what the centre says to a bundle. */
+struct bundle_receipts {
+    uint8_t bundle[REQUEST_ID_BYTES];
+    struct uuid device;
+    int64_t server_time_ms;
+    uint32_t part;
+    bool is_last;
+    struct uuid log;      /* nil: about blobs only */
+    struct bytes receipt; /* of this log */
+    const struct quarantined *quarantined;
+    size_t quarantined_count;
+    bool quarantined_all; /* no other one of this log, below the receipt's size */
+    const struct blob_stored *stored_blobs;
+    size_t stored_blob_count;
+};
+
 int exchange_request_encode(const struct exchange_request *request, struct buffer *ret);
 int exchange_request_decode(struct bytes bytes, struct arena *arena, struct exchange_request *ret);
 int exchange_answer_encode(const struct exchange_answer *answer, struct buffer *ret);
@@ -227,3 +251,7 @@ int repair_request_encode(const struct repair_request *request, struct buffer *r
 int repair_request_decode(struct bytes bytes, struct arena *arena, struct repair_request *ret);
 int repair_answer_encode(const struct repair_answer *answer, struct buffer *ret);
 int repair_answer_decode(struct bytes bytes, struct arena *arena, struct repair_answer *ret);
+int bundle_head_encode(const struct bundle_head *head, struct buffer *ret);
+int bundle_head_decode(struct bytes bytes, struct arena *arena, struct bundle_head *ret);
+int bundle_receipts_encode(const struct bundle_receipts *receipts, struct buffer *ret);
+int bundle_receipts_decode(struct bytes bytes, struct arena *arena, struct bundle_receipts *ret);

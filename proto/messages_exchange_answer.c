@@ -2,6 +2,7 @@
 /*
  * The exchange answer: see messages.h; proto/README.md, "Exchange".
  */
+#include "proto/answer_lists.h"
 #include "proto/capabilities.h"
 #include "proto/positions.h"
 
@@ -9,17 +10,13 @@
 
 static bool lists_within_limits(const struct exchange_answer *answer)
 {
-    if (answer->quarantined_count > EXCHANGE_QUARANTINED_MAX ||
+    if (!quarantined_within_limits(answer->quarantined, answer->quarantined_count) ||
         answer->wanted_blob_count > EXCHANGE_WANTED_BLOBS_MAX ||
         answer->stored_blob_count > EXCHANGE_ASKED_BLOBS_MAX ||
         answer->reference_change_count > EXCHANGE_REFERENCE_CHANGES_MAX ||
         answer->command_count > EXCHANGE_COMMANDS_MAX ||
         !positions_within_limits(answer->released, answer->released_count))
         return false;
-    for (size_t i = 0; i < answer->quarantined_count; i++)
-        if (answer->quarantined[i].reason.len > REASON_BYTES_MAX ||
-            answer->quarantined[i].seq >= LOG_SIZE_MAX)
-            return false;
     for (size_t i = 0; i < answer->wanted_blob_count; i++)
         if (answer->wanted_blobs[i].have > BLOB_BYTES_MAX)
             return false;
@@ -36,26 +33,10 @@ static bool within_limits(const struct exchange_answer *answer)
            (!answer->has_capabilities || capabilities_within_limits(&answer->capabilities));
 }
 
-static void fill_quarantined(
-    const struct exchange_answer *answer, struct arena *scratch, Wire__ExchangeAnswer *ret)
-{
-    Wire__Quarantined *wire =
-        wire_list_of_messages(scratch, answer->quarantined_count, sizeof(*wire), &ret->quarantined);
-
-    for (size_t i = 0; wire && i < answer->quarantined_count; i++) {
-        wire__quarantined__init(&wire[i]);
-        wire[i].seq = answer->quarantined[i].seq;
-        wire[i].reason = wire_of(answer->quarantined[i].reason);
-    }
-    ret->n_quarantined = answer->quarantined_count;
-}
-
-static void fill_blobs(const struct exchange_answer *answer, struct arena *scratch, Wire__ExchangeAnswer *ret)
+static void fill_lists(const struct exchange_answer *answer, struct arena *scratch, Wire__ExchangeAnswer *ret)
 {
     Wire__BlobHave *wanted =
         wire_list_of_messages(scratch, answer->wanted_blob_count, sizeof(*wanted), &ret->wanted_blobs);
-    Wire__BlobStored *stored =
-        wire_list_of_messages(scratch, answer->stored_blob_count, sizeof(*stored), &ret->stored_blobs);
 
     for (size_t i = 0; wanted && i < answer->wanted_blob_count; i++) {
         wire__blob_have__init(&wanted[i]);
@@ -64,12 +45,10 @@ static void fill_blobs(const struct exchange_answer *answer, struct arena *scrat
     }
     ret->n_wanted_blobs = answer->wanted_blob_count;
     ret->wanted_more = answer->wanted_more;
-    for (size_t i = 0; stored && i < answer->stored_blob_count; i++) {
-        wire__blob_stored__init(&stored[i]);
-        stored[i].sha256 = wire_of_sha256(&answer->stored_blobs[i].sha256);
-        stored[i].backed_up = answer->stored_blobs[i].backed_up;
-    }
     ret->n_stored_blobs = answer->stored_blob_count;
+    ret->stored_blobs = stored_blobs_fill(answer->stored_blobs, answer->stored_blob_count, scratch);
+    ret->n_quarantined = answer->quarantined_count;
+    ret->quarantined = quarantined_fill(answer->quarantined, answer->quarantined_count, scratch);
 }
 
 static void fill_commands(
@@ -127,33 +106,13 @@ int exchange_answer_encode(const struct exchange_answer *answer, struct buffer *
         return -EMSGSIZE;
     arena_init(&scratch, WIRE_SCRATCH_BUDGET);
     fill_answer(answer, &scratch, &wire);
-    fill_quarantined(answer, &scratch, &wire);
-    fill_blobs(answer, &scratch, &wire);
+    fill_lists(answer, &scratch, &wire);
     fill_commands(answer, &scratch, &wire);
     if (answer->has_capabilities) {
         capabilities_fill(&answer->capabilities, &values, &capabilities);
         wire.capabilities = &capabilities;
     }
     return wire_pack(&wire.base, &scratch, EXCHANGE_INFLATED_BYTES_MAX, ret);
-}
-
-static void read_quarantined(struct wire_reader *outer, struct wire_items *items)
-{
-    struct wire_reader reader = wire_item_message(outer);
-    struct quarantined *item = wire_item(outer, items, sizeof(*item), EXCHANGE_QUARANTINED_MAX);
-
-    if (!item)
-        return;
-    while (wire_next(&reader))
-        switch (reader.field) {
-        case 1:
-            item->seq = wire_u64(&reader);
-            break;
-        case 2:
-            item->reason = wire_text(&reader, REASON_BYTES_MAX);
-            break;
-        }
-    wire_end(outer, &reader);
 }
 
 static void read_wanted_blob(struct wire_reader *outer, struct wire_items *items)
@@ -170,26 +129,6 @@ static void read_wanted_blob(struct wire_reader *outer, struct wire_items *items
             break;
         case 2:
             item->have = wire_u64(&reader);
-            break;
-        }
-    wire_demand(&reader, WIRE_FIELD(1));
-    wire_end(outer, &reader);
-}
-
-static void read_stored_blob(struct wire_reader *outer, struct wire_items *items)
-{
-    struct wire_reader reader = wire_item_message(outer);
-    struct blob_stored *item = wire_item(outer, items, sizeof(*item), EXCHANGE_ASKED_BLOBS_MAX);
-
-    if (!item)
-        return;
-    while (wire_next(&reader))
-        switch (reader.field) {
-        case 1:
-            wire_exact(&reader, item->sha256.b, SHA256_BYTES);
-            break;
-        case 2:
-            item->backed_up = wire_bool(&reader);
             break;
         }
     wire_demand(&reader, WIRE_FIELD(1));
@@ -231,13 +170,13 @@ static void read_list_item(struct wire_reader *reader, struct lists *lists)
 {
     switch (reader->field) {
     case 6:
-        read_quarantined(reader, &lists->quarantined);
+        quarantined_read_item(reader, &lists->quarantined);
         break;
     case 7:
         read_wanted_blob(reader, &lists->wanted_blobs);
         break;
     case 8:
-        read_stored_blob(reader, &lists->stored_blobs);
+        stored_blobs_read_item(reader, &lists->stored_blobs, EXCHANGE_ASKED_BLOBS_MAX);
         break;
     case 13:
         wire_item_bytes(reader, &lists->reference_changes, EXCHANGE_REFERENCE_CHANGES_MAX, RECORD_BYTES_MAX);

@@ -58,6 +58,7 @@ int command_restore(const struct command_run *run);
 int command_key(const struct command_run *run);
 int command_blob(const struct command_run *run);
 int command_backup(const struct command_run *run);
+int command_import_bundle(const struct command_run *run);
 int command_check(const struct command_run *run);
 int command_resync(const struct command_run *run);
 int command_findings(const struct command_run *run);

@@ -100,6 +100,9 @@ static const struct command_row command_rows[] = {
     {"blob", "HASH", "write a stored photo to a file", " output ", 1, command_blob},
     {"check", "", "recompute every log from its stored bytes", " media rebuild ", 0, command_check},
     {"backup", "DIR", "copy all to a directory that can be served, while serving", " ", 1, command_backup},
+    {"import-bundle", "FILE",
+        "take what a handheld has exported to a data carrier, and write receipts for it", " output json ", 1,
+        command_import_bundle},
     {"resync", "DEVICE|--all", "ask handhelds for an audit and repair", " all level ", 1, command_resync},
     {"findings", "", "print what was reported", " json geojson csv device since ", 0, command_findings},
 };
@@ -129,7 +132,7 @@ static int help_all(void)
         "usage: %s COMMAND [OPTIONS]\n\nThe centre's server of gridpatrol. Commands work beside a running serve.\n\n",
         SERVER_PROGRAM);
     for (size_t i = 0; i < ARRAY_LEN(command_rows); i++)
-        printf("  %-9s%-14s%s\n", command_rows[i].name, command_rows[i].arguments, command_rows[i].help);
+        printf("  %-15s%-14s%s\n", command_rows[i].name, command_rows[i].arguments, command_rows[i].help);
     printf("\nEvery command takes:\n");
     command_line_help(option_rows, COMMON_OPTIONS, stdout);
     printf("\n%s COMMAND --help lists the command's own.\n", SERVER_PROGRAM);

@@ -117,6 +117,41 @@ int service_patch_end(
 /* Writer thread: records that a blob is now in place. */
 int service_blob_stored(struct service *service, const struct sha256 *sha256, uint64_t size);
 
+/* ---- bundles on a data carrier (server/service_bundle.c) ---- */
+
+struct service_bundle_report {
+    struct uuid device;
+    int64_t made_ms; /* by the handheld's clock */
+    /* Each record and each photo of the bundle is in one of these; quarantined ones are in the first two as
+     * well. */
+    uint64_t records_new, records_held, records_refused;
+    uint64_t records_quarantined;
+    uint64_t photos_new, photos_held, photos_refused; /* previews too */
+    uint64_t bytes_read;
+    bool is_cut;         /* it ends before its end: what is whole was taken */
+    bool is_damaged;     /* likewise, before a place that was altered */
+    bool is_made_newer;  /* parts that this program does not know were passed over */
+    const char *refusal; /* static: why the centre refuses this handheld; then nothing was taken */
+};
+
+struct service_bundle_io {
+    /* The bundle: some of its next bytes; 0 at the end; -errno. */
+    ssize_t (*read)(void *user, void *ret, size_t len);
+    /* The file of receipts: its next bytes. 0 or -errno, which ends the import. */
+    int (*receipts)(void *user, struct bytes bytes);
+    void (*told)(void *user, const struct service_bundle_report *so_far);
+    void (*fault)(void *user, const char *line); /* something was not taken */
+    void *user;
+};
+
+/* Takes what a bundle carries as if it had come over the network, part by part, and gives receipts for what
+ * the centre then has; a bundle may come again, or when some of it has come another way. Runs beside a serve.
+ * 0 with what became of it in the report. Nothing was taken: -EBADMSG it is no bundle; -EPROTONOSUPPORT one
+ * of another version; -EKEYREJECTED it is sealed to another centre; -EACCES see `refusal`; -EWOULDBLOCK
+ * another import is running. Otherwise -errno: what was taken stays, and it is to be imported again. */
+int service_import_bundle(
+    struct service *service, const struct service_bundle_io *io, struct service_bundle_report *ret);
+
 /* ---- admin (command line and console) ---- */
 
 struct service_device {

@@ -314,3 +314,12 @@ int uploads_enter_found(struct service *service);
 int uploads_expire(struct service *service);
 /* Bytes that are durable of a blob that is not whole; 0 when there is no partial. */
 uint64_t uploads_have(struct service *service, const struct uuid *device, const struct sha256 *sha256);
+/* A photo that comes on a data carrier, with the checks of an upload. One at a time over all processes, in
+ * the writer's thread. 0 with a writer; 1 it is stored whole already; -EACCES no stored record of this device
+ * names it; -ENOSPC. `end` makes it durable and visible, when its hash is right: -EILSEQ; either way the
+ * writer is gone. */
+int uploads_carry_begin(struct service *service, const struct uuid *device, const struct sha256 *sha256,
+    uint64_t size, struct blob_writer **ret);
+int uploads_carry_end(
+    struct service *service, struct blob_writer *writer, const struct sha256 *sha256, uint64_t size);
+void uploads_carry_drop(struct service *service, struct blob_writer *writer, const struct sha256 *sha256);

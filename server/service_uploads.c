@@ -489,6 +489,62 @@ int service_patch_end(
     return r;
 }
 
+/* ---- photos on a data carrier ---- */
+
+/* Under an id that no device has: what a handheld sends meanwhile over the network, to another process, has a
+ * partial of its own. */
+static const struct uuid carrier = {{0}};
+
+int uploads_carry_begin(struct service *service, const struct uuid *device, const struct sha256 *sha256,
+    uint64_t size, struct blob_writer **ret)
+{
+    struct blobs *blobs = service->blobs;
+    struct blob_partial partial = {.device = carrier,
+        .sha256 = *sha256,
+        .size = size,
+        .expires_ms = service_now_ms(service) + UPLOAD_EXPIRY_MS};
+    struct stored_blob blob;
+    uint64_t free_bytes = 0, stored_size;
+    int r = find_named(service, device, sha256, &blob);
+
+    if (r >= 0 && blob.state == STORED_BLOB_ERASED)
+        r = -EACCES;
+    if (r >= 0)
+        r = is_in_place(service, &blob, &stored_size);
+    if (r > 0) {
+        r = uploads_enter_found(service);
+        return r < 0 ? r : 1;
+    }
+    if (r >= 0)
+        r = blobs->verbs->space(blobs, &free_bytes);
+    if (r >= 0 && free_bytes < size + UPLOAD_SPACE_LEFT_BYTES)
+        r = -ENOSPC;
+    if (r >= 0)
+        r = blobs->verbs->partial_create(blobs, &partial);
+    return r < 0 ? r : blobs->verbs->write_begin(blobs, &partial, ret);
+}
+
+void uploads_carry_drop(struct service *service, struct blob_writer *writer, const struct sha256 *sha256)
+{
+    if (!writer)
+        return;
+    service->blobs->verbs->write_end(writer);
+    (void)service->blobs->verbs->partial_remove(service->blobs, &carrier, sha256);
+}
+
+int uploads_carry_end(
+    struct service *service, struct blob_writer *writer, const struct sha256 *sha256, uint64_t size)
+{
+    struct blobs *blobs = service->blobs;
+    struct blob_partial partial;
+    int r = blobs->verbs->write_keep(writer, service_now_ms(service) + UPLOAD_EXPIRY_MS, &partial);
+
+    if (r >= 0)
+        r = partial.offset == size ? blobs->verbs->write_place(writer) : -EILSEQ;
+    uploads_carry_drop(service, writer, sha256);
+    return r < 0 ? r : service_blob_stored(service, sha256, size);
+}
+
 /* ---- the writer's part ---- */
 
 int service_blob_stored(struct service *service, const struct sha256 *sha256, uint64_t size)

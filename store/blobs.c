@@ -265,6 +265,39 @@ int store_blobs_pending(struct store *store, struct store_blob *ret, size_t max,
     return read_blobs(store, statement, ret, max, ret_count);
 }
 
+#define CARRIED_SQL(states)                                                                                  \
+    "SELECT " BLOB_COLUMNS ", (b.record & 1099511627775) < l.receipt_size FROM blobs AS b"                   \
+    " CROSS JOIN logs AS l ON l.number = b.record >> 40 WHERE b.state " states " AND b.number <= ?1"         \
+    " AND (b.role < ?2 OR (b.role = ?2 AND (b.urgent < ?3 OR (b.urgent = ?3 AND b.number > ?4))))"           \
+    " ORDER BY b.role DESC, b.urgent DESC, b.number LIMIT ?5"
+
+int store_blobs_to_carry(struct store *store, bool all, const struct store_blob *after, int64_t number_max,
+    struct store_blob *ret, size_t max, size_t *ret_count)
+{
+    _cleanup_statement_ sqlite3_stmt *statement = NULL;
+
+    static_assert(BLOB_PENDING == 0 && BLOB_BACKED_UP == 2, "the statements say the same");
+    int r = database_prepare(store, all ? CARRIED_SQL("<= 2") : CARRIED_SQL("= 0"), &statement);
+    if (r < 0)
+        return r;
+    sqlite3_bind_int64(statement, 1, number_max);
+    sqlite3_bind_int64(statement, 2, after ? (int64_t)after->role : INT64_MAX);
+    sqlite3_bind_int64(statement, 3, after ? after->urgent : 0);
+    sqlite3_bind_int64(statement, 4, after ? after->number : 0);
+    bind_u64(statement, 5, max);
+    return read_blobs(store, statement, ret, max, ret_count);
+}
+
+int store_blobs_newest(struct store *store, int64_t *ret)
+{
+    int64_t number = 0;
+
+    int r = database_read_number(store, "SELECT coalesce(max(number), 0) FROM blobs", NULL, 0, &number);
+    if (r >= 0)
+        *ret = number;
+    return r < 0 ? r : 0;
+}
+
 int store_blobs_stored(
     struct store *store, int64_t after, struct store_blob *ret, size_t max, size_t *ret_count)
 {

@@ -13,7 +13,7 @@
 #pragma once
 
 #define CONTROL_SOCKET_NAME "control.sock"
-#define CONTROL_MESSAGE_BYTES_MAX 65536u
+#define CONTROL_MESSAGE_BYTES_MAX 262144u /* an envelope of a bundle or of its receipts, in base64 */
 #define CONTROL_CLIENTS_MAX 16u
 #define CONTROL_GROUP "patrol" /* whose members may speak to the daemon */
 
@@ -21,12 +21,18 @@
 #define CONTROL_METHOD_SYNC "Sync"     /* {wait} -> status objects, then {done, refused, reason} */
 #define CONTROL_METHOD_RESYNC "Resync" /* {level} -> status objects, then the resync object */
 #define CONTROL_METHOD_PAUSE "Pause"   /* {paused} -> {} */
+/* For a data carrier. Envelopes are in base64, ids in hex or as UUIDs. */
+#define CONTROL_METHOD_BUNDLE_BEGIN "BundleBegin" /* {} -> {bundle, envelope} */
+#define CONTROL_METHOD_BUNDLE "Bundle"            /* {log, from_seq} -> {envelope, next_seq} */
+#define CONTROL_METHOD_RECEIPTS "Receipts"        /* {envelope, check} -> the receipts object */
 
 /* error names */
 #define CONTROL_ERROR_METHOD "MethodNotFound"
 #define CONTROL_ERROR_PARAMETER "InvalidParameter"
 #define CONTROL_ERROR_BUSY "Busy"
 #define CONTROL_ERROR_NOT_ENROLLED "NotEnrolled"
+#define CONTROL_ERROR_REFUSED "Refused" /* what was given is not what it must be; the message says it */
+#define CONTROL_ERROR_NOTHING "Nothing" /* there is no such thing here */
 #define CONTROL_ERROR_FAILED "Failed"
 
 /*
@@ -37,5 +43,7 @@
  * all_acknowledged (bool), exchanges, bytes_up, bytes_down, resync: the resync object of the last or running
  * one, or null The resync object: finished, ok, failed (bool), problem (text or null), level,
  * records_checked, records_missing, records_damaged, records_sent_again, records_gone, records_erased,
- * records_lost, blobs_checked, blobs_missing, blobs_sent_again, blobs_gone, round_trips
+ * records_lost, blobs_checked, blobs_missing, blobs_sent_again, blobs_gone, round_trips The receipts object:
+ * bundle, server_time_ms, part, last (bool), log (none, taken, unknown, set_back or forked),
+ * records_acknowledged, records_quarantined, photos_stored, photos_backed_up
  */

@@ -238,6 +238,14 @@ int store_leave_log(struct store *store, const struct store_author *author, cons
 /* Blobs to send next, best first: previews before photos, urgent first, then order of capture; only of
  * records that have a receipt. */
 int store_blobs_pending(struct store *store, struct store_blob *ret, size_t max, size_t *ret_count);
+/* For a data carrier: blobs that are pending, or whose files may be here still (`all`), in the same order,
+ * also of records without a receipt: those behind `after` (NULL: from the first) whose number is at most
+ * `number_max`. */
+int store_blobs_to_carry(struct store *store, bool all, const struct store_blob *after, int64_t number_max,
+    struct store_blob *ret, size_t max, size_t *ret_count);
+/* The number of the newest blob, 0: none. All records that name it or an older one are in the sizes of logs
+ * that are read afterwards. */
+int store_blobs_newest(struct store *store, int64_t *ret);
 /* Blobs in the state `stored`, in order of capture, with numbers above `after`: to ask whether they are
  * backed up.
  */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <sodium.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -10,6 +11,7 @@
 #include <time.h>
 
 #define GROUPS_MAX 256u
+#define NOT_ENROLLED_TEXT "this handheld is not enrolled: run patrol enroll TOKEN-URL"
 
 enum client_waits { WAITS_FOR_NOTHING, WAITS_FOR_SYNC, WAITS_FOR_RESYNC };
 
@@ -137,8 +139,7 @@ static void call_sync(struct client *client, const json_t *parameters)
 {
     struct control *control = client->control;
     if (!control->listener.enrolled(control->listener.context)) {
-        client_error(
-            client, CONTROL_ERROR_NOT_ENROLLED, "this handheld is not enrolled: run patrol enroll TOKEN-URL");
+        client_error(client, CONTROL_ERROR_NOT_ENROLLED, NOT_ENROLLED_TEXT);
         return;
     }
     bool wait = json_is_true(json_object_get(parameters, "wait"));
@@ -165,12 +166,160 @@ static void call_resync(struct client *client, const json_t *parameters)
         return;
     client->waits = WAITS_FOR_NOTHING;
     if (r == -ENOTCONN)
-        client_error(
-            client, CONTROL_ERROR_NOT_ENROLLED, "this handheld is not enrolled: run patrol enroll TOKEN-URL");
+        client_error(client, CONTROL_ERROR_NOT_ENROLLED, NOT_ENROLLED_TEXT);
     else if (r == -EBUSY)
         client_error(client, CONTROL_ERROR_BUSY, "a resync is running already: wait for it to end");
     else
         client_error(client, CONTROL_ERROR_FAILED, strerror(-r));
+}
+
+/* ---- bundles ---- */
+
+#define BASE64 sodium_base64_VARIANT_ORIGINAL
+#define ENVELOPE_TEXT_MAX (CONTROL_MESSAGE_BYTES_MAX - 4096u) /* beside the rest of a message */
+
+/* NULL when memory ran out: then json_pack gives NULL too, and the client is hung up on. */
+static json_t *base64_of(struct bytes bytes)
+{
+    size_t size = sodium_base64_ENCODED_LEN(bytes.len, BASE64);
+    _cleanup_free_ char *text = malloc(size);
+
+    return text ? json_string(sodium_bin2base64(text, size, bytes.data, bytes.len, BASE64)) : NULL;
+}
+
+static int base64_to(const char *text, struct buffer *ret)
+{
+    size_t text_len = text ? strlen(text) : 0, len = 0;
+    uint8_t *place = text_len > 0 && text_len <= ENVELOPE_TEXT_MAX ? buffer_extend(ret, text_len) : NULL;
+
+    if (!place)
+        return ret->failed ? -ENOMEM : -EBADMSG;
+    if (sodium_base642bin(place, text_len, text, text_len, NULL, &len, NULL, BASE64) != 0)
+        return -EBADMSG;
+    ret->len -= text_len - len;
+    return 0;
+}
+
+static void bundle_error(struct client *client, int error)
+{
+    switch (error) {
+    case -ENOTCONN:
+        client_error(client, CONTROL_ERROR_NOT_ENROLLED, NOT_ENROLLED_TEXT);
+        break;
+    case -ENODATA:
+        client_error(client, CONTROL_ERROR_NOTHING, "no such record is here");
+        break;
+    case -EBADMSG:
+        client_error(client, CONTROL_ERROR_REFUSED, "it is damaged; copy it from the centre again");
+        break;
+    case -EKEYREJECTED:
+        client_error(client, CONTROL_ERROR_REFUSED,
+            "it is not signed by the centre that this handheld belongs to, or was altered");
+        break;
+    case -EXDEV:
+        client_error(client, CONTROL_ERROR_REFUSED, "it is for another handheld");
+        break;
+    case -ENOENT:
+        client_error(client, CONTROL_ERROR_REFUSED,
+            "it answers no bundle that this handheld remembers; export again, and take the receipts of that");
+        break;
+    case -ESTALE:
+        client_error(client, CONTROL_ERROR_REFUSED,
+            "it is older than what the centre has said since; export again, and take the receipts of that");
+        break;
+    case -EUCLEAN:
+        client_error(client, CONTROL_ERROR_FAILED,
+            "records in the database are damaged; the daemon recovers them when it is started again");
+        break;
+    default:
+        client_error(client, CONTROL_ERROR_FAILED, strerror(-error));
+        break;
+    }
+}
+
+static void call_bundle_begin(struct client *client)
+{
+    const struct control_listener *listener = &client->control->listener;
+    _cleanup_buffer_ struct buffer envelope = {0};
+    char bundle_text[2 * REQUEST_ID_BYTES + 1];
+    uint8_t bundle[REQUEST_ID_BYTES];
+    int r = listener->bundle_begin(listener->context, bundle, &envelope);
+
+    if (r < 0) {
+        bundle_error(client, r);
+        return;
+    }
+    text_hex(bundle, sizeof(bundle), bundle_text);
+    client_reply(client,
+        json_pack("{s:s, s:o}", "bundle", bundle_text, "envelope", base64_of(buffer_bytes(&envelope))),
+        false);
+}
+
+static void call_bundle(struct client *client, const json_t *parameters)
+{
+    const struct control_listener *listener = &client->control->listener;
+    const char *log_text = json_string_value(json_object_get(parameters, "log"));
+    json_int_t from_seq = json_integer_value(json_object_get(parameters, "from_seq"));
+    _cleanup_buffer_ struct buffer envelope = {0};
+    struct uuid log;
+    uint64_t end = 0;
+    int r;
+
+    if (!log_text || text_parse_uuid(log_text, log.b) < 0 || from_seq < 0) {
+        client_error(client, CONTROL_ERROR_PARAMETER, "log: a UUID; from_seq: a position");
+        return;
+    }
+    r = listener->bundle_part(listener->context, &log, (uint64_t)from_seq, &envelope, &end);
+    if (r < 0)
+        bundle_error(client, r);
+    else
+        client_reply(client,
+            json_pack(
+                "{s:o, s:I}", "envelope", base64_of(buffer_bytes(&envelope)), "next_seq", (json_int_t)end),
+            false);
+}
+
+static const char *receipts_log_name(enum agent_receipts_log log)
+{
+    switch (log) {
+    case RECEIPTS_LOG_NONE:
+        return "none";
+    case RECEIPTS_LOG_TAKEN:
+        return "taken";
+    case RECEIPTS_LOG_UNKNOWN:
+        return "unknown";
+    case RECEIPTS_LOG_SET_BACK:
+        return "set_back";
+    case RECEIPTS_LOG_FORKED:
+        return "forked";
+    }
+    return "none";
+}
+
+static void call_receipts(struct client *client, const json_t *parameters)
+{
+    const struct control_listener *listener = &client->control->listener;
+    bool check_only = json_is_true(json_object_get(parameters, "check"));
+    _cleanup_buffer_ struct buffer envelope = {0};
+    char bundle_text[2 * REQUEST_ID_BYTES + 1];
+    struct agent_receipts receipts;
+    int r = base64_to(json_string_value(json_object_get(parameters, "envelope")), &envelope);
+
+    if (r >= 0)
+        r = listener->receipts(listener->context, buffer_bytes(&envelope), check_only, &receipts);
+    if (r < 0) {
+        bundle_error(client, r);
+        return;
+    }
+    text_hex(receipts.bundle, sizeof(receipts.bundle), bundle_text);
+    client_reply(client,
+        json_pack("{s:s, s:I, s:I, s:b, s:s, s:I, s:I, s:I, s:I}", "bundle", bundle_text, "server_time_ms",
+            (json_int_t)receipts.server_time_ms, "part", (json_int_t)receipts.part, "last",
+            (int)receipts.is_last, "log", receipts_log_name(receipts.log), "records_acknowledged",
+            (json_int_t)receipts.records_acknowledged, "records_quarantined",
+            (json_int_t)receipts.records_quarantined, "photos_stored", (json_int_t)receipts.photos_stored,
+            "photos_backed_up", (json_int_t)receipts.photos_backed_up),
+        false);
 }
 
 static void client_call(struct client *client, const json_t *message)
@@ -191,6 +340,12 @@ static void client_call(struct client *client, const json_t *message)
         control->listener.pause(
             control->listener.context, json_is_true(json_object_get(parameters, "paused")));
         client_reply(client, NULL, false);
+    } else if (strcmp(method, CONTROL_METHOD_BUNDLE_BEGIN) == 0) {
+        call_bundle_begin(client);
+    } else if (strcmp(method, CONTROL_METHOD_BUNDLE) == 0) {
+        call_bundle(client, parameters);
+    } else if (strcmp(method, CONTROL_METHOD_RECEIPTS) == 0) {
+        call_receipts(client, parameters);
     } else {
         client_error(client, CONTROL_ERROR_METHOD, "no such method");
     }

@@ -21,6 +21,11 @@ struct control_listener {
     /* 0, -EBUSY, -ENOTCONN not enrolled. */
     int (*resync)(void *context, enum audit_level level);
     void (*pause)(void *context, bool paused);
+    /* As the agent's: agent_bundle_begin, agent_bundle_part, agent_take_receipts. */
+    int (*bundle_begin)(void *context, uint8_t ret_bundle[REQUEST_ID_BYTES], struct buffer *ret_envelope);
+    int (*bundle_part)(void *context, const struct uuid *log, uint64_t first_seq, struct buffer *ret_envelope,
+        uint64_t *ret_end);
+    int (*receipts)(void *context, struct bytes envelope, bool check_only, struct agent_receipts *ret);
     bool (*enrolled)(void *context);
     void *context;
 };

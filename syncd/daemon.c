@@ -372,6 +372,26 @@ static void control_pause(void *context, bool paused)
     after_event(daemon);
 }
 
+static int control_bundle_begin(
+    void *context, uint8_t ret_bundle[REQUEST_ID_BYTES], struct buffer *ret_envelope)
+{
+    return agent_bundle_begin(((struct daemon *)context)->agent, ret_bundle, ret_envelope);
+}
+
+static int control_bundle_part(
+    void *context, const struct uuid *log, uint64_t first_seq, struct buffer *ret_envelope, uint64_t *ret_end)
+{
+    return agent_bundle_part(((struct daemon *)context)->agent, log, first_seq, ret_envelope, ret_end);
+}
+
+static int control_receipts(void *context, struct bytes envelope, bool check_only, struct agent_receipts *ret)
+{
+    struct daemon *daemon = context;
+    int r = agent_take_receipts(daemon->agent, envelope, check_only, ret);
+    after_event(daemon);
+    return r;
+}
+
 static bool control_enrolled(void *context)
 {
     return ((struct daemon *)context)->enrolled;
@@ -477,6 +497,9 @@ static int ears_open(struct daemon *daemon)
         .sync_now = control_sync_now,
         .resync = control_resync,
         .pause = control_pause,
+        .bundle_begin = control_bundle_begin,
+        .bundle_part = control_bundle_part,
+        .receipts = control_receipts,
         .enrolled = control_enrolled,
         .context = daemon,
     };

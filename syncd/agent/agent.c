@@ -88,6 +88,7 @@ struct store_author agent_author(const struct agent *agent)
 void agent_doubt(struct agent *agent)
 {
     agent->doubted_at = ++agent->moment;
+    memory_keep_doubt(agent);
 }
 
 int agent_store_error(struct agent *agent, int error)
@@ -126,7 +127,10 @@ static void send_action(struct agent *agent, const struct engine_action *action,
  * log is carried over; the centre applies each id once. */
 static int drop_doubtful_receipt(struct agent *agent, const struct engine_action *action)
 {
-    return action->leave.reason == OPEN_FORK ? store_drop_receipt(agent->store, &action->leave.log) : 0;
+    if (action->leave.reason != OPEN_FORK)
+        return 0;
+    memory_keep_doubt(agent);
+    return store_drop_receipt(agent->store, &action->leave.log);
 }
 
 static void leave_log(struct agent *agent, const struct engine_action *action)

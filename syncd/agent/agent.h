@@ -85,6 +85,51 @@ void agent_failed(struct agent *agent, uint32_t slot, enum engine_failure failur
 int agent_set_enrolment(
     struct agent *agent, const struct enrolment *enrolment, const uint8_t device_seed[SIGN_SEED_BYTES]);
 
+/*
+ * Bundles: what goes to the centre on a data carrier (proto/README.md, "Bundles"). Only requests that this
+ * agent makes of its own store are signed; what is in flight and what the engine plans is not touched.
+ *
+ *   begin   a new bundle: its id, noted in the store, and its first request, which asks for nothing
+ *   part    a request with the records of a log from `first_seq` on; `*ret_end` is behind its last one
+ *
+ * -ENOTCONN not enrolled; -ENODATA no such record; others as the store's.
+ */
+#define AGENT_BUNDLE_RECORDS_MAX 4096u
+#define AGENT_BUNDLE_PLAIN_BYTES_MAX                                                                         \
+    (96u * 1024u) /* so that the envelope fits a message of the control socket */
+int agent_bundle_begin(
+    struct agent *agent, uint8_t ret_bundle[REQUEST_ID_BYTES], struct buffer *ret_envelope);
+int agent_bundle_part(struct agent *agent, const struct uuid *log, uint64_t first_seq,
+    struct buffer *ret_envelope, uint64_t *ret_end);
+
+enum agent_receipts_log {
+    RECEIPTS_LOG_NONE,
+    RECEIPTS_LOG_TAKEN,
+    RECEIPTS_LOG_UNKNOWN,
+    RECEIPTS_LOG_SET_BACK,
+    RECEIPTS_LOG_FORKED
+};
+
+/* What a part of the receipts for a bundle says, and what it changed here. */
+struct agent_receipts {
+    uint8_t bundle[REQUEST_ID_BYTES];
+    int64_t server_time_ms;
+    uint32_t part;
+    bool is_last;
+    enum agent_receipts_log log;
+    uint64_t records_acknowledged; /* by this part */
+    uint64_t records_quarantined;
+    uint64_t photos_stored, photos_backed_up;
+};
+/*
+ * Takes a part, or only looks at it (`check_only`): then nothing is changed. 0; -ENOTCONN not enrolled;
+ * -EBADMSG damaged; -EKEYREJECTED not signed by this centre; -EXDEV another handheld's; -ENOENT for a bundle
+ * that is not known here; -ESTALE older than what was taken of this bundle, or than what the centre has said
+ * since; others as the store's.
+ */
+int agent_take_receipts(
+    struct agent *agent, struct bytes envelope, bool check_only, struct agent_receipts *ret);
+
 /* Boot clock ms of the next wanted agent_timer, 0: none. */
 uint64_t agent_next_timer_ms(const struct agent *agent);
 

@@ -11,6 +11,7 @@
  *   audit.c      audit windows: the server's word against the own log
  *   mend_list.c  what such a window shows to be sent again
  *   repair.c     runs of records with their proofs
+ *   bundle.c     requests for a data carrier, and the receipts that come back on one
  *   memory.c     what is remembered in the store's settings
  */
 #pragma once
@@ -33,6 +34,7 @@
 #define SETTING_DICTIONARY "dictionary"
 #define SETTING_COLUMNS "columns"
 #define SETTING_INCARNATION "server_incarnation"
+#define SETTING_DOUBT "doubted_server_time_ms"
 
 enum agent_use { AGENT_FREE, AGENT_EXCHANGE, AGENT_UPLOAD, AGENT_AUDIT, AGENT_REPAIR };
 
@@ -124,7 +126,7 @@ struct agent {
     struct sha256 mending[MENDING_MAX];
     size_t mending_count;
     uint64_t moment;                 /* counts what an answer that was asked for before cannot know of */
-    uint64_t doubted_at;             /* when the centre was last found to lack what it had signed for */
+    uint64_t doubted_at;             /* the moment of the last doubt */
     int64_t asked_stored_after;      /* number of the last blob that was asked whether it is backed up */
     int64_t asked_quarantined_after; /* the store's cursor */
     char upload_token[UPLOAD_TOKEN_TEXT_MAX];
@@ -145,6 +147,7 @@ struct agent {
     uint64_t resent_by_exchange; /* records of a server that was set back: they go another way */
 
     int64_t last_server_time_ms, last_answer_wall_ms;
+    int64_t doubt_server_time_ms; /* when the centre was last found to lack what it had signed for */
     uint64_t exchanges, bytes_up, bytes_down;
 };
 
@@ -212,6 +215,13 @@ int signed_receipt(struct agent *agent, const struct uuid *log, struct bytes not
 
 int exchange_send(struct agent *agent, const struct engine_action *action);
 void exchange_answered(struct agent *agent, uint32_t number, const struct http_response *response);
+/* The same request for a data carrier: nothing is noted of it, and nobody waits for its answer. The action's
+ * slot means nothing. `*ret_end` is the position behind its last record. */
+int exchange_seal(struct agent *agent, const struct engine_action *action,
+    const uint8_t request_id[REQUEST_ID_BYTES], struct buffer *ret_envelope, uint64_t *ret_end);
+/* Every receipt must be of this log as it is here, also one that brings nothing new: -EBADMSG it is not,
+ * -ERANGE it is of more records than there are here, -ENOENT there is no such log. */
+int exchange_compare_root(struct agent *agent, const struct uuid *log, const struct checkpoint *checkpoint);
 
 /* ---- blobs.c ---- */
 
@@ -271,3 +281,5 @@ void memory_drop_capabilities(struct agent *agent);
 bool memory_take_incarnation(struct agent *agent, const struct uuid *incarnation);
 void memory_keep_incarnation(struct agent *agent);
 void memory_take_server_time(struct agent *agent, int64_t server_time_ms, int64_t certificate_not_after_ms);
+/* The centre's word on what it lacks is remembered: receipts that are older say nothing any more. */
+void memory_keep_doubt(struct agent *agent);

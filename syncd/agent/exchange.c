@@ -12,6 +12,7 @@
 #include "syncd/agent/agent_internal.h"
 
 #include "base/log.h"
+#include "proto/compression.h"
 
 #include <errno.h>
 
@@ -22,6 +23,8 @@
 /* ---- request ---- */
 
 struct outgoing {
+    uint8_t request_id[REQUEST_ID_BYTES];
+    bool is_plain; /* rows, no dictionary: what every server takes, whatever it was set back to */
     struct buffer record_bytes;
     struct bytes *records;
     size_t count;
@@ -116,7 +119,7 @@ static int make_body(struct agent *agent, const struct engine_action *action, st
         .first_seq = action->exchange.first_seq,
         .records = outgoing->records,
         .record_count = outgoing->count,
-        .as_columns = agent->takes_columns,
+        .as_columns = agent->takes_columns && !outgoing->is_plain,
         .receipt_size = outgoing->receipt_size,
         .has_status = outgoing->has_status,
         .status = outgoing->status,
@@ -127,7 +130,7 @@ static int make_body(struct agent *agent, const struct engine_action *action, st
     };
     int r;
 
-    signed_request_id(agent, request.request_id);
+    memcpy(request.request_id, outgoing->request_id, REQUEST_ID_BYTES);
     if (action->exchange.with_certificate)
         request.certificate = bytes_of(agent->certificate, agent->certificate_len);
     r = sign_checkpoint(agent, &action->exchange.log, size, &checkpoint);
@@ -142,7 +145,7 @@ static int make_body(struct agent *agent, const struct engine_action *action, st
         &(struct signed_request){.type = PAYLOAD_EXCHANGE_REQUEST,
             .plain = buffer_bytes(&plain),
             .level = plain.len <= LEVEL_BEST_BYTES_MAX ? LEVEL_BEST : LEVEL_FAST,
-            .dictionary = agent->dictionary},
+            .dictionary = outgoing->is_plain ? DICTIONARY_NONE : agent->dictionary},
         &outgoing->body, &outgoing->payload_sha256);
 }
 
@@ -163,6 +166,7 @@ static int prepare(struct agent *agent, const struct engine_action *action, stru
 {
     int r = outbox_receipt(agent, &action->exchange.log, &outgoing->receipt_size);
 
+    signed_request_id(agent, outgoing->request_id);
     if (r >= 0)
         r = read_records(agent, action, outgoing);
     if (r >= 0)
@@ -207,6 +211,24 @@ int exchange_send(struct agent *agent, const struct engine_action *action)
     return signed_send(agent, action->slot, "/v1/exchange", buffer_bytes(&outgoing.body));
 }
 
+int exchange_seal(struct agent *agent, const struct engine_action *action,
+    const uint8_t request_id[REQUEST_ID_BYTES], struct buffer *ret_envelope, uint64_t *ret_end)
+{
+    _cleanup_(outgoing_done) struct outgoing outgoing = {.is_plain = true};
+    int r = outbox_receipt(agent, &action->exchange.log, &outgoing.receipt_size);
+
+    memcpy(outgoing.request_id, request_id, REQUEST_ID_BYTES);
+    if (r >= 0)
+        r = read_records(agent, action, &outgoing);
+    if (r >= 0)
+        r = make_fitting_body(agent, action, &outgoing);
+    if (r < 0)
+        return r;
+    buffer_put_bytes(ret_envelope, buffer_bytes(&outgoing.body));
+    *ret_end = action->exchange.first_seq + outgoing.count;
+    return buffer_finish(ret_envelope);
+}
+
 /* ---- answer ---- */
 
 /* What an answer did to the log it is about. */
@@ -234,8 +256,7 @@ static int note_late_quarantine(
         answer->quarantined, answer->quarantined_count);
 }
 
-/* Every receipt must be of this log as it is here, also one that brings nothing new. */
-static int compare_root(struct agent *agent, const struct uuid *log, const struct checkpoint *checkpoint)
+int exchange_compare_root(struct agent *agent, const struct uuid *log, const struct checkpoint *checkpoint)
 {
     struct sha256 root;
     int r = store_root_at(agent->store, log, checkpoint->size, &root);
@@ -253,7 +274,7 @@ static int take_receipt(struct agent *agent, const struct agent_slot *slot,
     int r = outbox_receipt(agent, &slot->log, &held_size);
 
     if (r >= 0)
-        r = compare_root(agent, &slot->log, checkpoint);
+        r = exchange_compare_root(agent, &slot->log, checkpoint);
     if (r == -ERANGE || r == -EBADMSG) {
         effect->rolled_back = r == -ERANGE;
         effect->outcome = r == -ERANGE ? effect->outcome : EXCHANGE_FORK;

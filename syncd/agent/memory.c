@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the agent remembers over a restart, as settings of the store: which dictionary the server takes, which
- * incarnation of its database was last found in order, and its time. Losing one of them costs bytes or a
- * round trip, never a record.
+ * incarnation of its database was last found in order, its time, and when it was last found to lack
+ * something. Losing one of them costs bytes or a round trip, never a record.
  */
 #include "syncd/agent/agent_internal.h"
 
@@ -22,8 +22,8 @@ static void keep(struct agent *agent, const char *key, const char *text)
 
 void memory_load(struct agent *agent)
 {
-    _cleanup_buffer_ struct buffer dictionary = {0}, columns = {0}, incarnation = {0};
-    uint64_t name;
+    _cleanup_buffer_ struct buffer dictionary = {0}, columns = {0}, incarnation = {0}, doubt = {0};
+    uint64_t name, doubt_ms;
 
     if (store_setting(agent->store, SETTING_DICTIONARY, &dictionary) >= 0 && buffer_text(&dictionary) &&
         text_parse_u64((const char *)dictionary.data, &name) >= 0 && name <= UINT32_MAX &&
@@ -34,6 +34,21 @@ void memory_load(struct agent *agent)
     if (store_setting(agent->store, SETTING_INCARNATION, &incarnation) >= 0 && buffer_text(&incarnation) &&
         text_parse_uuid((const char *)incarnation.data, agent->incarnation.b) >= 0)
         agent->has_incarnation = true;
+    if (store_setting(agent->store, SETTING_DOUBT, &doubt) >= 0 && buffer_text(&doubt) &&
+        text_parse_u64((const char *)doubt.data, &doubt_ms) >= 0 && doubt_ms <= INT64_MAX)
+        agent->doubt_server_time_ms = (int64_t)doubt_ms;
+}
+
+/* By the server's clock. Where that went back meanwhile, too much is doubted, which costs another contact. */
+void memory_keep_doubt(struct agent *agent)
+{
+    char text[24];
+
+    if (agent->last_server_time_ms <= agent->doubt_server_time_ms)
+        return;
+    agent->doubt_server_time_ms = agent->last_server_time_ms;
+    snprintf(text, sizeof(text), "%lld", (long long)agent->doubt_server_time_ms);
+    keep(agent, SETTING_DOUBT, text);
 }
 
 static void take_columns(struct agent *agent, bool takes_columns)

@@ -21,6 +21,8 @@ HARNESSES = {
     "repair_answer": "audit",
     "enrol_request": "enrol",
     "enrol_answer": "enrol",
+    "bundle_head": "bundle",
+    "bundle_receipts": "bundle",
 }
 SEED_BYTES_MAX = 4096  # larger ones slow a fuzzer down and show it nothing new
 
@@ -47,6 +49,17 @@ def seeds():
         if row[0] == "columns":
             records = [data_of(cell)[:255] for cell in row[3:]]
             yield "columns", "split_%s" % row[1], b"".join(bytes([len(record)]) + record for record in records)
+    for row in lines("bundle"):
+        if row[0] == "bundle":
+            head, envelope, photos = (data_of(cell) for cell in row[4:7])
+            photo = bytes([3]) + bytes(31) + b"\x01" + (6).to_bytes(8, "big")
+            yield "bundle", "file", data_of(row[7])
+            yield "bundle", "messages", b"".join(
+                bytes([tag, len(plain)]) + plain for tag, plain in (
+                    (0, b"\x01" + head), (0, b"\x02" + envelope), (0, photo), (0, b"\x04" + photos[:4]),
+                    (0, b"\x04" + photos[4:6]), (0, photo), (0, b"\x04x"), (0, b"\x09later"), (3, b"\x05")))
+        elif row[0] == "receipts":
+            yield "bundle", "receipts", data_of(row[3])
     for number, row in enumerate(lines("enrolment")):
         if row[0] in ("token_url", "upload_token"):
             yield "token_url", "%s_%d" % (row[0], number), data_of(row[5])

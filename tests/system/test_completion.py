@@ -47,6 +47,7 @@ def test_commands_and_their_options_are_offered(completed):
     assert sorted(completed("patrol", "list", "--")) == ["--config", "--data", "--help", "--json", "--state", "--version"]
     assert sorted(completed("patrol-server", "check", "--")) == ["--config", "--data", "--help", "--media", "--rebuild", "--version"]
     assert completed("patrol-syncd", "--e") == ["--enroll"]
+    assert completed("patrol", "im") == ["import-receipts"] and completed("patrol-server", "im") == ["import-bundle"]
 
 
 def test_words_and_codes_are_offered_as_values(completed):
@@ -70,7 +71,8 @@ def test_ids_that_are_there_are_offered(completed):
 def test_files_are_offered_where_a_file_is_wanted_and_nothing_where_a_text_is(completed, tmp_path):
     (tmp_path / "only.jpg").touch()
     (tmp_path / "only directory").mkdir()
-    for words in (["patrol", "record", "--photo"], ["patrol", "verify"], ["patrol-server", "serve", "--tls-cert"],
+    for words in (["patrol", "record", "--photo"], ["patrol", "verify"], ["patrol", "export", "--bundle"], ["patrol", "import-receipts"],
+                  ["patrol-server", "import-bundle"], ["patrol-server", "serve", "--tls-cert"],
                   ["patrol-syncd", "--config"]):
         assert "only.jpg" in completed(*words, "only")
     for words in (["patrol", "list", "--data"], ["patrol-server", "devices", "--data"], ["patrol-syncd", "--data"]):

@@ -284,6 +284,18 @@ MESSAGES = {
         "full": (text(1, REQUEST_SHA) + text(2, b"a certificate") + text(3, "a key") + text(4, "a CA")
                  + field(5, CAPABILITIES) + signed(6, SERVER_TIME_MS) + text(7, "grid 12 西") + text(8, "inspector-1")),
     },
+    "bundle_head": {
+        "empty": text(1, REQUEST_ID) + text(2, make_vectors.DEVICE.bytes),
+        "full": (text(1, REQUEST_ID) + text(2, make_vectors.DEVICE.bytes) + signed(3, WALL_MS)
+                 + text(4, "gridpatrol 0.1.0")),
+    },
+    "bundle_receipts": {
+        "empty": text(1, REQUEST_ID) + text(2, make_vectors.DEVICE.bytes),
+        "full": (text(1, REQUEST_ID) + text(2, make_vectors.DEVICE.bytes) + signed(3, SERVER_TIME_MS) + number(4, 2)
+                 + number(5, 1) + text(6, LOG.bytes) + text(7, RECEIPT)
+                 + field(8, number(1, 42) + text(2, "unknown record kind")) + field(8, number(1, 43)) + number(9, 1)
+                 + field(10, text(1, SECOND_PHOTO) + number(2, 1)) + field(10, text(1, PHOTO))),
+    },
 }
 
 
@@ -361,6 +373,21 @@ def refused_messages():
     yield "enrol_answer", "no capabilities", text(1, REQUEST_SHA) + text(2, b"c") + text(3, "k")
     yield "enrol_answer", "list of versions cut", text(1, REQUEST_SHA) + text(2, b"c") + text(3, "k") + field(5, text(1, b"\x80"))
     yield "enrol_answer", "name not UTF-8", granted + text(7, b"\xff")
+    head = MESSAGES["bundle_head"]["empty"]
+    yield "bundle_head", "no bundle", text(2, make_vectors.DEVICE.bytes)
+    yield "bundle_head", "no device", text(1, REQUEST_ID)
+    yield "bundle_head", "short bundle", text(1, REQUEST_ID[1:]) + text(2, make_vectors.DEVICE.bytes)
+    yield "bundle_head", "software not UTF-8", head + text(4, b"\xff")
+    receipts = MESSAGES["bundle_receipts"]["empty"]
+    yield "bundle_receipts", "no bundle", text(2, make_vectors.DEVICE.bytes)
+    yield "bundle_receipts", "nil device", text(1, REQUEST_ID) + text(2, bytes(16))
+    yield "bundle_receipts", "receipt without a log", receipts + text(7, RECEIPT)
+    yield "bundle_receipts", "log without a receipt", receipts + text(6, LOG.bytes)
+    yield "bundle_receipts", "quarantine without a log", receipts + field(8, number(1, 1))
+    yield "bundle_receipts", "all of no log", receipts + number(9, 1)
+    yield "bundle_receipts", "last neither true nor false", receipts + number(5, 2)
+    yield "bundle_receipts", "2049 stored blobs", receipts + each(10, [text(1, PHOTO)] * 2049)
+    yield "bundle_receipts", "stored blob without hash", receipts + field(10, number(2, 1))
 
 
 def messages_lines():

@@ -197,7 +197,7 @@ def notes_lines():
 # ---- Envelopes (DSSE)
 
 TYPES = ["exchange-request", "exchange-answer", "audit-request", "audit-answer", "repair-request", "repair-answer",
-         "refusal", "enrol-answer", "device-certificate"]
+         "refusal", "enrol-answer", "device-certificate", "bundle-receipts"]
 
 
 def payload_type(name):

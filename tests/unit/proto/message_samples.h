@@ -40,6 +40,8 @@ struct message_samples {
     struct repair_answer repair_answer;
     struct enrol_request enrol_request;
     struct enrol_answer enrol_answer;
+    struct bundle_head bundle_head;
+    struct bundle_receipts bundle_receipts;
 };
 
 static inline void sample_count_up(uint8_t *ret, size_t len, uint8_t first)
@@ -296,6 +298,31 @@ static inline void message_samples_fill_enrolment(struct message_samples *sample
     };
 }
 
+static inline void message_samples_fill_bundle(struct message_samples *samples)
+{
+    samples->bundle_head = (struct bundle_head){
+        .device = sample_device(),
+        .made_ms = SAMPLE_WALL_MS,
+        .software = bytes_of_text("gridpatrol 0.1.0"),
+    };
+    sample_count_up(samples->bundle_head.bundle, REQUEST_ID_BYTES, 0x10);
+
+    samples->bundle_receipts = (struct bundle_receipts){
+        .device = sample_device(),
+        .server_time_ms = SAMPLE_SERVER_TIME_MS,
+        .part = 2,
+        .is_last = true,
+        .log = sample_log,
+        .receipt = bytes_of_text("a receipt\n"),
+        .quarantined = samples->quarantined,
+        .quarantined_count = 2,
+        .quarantined_all = true,
+        .stored_blobs = samples->stored,
+        .stored_blob_count = 2,
+    };
+    sample_count_up(samples->bundle_receipts.bundle, REQUEST_ID_BYTES, 0x10);
+}
+
 static inline void message_samples_done(struct message_samples *samples)
 {
     samples_done(&samples->records);
@@ -325,6 +352,7 @@ static inline void message_samples_init(struct message_samples *ret)
     message_samples_fill_audit(ret);
     message_samples_fill_repair(ret);
     message_samples_fill_enrolment(ret);
+    message_samples_fill_bundle(ret);
 }
 
 /* All types alike. */
@@ -364,6 +392,8 @@ MESSAGE_FUNCTIONS(repair_request, repair_request_encode)
 MESSAGE_FUNCTIONS(repair_answer, repair_answer_encode)
 MESSAGE_FUNCTIONS(enrol_request, sample_enrol_request_encode)
 MESSAGE_FUNCTIONS(enrol_answer, enrol_answer_encode)
+MESSAGE_FUNCTIONS(bundle_head, bundle_head_encode)
+MESSAGE_FUNCTIONS(bundle_receipts, bundle_receipts_encode)
 
 #define MESSAGE_TYPE(type)                                                                                   \
     {                                                                                                        \
@@ -381,6 +411,8 @@ static const struct message_type message_types[] = {
     MESSAGE_TYPE(repair_answer),
     MESSAGE_TYPE(enrol_request),
     MESSAGE_TYPE(enrol_answer),
+    MESSAGE_TYPE(bundle_head),
+    MESSAGE_TYPE(bundle_receipts),
 };
 #define MESSAGE_BYTES_MAX sizeof(struct exchange_answer)
 _Static_assert(sizeof(struct audit_answer) <= sizeof(struct exchange_answer), "the largest is taken");

@@ -150,6 +150,51 @@ static void previews_go_first_urgent_before_others_and_only_of_sent_records(void
         (const struct sha256 *[]){&calm.photo.preview_sha256, &urgent.photo.sha256, &calm.photo.sha256}, 3);
 }
 
+static void a_carrier_takes_all_page_by_page_also_of_unsent_records_and_no_newer_ones(void **state)
+{
+    struct here *here = *state;
+    struct store_photo photos[5];
+    struct store_blob all[16], page[1], newest = {0};
+    struct store_blob *after = NULL;
+    size_t count = 0, found = 0;
+    int64_t number_max;
+
+    assert_int_equal(store_blobs_newest(here->store, &number_max), 0);
+    assert_int64_equal(number_max, 0);
+    for (uint8_t i = 0; i < 4; i++) {
+        photos[i] = put_photo_and_preview(here->store, i, 100, i == 2);
+        assert_int_equal(append_with_photos(here->store, "x", &photos[i], 1, NULL), 0);
+    }
+    assert_int_equal(store_blobs_newest(here->store, &number_max), 0);
+    photos[4] = put_photo_and_preview(here->store, 4, 100, true);
+    assert_int_equal(append_with_photos(here->store, "later", &photos[4], 1, NULL), 0);
+    assert_int_equal(store_blob_set_state(here->store, &photos[0].photo.sha256, BLOB_STORED, 0), 0);
+    assert_int_equal(store_blob_set_state(here->store, &photos[1].photo.sha256, BLOB_FREED, 0), 0);
+
+    assert_int_equal(store_blobs_to_carry(here->store, false, NULL, number_max, all, 16, &count), 0);
+    assert_int_equal(count, 6);
+    assert_memory_equal(&all[0].sha256, &photos[2].photo.preview_sha256, SHA256_BYTES);
+    assert_memory_equal(&all[1].sha256, &photos[0].photo.preview_sha256, SHA256_BYTES);
+    assert_memory_equal(&all[4].sha256, &photos[2].photo.sha256, SHA256_BYTES);
+    assert_memory_equal(&all[5].sha256, &photos[3].photo.sha256, SHA256_BYTES);
+    /* The same, one at a time. */
+    for (;;) {
+        size_t one;
+
+        assert_int_equal(store_blobs_to_carry(here->store, false, after, number_max, page, 1, &one), 0);
+        if (one == 0)
+            break;
+        assert_true(found < count);
+        assert_memory_equal(&page[0].sha256, &all[found++].sha256, SHA256_BYTES);
+        newest = page[0];
+        after = &newest;
+    }
+    assert_int_equal(found, 6);
+    /* What the centre has is carried when all is asked for; what was freed is not here. */
+    assert_int_equal(store_blobs_to_carry(here->store, true, NULL, number_max, all, 16, &count), 0);
+    assert_int_equal(count, 7);
+}
+
 static void states_are_kept_and_the_stored_ones_listed(void **state)
 {
     struct here *here = *state;
@@ -451,6 +496,7 @@ int main(void)
         store_test(large_photo_comes_whole_from_an_open_file),
         store_test(record_whose_photo_is_not_in_place_is_refused),
         store_test(previews_go_first_urgent_before_others_and_only_of_sent_records),
+        store_test(a_carrier_takes_all_page_by_page_also_of_unsent_records_and_no_newer_ones),
         store_test(states_are_kept_and_the_stored_ones_listed),
         store_test(same_photo_in_two_records_is_one_blob),
         store_test(lost_photo_that_comes_back_is_sent),

@@ -20,6 +20,12 @@ struct scene {
     int resync_answer;
     enum audit_level level;
     bool paused, not_enrolled;
+    int bundle_answer;
+    size_t envelope_len; /* of what the agent gives */
+    struct uuid log;
+    uint64_t first_seq;
+    struct buffer taken;
+    bool check_only;
 };
 
 static json_t *fake_status(void *context)
@@ -53,6 +59,43 @@ static bool fake_enrolled(void *context)
     return !((struct scene *)context)->not_enrolled;
 }
 
+static int fake_envelope(const struct scene *scene, struct buffer *ret)
+{
+    uint8_t *place = buffer_extend(ret, scene->envelope_len);
+
+    memset(place, 0xfb, scene->envelope_len);
+    return scene->bundle_answer;
+}
+
+static int fake_bundle_begin(void *context, uint8_t ret_bundle[REQUEST_ID_BYTES], struct buffer *ret_envelope)
+{
+    memset(ret_bundle, 0xb0, REQUEST_ID_BYTES);
+    return fake_envelope(context, ret_envelope);
+}
+
+static int fake_bundle_part(
+    void *context, const struct uuid *log, uint64_t first_seq, struct buffer *ret_envelope, uint64_t *ret_end)
+{
+    struct scene *scene = context;
+
+    scene->log = *log;
+    scene->first_seq = first_seq;
+    *ret_end = first_seq + 5;
+    return fake_envelope(scene, ret_envelope);
+}
+
+static int fake_receipts(void *context, struct bytes envelope, bool check_only, struct agent_receipts *ret)
+{
+    struct scene *scene = context;
+
+    buffer_clear(&scene->taken);
+    buffer_put_bytes(&scene->taken, envelope);
+    scene->check_only = check_only;
+    *ret =
+        (struct agent_receipts){.part = 2, .is_last = true, .log = RECEIPTS_LOG_FORKED, .photos_stored = 4};
+    return scene->bundle_answer;
+}
+
 static int start(void **state)
 {
     struct scene *scene = calloc(1, sizeof(*scene));
@@ -60,6 +103,9 @@ static int start(void **state)
         .sync_now = fake_sync,
         .resync = fake_resync,
         .pause = fake_pause,
+        .bundle_begin = fake_bundle_begin,
+        .bundle_part = fake_bundle_part,
+        .receipts = fake_receipts,
         .enrolled = fake_enrolled,
         .context = scene};
 
@@ -77,6 +123,7 @@ static int stop(void **state)
     control_free(scene->control);
     sd_event_unref(scene->event);
     unit_directory_remove(scene->directory);
+    buffer_done(&scene->taken);
     free(scene->path);
     free(scene);
     return 0;
@@ -101,7 +148,7 @@ static void say(int fd, const char *text)
 /* The next message for this client, allocated; NULL when it was hung up on. */
 static json_t *hear(struct scene *scene, int fd)
 {
-    char text[4096];
+    static char text[CONTROL_MESSAGE_BYTES_MAX];
     size_t len = 0;
 
     for (int turn = 0; turn < TURNS_MAX;) {
@@ -116,6 +163,7 @@ static json_t *hear(struct scene *scene, int fd)
         if (text[len++] == '\0')
             return json_loads(text, 0, NULL);
         assert_true(len < sizeof(text));
+        turn = 0;
     }
     fail_msg("nothing was heard");
     return NULL;
@@ -262,6 +310,92 @@ static void pause_hands_on_what_is_wanted(void **state)
     close(fd);
 }
 
+static json_int_t told(const json_t *message, const char *name)
+{
+    return json_integer_value(json_object_get(json_object_get(message, "parameters"), name));
+}
+
+static void the_longest_envelope_of_a_bundle_fits_a_message(void **state)
+{
+    struct scene *scene = *state;
+    int fd = dial(scene);
+
+    /* A batch of the longest records that nothing can compress, and what stands round it. */
+    scene->envelope_len = AGENT_BUNDLE_PLAIN_BYTES_MAX + RECORD_BYTES_MAX + 8192;
+    say(fd,
+        "{\"method\":\"Bundle\",\"parameters\":{\"log\":\"6fa1c0de-0102-4304-8506-0708090a0b0c\",\"from_seq\":41}}");
+    json_t *message = hear(scene, fd);
+    assert_non_null(message);
+    assert_int_equal(scene->log.b[0], 0x6f);
+    assert_int64_equal(scene->first_seq, 41);
+    assert_int64_equal(told(message, "next_seq"), 46);
+    assert_int_equal(json_string_length(json_object_get(json_object_get(message, "parameters"), "envelope")),
+        (scene->envelope_len + 2) / 3 * 4);
+    json_decref(message);
+    scene->envelope_len = 3;
+    say(fd, "{\"method\":\"BundleBegin\"}");
+    message = hear(scene, fd);
+    assert_true(member_is(message, "parameters", "bundle", "b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0"));
+    assert_true(member_is(message, "parameters", "envelope", "+/v7"));
+    json_decref(message);
+    close(fd);
+}
+
+static void receipts_are_handed_on_as_they_are_and_what_they_say_comes_back(void **state)
+{
+    struct scene *scene = *state;
+    int fd = dial(scene);
+
+    say(fd, "{\"method\":\"Receipts\",\"parameters\":{\"envelope\":\"+/v7AA==\",\"check\":true}}");
+    json_t *message = hear(scene, fd);
+    assert_true(scene->check_only);
+    assert_int_equal(scene->taken.len, 4);
+    assert_memory_equal(scene->taken.data, "\xfb\xfb\xfb\0", 4);
+    assert_true(member_is(message, "parameters", "log", "forked"));
+    assert_int64_equal(told(message, "part"), 2);
+    assert_int64_equal(told(message, "photos_stored"), 4);
+    json_decref(message);
+    say(fd, "{\"method\":\"Receipts\",\"parameters\":{\"envelope\":\"AAAA\"}}");
+    json_decref(hear(scene, fd));
+    assert_false(scene->check_only);
+    close(fd);
+}
+
+static void what_is_wrong_with_a_bundle_or_its_receipts_is_told_and_the_client_goes_on(void **state)
+{
+    static const struct {
+        int answer;
+        const char *error;
+    } wrong[] = {
+        {-ENOTCONN, CONTROL_ERROR_NOT_ENROLLED},
+        {-ENODATA, CONTROL_ERROR_NOTHING},
+        {-EBADMSG, CONTROL_ERROR_REFUSED},
+        {-EKEYREJECTED, CONTROL_ERROR_REFUSED},
+        {-EXDEV, CONTROL_ERROR_REFUSED},
+        {-ENOENT, CONTROL_ERROR_REFUSED},
+        {-ESTALE, CONTROL_ERROR_REFUSED},
+        {-EIO, CONTROL_ERROR_FAILED},
+    };
+    struct scene *scene = *state;
+    int fd = dial(scene);
+
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        scene->bundle_answer = wrong[i].answer;
+        say(fd, "{\"method\":\"BundleBegin\"}");
+        assert_true(says_error(scene, fd, wrong[i].error));
+        say(fd, "{\"method\":\"Receipts\",\"parameters\":{\"envelope\":\"AAAA\"}}");
+        assert_true(says_error(scene, fd, wrong[i].error));
+    }
+    scene->bundle_answer = 0;
+    say(fd, "{\"method\":\"Receipts\",\"parameters\":{\"envelope\":\"AA\"}}");
+    assert_true(says_error(scene, fd, CONTROL_ERROR_REFUSED));
+    say(fd, "{\"method\":\"Receipts\"}");
+    assert_true(says_error(scene, fd, CONTROL_ERROR_REFUSED));
+    say(fd, "{\"method\":\"Bundle\",\"parameters\":{\"log\":\"x\",\"from_seq\":1}}");
+    assert_true(says_error(scene, fd, CONTROL_ERROR_PARAMETER));
+    close(fd);
+}
+
 static void call_while_another_waits_hangs_up(void **state)
 {
     struct scene *scene = *state;
@@ -344,6 +478,9 @@ int main(void)
         TEST(resync_hands_on_its_level_and_ends_with_the_report),
         TEST(resync_of_no_level_or_a_second_one_is_refused_and_the_client_goes_on),
         TEST(pause_hands_on_what_is_wanted),
+        TEST(the_longest_envelope_of_a_bundle_fits_a_message),
+        TEST(receipts_are_handed_on_as_they_are_and_what_they_say_comes_back),
+        TEST(what_is_wrong_with_a_bundle_or_its_receipts_is_told_and_the_client_goes_on),
         TEST(call_while_another_waits_hangs_up),
         TEST(clients_over_the_limit_are_hung_up_on_and_places_come_free),
         TEST(client_that_has_left_while_it_waited_is_forgotten),
