@@ -37,12 +37,13 @@ PYTEST_SUITES = {"system": "tests/system", "lab": "tests/lab", "tus": "tests/tus
 SIMULATOR_NAMES = ("simulator", "simulate", "sim")
 
 PROFILES = {
-    "test": {"seeds": 2000, "sanitized_seeds": 400, "kill_rounds": 6, "power_rounds": 10},
-    "soak": {"seeds": 20000, "sanitized_seeds": 2000, "kill_rounds": 40, "power_rounds": 200,
-             "fuzz_seconds": 60},
+    "test": {"seeds": 2000, "sanitized_seeds": 400, "kill_rounds": 6, "power_rounds": 10, "backlog": 25000, "mutations": 3},
+    "soak": {"seeds": 20000, "sanitized_seeds": 2000, "kill_rounds": 40, "power_rounds": 200, "backlog": 1000000,
+             "mutations": 0, "fuzz_seconds": 60},  # 0 mutations: all there are
 }
 BUILD_LIMIT_S = 1800
 DEMO_LIMIT_S = 120
+MUTATIONS_LIMIT_S = {"test": 600, "soak": 2 * 3600}
 PYTEST_NOTHING_SELECTED = 5
 SUITE_LIMIT_S = {"test": 1500, "soak": 6 * 3600}
 
@@ -381,6 +382,29 @@ def demo():
     return result
 
 
+def count_mutations(output):
+    """One line of JSON for each; caught is what it should be."""
+    result = Result()
+    for line in output.splitlines():
+        if not line.startswith("{"):
+            continue
+        tried = json.loads(line)
+        if tried["result"] == "caught":
+            result.passed += 1
+        else:
+            result.fail(f"mutation {tried['name']}: {tried['result']} by {tried['test']}", tried["said"])
+    return result
+
+
+def mutations(folder, count, limit_s):
+    """Takes protections away and sees their tests fail: `count` that change from commit to commit, or all of them."""
+    status, output = run([path_of("scripts", "mutate"), "--build", folder, "--rotate", str(count), "--json"], limit_s)
+    result = count_mutations(output)
+    if (status and not result.failed) or not result.passed + result.failed:
+        result.fail(f"scripts/mutate ended with status {status}", output)
+    return result
+
+
 @dataclasses.dataclass
 class Step:
     name: str
@@ -393,6 +417,7 @@ def steps_of(profile, numbers=None):
     numbers = PROFILES[profile] | (numbers or {})
     limit_s = SUITE_LIMIT_S[profile]
     os.environ.setdefault("ROUNDS", str(numbers["kill_rounds"]))  # tests/system/test_kill9.py reads it
+    os.environ.setdefault("BACKLOG", str(numbers["backlog"]))  # tests/system/test_machine.py
     os.environ.setdefault("POWER_ROUNDS", str(numbers["power_rounds"]))  # tests/fault/test_power_cut.py
     build_steps = [Step("build gcc", build_gcc), Step("build sanitized", build_sanitized)]
     plain = [
@@ -406,6 +431,7 @@ def steps_of(profile, numbers=None):
         Step("gcc tus", pytest_suite, (GCC, "tus", limit_s), "build gcc"),
         Step("gcc power", pytest_suite, (GCC, "power", limit_s), "build gcc"),
         Step("gcc demo", demo, (), "build gcc"),
+        Step("mutations", mutations, (GCC, numbers["mutations"], MUTATIONS_LIMIT_S[profile]), "build gcc"),
     ]
     # Under the sanitizers one round of the main job is enough for every day; the long run takes them all.
     selection = ("-m", "smoke") if profile == "test" else ()

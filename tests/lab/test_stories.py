@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The real programs over TLS across the lab's link."""
 
+import pathlib
+import signal
 import time
 
 import harness
@@ -77,5 +79,35 @@ def test_interface_that_comes_back_brings_the_findings_long_before_the_backoff_e
     handheld.wait_until_drained(PATIENCE_S)
     seconds = round(time.monotonic() - begun, 1)
     measured(failures=status["failures"], due_s=due_s, seconds=seconds)
+    assert seconds < due_s
+    assert_delivered(server, handheld, ids)
+
+
+def netlink_drops(handheld):
+    """How many messages of the kernel did not fit into the socket on which the daemon watches the network."""
+    pid = handheld.process.child.pid
+    sockets = {str(entry.readlink()) for entry in pathlib.Path(f"/proc/{pid}/fd").iterdir()}
+    lines = [line.split() for line in pathlib.Path(f"/proc/{pid}/net/netlink").read_text().splitlines()[1:]]
+    return sum(int(words[8]) for words in lines if f"socket:[{words[9]}]" in sockets)
+
+
+def test_more_changes_of_the_network_than_its_socket_holds_do_not_leave_the_daemon_deaf(make_lab, make_pair, measured):
+    made = make_lab(seed=14, **network_lab.CELL)
+    server, handheld = make_pair(made, "[syncd]\nbackoff-min = 500ms\n")
+    handheld.start()
+    made.link.down(seen=True)
+    ids = [handheld.record()]
+    wait_for(lambda: next_attempt_s(handheld) > BACKOFF_S, "the waits are long", PATIENCE_S)
+    begun, due_s = time.monotonic(), next_attempt_s(handheld)
+    handheld.process.child.send_signal(signal.SIGSTOP)
+    network_lab.ip("-n", made.handheld.name, "-batch", "-",
+                   commands="address add 127.0.1.1/32 dev lo\naddress del 127.0.1.1/32 dev lo\n" * 5000)
+    drops = netlink_drops(handheld)
+    made.link.up()
+    handheld.process.child.send_signal(signal.SIGCONT)
+    handheld.wait_until_drained(PATIENCE_S)
+    seconds = round(time.monotonic() - begun, 1)
+    measured(drops=drops, due_s=due_s, seconds=seconds)
+    assert drops > 0, "everything fitted"
     assert seconds < due_s
     assert_delivered(server, handheld, ids)

@@ -11,22 +11,18 @@ To plant another bug, add it to PLANTED. Its old text must stand in the file exa
 """
 
 import dataclasses
-import json
 import os
-import shlex
 import subprocess
 import sys
 import tempfile
 
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "mutation"))
+from plant import Build, Edit  # noqa: E402
+
+SIMULATOR = "tests/sim/sim"
 SEEDS_MAX = 1500
 LIMIT_S = 900
-
-
-@dataclasses.dataclass
-class Edit:
-    file: str
-    old: str
-    new: str
 
 
 @dataclasses.dataclass
@@ -42,6 +38,13 @@ ENVELOPE_UNCHECKED = Edit(
     "    if (type != PAYLOAD_EXCHANGE_ANSWER &&\n"
     "        crypto_sign_verify_detached(envelope->signature, signed_bytes.data, signed_bytes.len, public_key) != 0)\n",
 )
+
+ANSWER_AND_RECEIPT_UNCHECKED = [
+    ENVELOPE_UNCHECKED,
+    Edit("proto/checkpoint.c",
+         "    r = verify_server(&parts, server, &time_s);\n    if (r < 0)\n        return r;\n",
+         "    time_s = 0;\n    (void)verify_server(&parts, server, &time_s);\n"),
+]
 
 PLANTED = [
     Bug("the store commits with synchronous=NORMAL", [
@@ -69,92 +72,34 @@ PLANTED = [
              "    r = storage->verbs->commit(storage);\n    if (r < 0)\n        return r;\n",
              "    (void)storage->verbs->commit(storage);\n"),
     ]),
-    Bug("records count as sent by an answer that nobody signed", [
-        ENVELOPE_UNCHECKED,
-        Edit("proto/checkpoint.c",
-             "    r = verify_server(&parts, server, &time_s);\n    if (r < 0)\n        return r;\n",
-             "    time_s = 0;\n    (void)verify_server(&parts, server, &time_s);\n"),
-    ]),
+    Bug("records count as sent by an answer that nobody signed", ANSWER_AND_RECEIPT_UNCHECKED),
     Bug("photos count as stored by an answer that nobody signed", [
         ENVELOPE_UNCHECKED,
     ]),
 ]
 
 
-def commands_of(build):
-    """Compile commands by source, and the command that links the simulator; both run in the build folder."""
-    with open(os.path.join(build, "compile_commands.json"), encoding="utf-8") as file:
-        compiles = {os.path.realpath(os.path.join(entry["directory"], entry["file"])): entry["command"]
-                    for entry in json.load(file)}
-    lines = subprocess.run(["ninja", "-C", build, "-t", "commands", "tests/sim/sim"], check=True, text=True,
-                           stdout=subprocess.PIPE).stdout.splitlines()
-    links = [line for line in lines if " -o tests/sim/sim " in line]
-    if len(links) != 1:
-        raise RuntimeError("the build has no command that links tests/sim/sim")
-    return compiles, links[0]
-
-
-def edited(source, bug):
-    """The changed text of each file of a bug."""
-    texts = {}
-    for edit in bug.edits:
-        if edit.file not in texts:
-            with open(os.path.join(source, edit.file), encoding="utf-8") as file:
-                texts[edit.file] = file.read()
-        count = texts[edit.file].count(edit.old)
-        if count != 1:
-            raise RuntimeError(f"{edit.file}: the text to be changed stands there {count} times: {edit.old!r}")
-        texts[edit.file] = texts[edit.file].replace(edit.old, edit.new)
-    return texts
-
-
-def compile_one(build, command, original, changed, output):
-    words = shlex.split(command)
-    at = words.index("-o")
-    words[at + 1] = output
-    words = [changed if os.path.realpath(os.path.join(build, word)) == original and word.endswith(".c") else word
-             for word in words]
-    for option in ("-MQ", "-MF"):
-        if option in words:
-            words[words.index(option) + 1] = output + ".d"
-    subprocess.run(words, cwd=build, check=True)
-
-
-def build_bug(source, build, commands, bug, folder):
-    compiles, link = commands
-    objects = []
-    for name, text in edited(source, bug).items():
-        original = os.path.realpath(os.path.join(source, name))
-        changed = os.path.join(folder, name.replace("/", "_"))
-        with open(changed, "w", encoding="utf-8") as file:
-            file.write(text)
-        objects.append(changed + ".o")
-        compile_one(build, compiles[original], original, changed, objects[-1])
-    program = os.path.join(folder, "sim")
-    words = shlex.split(link)
-    at = words.index("-o")
-    # Before the libraries: a linker takes a member of a library only for what is not defined yet.
-    words[at:at + 2] = ["-o", program, *objects]
-    subprocess.run(words, cwd=build, check=True)
-    return program
+def hunt(program):
+    """Runs a simulator with a bug until a seed fails. (the lines about that seed, what became of the run)"""
+    done = subprocess.run([program, "--seeds", str(SEEDS_MAX), "--stop-at-first"], text=True, check=False,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LIMIT_S)
+    found = [line for line in done.stdout.splitlines() if line.startswith("seed ") and " failed: " in line]
+    return found if done.returncode == 1 else [], f"status {done.returncode}: {done.stdout[-300:]!r}"
 
 
 def main():
-    source, build = (os.path.realpath(path) for path in sys.argv[1:3])
+    build = Build(*sys.argv[1:3])
     bugs = [bug for bug in PLANTED if not sys.argv[3:] or bug.name in sys.argv[3:]]
-    commands = commands_of(build)
     failed = 0
     print(f"1..{len(bugs)}")
     for number, bug in enumerate(bugs, 1):
         with tempfile.TemporaryDirectory(prefix="gridpatrol-planted-") as folder:
-            program = build_bug(source, build, commands, bug, folder)
-            run = subprocess.run([program, "--seeds", str(SEEDS_MAX), "--stop-at-first"], text=True, check=False,
-                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LIMIT_S)
-        found = [line for line in run.stdout.splitlines() if line.startswith("seed ") and " failed: " in line]
-        caught = run.returncode == 1 and found
-        failed += not caught
-        print(f"{'ok' if caught else 'not ok'} {number} - caught: {bug.name}")
-        print("# " + (found[0] if found else f"status {run.returncode}: {run.stdout[-300:]!r}"), flush=True)
+            program = os.path.join(folder, "sim")
+            build.plant(bug.edits, {SIMULATOR: program}, folder)
+            found, told = hunt(program)
+        failed += not found
+        print(f"{'ok' if found else 'not ok'} {number} - caught: {bug.name}")
+        print("# " + (found[0] if found else told), flush=True)
     return 1 if failed else 0
 
 

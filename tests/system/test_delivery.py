@@ -9,6 +9,8 @@ import subprocess
 import threading
 import time
 
+import pytest
+
 import harness
 import relay
 from harness import assert_delivered, wait_for
@@ -99,6 +101,47 @@ def test_connect_into_a_black_hole_delays_neither_control_socket_nor_sigterm(ser
     assert time.monotonic() - told < 5
     for one in (listener, *fillers):
         one.close()
+    handheld.run("server-url", server.url)
+    handheld.start()
+    handheld.wait_until_drained()
+    assert_delivered(server, handheld, ids)
+
+
+@pytest.fixture
+def hung_resolver(tmp_path):
+    """(socket, prefix): a name server that hears every question and answers none, and how a program is made to ask it."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    listener.settimeout(harness.PATIENCE_S)
+    probe = subprocess.run(["unshare", "--mount", "true"], stderr=subprocess.PIPE, text=True)
+    try:
+        if probe.returncode:
+            pytest.skip(f"no mount namespaces here: {probe.stderr.strip()}")
+        listener.bind(("127.0.0.77", 53))
+    except OSError as error:
+        pytest.skip(f"no name server can be made here: {error}")
+    settings = tmp_path / "resolv.conf"
+    settings.write_text("nameserver 127.0.0.77\noptions timeout:30 attempts:5\n")
+    yield listener, ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/resolv.conf && exec "$@"', settings]
+    listener.close()
+
+
+def test_resolver_that_never_answers_delays_neither_control_socket_nor_sigterm(server, make_real_handheld, hung_resolver):
+    resolver, prefix = hung_resolver
+    handheld = make_real_handheld(server)
+    handheld.run("server-url", f"https://centre.example:{server.port}")
+    handheld.machine = harness.Machine()
+    handheld.machine.prefix = prefix
+    ids = [handheld.record()]
+    handheld.start()
+    assert b"centre" in resolver.recv(512), "it has asked"
+    for _ in range(5):
+        asked = time.monotonic()
+        assert handheld.call("Status", timeout=1)["records_queued"] == 1
+        assert time.monotonic() - asked < 1
+    told = time.monotonic()
+    assert handheld.stop() == 0
+    assert time.monotonic() - told < 5
+    handheld.machine = harness.HERE
     handheld.run("server-url", server.url)
     handheld.start()
     handheld.wait_until_drained()
@@ -278,6 +321,28 @@ def test_connection_reset_in_the_middle_of_a_body_is_made_good(relayed, tmp_path
     ids = [handheld.record(photos=make_photos(tmp_path, 4, 1024))]
     handheld.wait_until_drained()
     assert len(resets) == 3
+    assert_delivered(server, handheld, ids)
+
+
+def test_kept_connection_that_breaks_off_in_the_middle_of_a_body_costs_no_wait(relayed):
+    server, between, handheld = relayed
+    handheld.syncd_config.write_text(PATIENT)
+    resets = []
+
+    def reset_on_reuse(call):
+        if call.number_on_connection > 0 and not resets:
+            call.read_some_of_body(call.body_left // 2)
+            resets.append(call.path)
+            call.reset()
+        relay.forward(call)
+
+    between.policy = reset_on_reuse
+    handheld.start()
+    ids = [handheld.record("over a new connection")]
+    handheld.wait_until_drained()
+    ids.append(handheld.record("over the same one " * 50))
+    handheld.wait_until_drained()  # the first wait after a failure is an hour
+    assert resets
     assert_delivered(server, handheld, ids)
 
 

@@ -4,6 +4,7 @@ daemon that is only just starting."""
 
 import grp
 import hashlib
+import json
 import os
 import pathlib
 import pty
@@ -85,6 +86,37 @@ def test_a_full_disk_refuses_photos_first_and_text_last_and_keeps_all_that_was_s
     assert [finding["id"] for finding in handheld.list()] == kept
     assert {path.name for path in (handheld.data / "photos").rglob("*") if path.is_file()} >= {
         item["sha256"] for finding in handheld.list() for item in finding["photos"]}
+
+
+# ---- memory ----
+
+MEMORY_MAX = 64 * 1024 * 1024
+BACKLOG = int(os.environ.get("BACKLOG", "25000"))  # scripts/soak: a million
+WORDS = "人行道上有建筑垃圾 "
+# However many they are, they take more than the memory that there is.
+NOTE = WORDS * min(140, max(2, 3 * MEMORY_MAX // 2 // BACKLOG // len(WORDS.encode())))
+
+
+def peak_memory(process):
+    lines = pathlib.Path(f"/proc/{process.child.pid}/status").read_text().splitlines()
+    return 1024 * int(next(line.split()[1] for line in lines if line.startswith("VmHWM:")))
+
+
+def test_backlog_larger_than_memory_is_recorded_and_sent_in_64_mib(server, make_real_handheld):
+    if "GRIDPATROL_SANITIZED" in os.environ:
+        pytest.skip("a sanitizer build takes more")
+    patience_s = harness.PATIENCE_S * (1 + BACKLOG / 25000)
+    handheld = make_real_handheld(server)
+    handheld.machine = harness.Machine()
+    handheld.machine.prefix = ["prlimit", f"--data={MEMORY_MAX}"]
+    line = json.dumps({"category": "06010", "no_fix": "indoors", "note": NOTE}) + "\n"
+    printed = subprocess.run(handheld.command("record", "--from", "-"), env=harness.environment(), input=line * BACKLOG, text=True,
+                             check=True, timeout=patience_s * 4, stdout=subprocess.PIPE).stdout
+    assert printed.count("\n") == BACKLOG and (handheld.data / "queue.db").stat().st_size > MEMORY_MAX
+    handheld.start()
+    wait_for(lambda: handheld.call("Status")["records_sent"] > BACKLOG // 2, "half of it is sent", patience_s)
+    assert peak_memory(handheld.process) < MEMORY_MAX
+    assert server.devices()[0]["records"] > BACKLOG // 2
 
 
 # ---- waiting for the daemon ----

@@ -127,6 +127,54 @@ def expired(certificates, directory):
     return made
 
 
+def test_credentials_that_have_expired_or_are_gone_never_block_recording(server, make_real_handheld, certificates, tmp_path):
+    handheld = make_real_handheld(server, start=True)
+    photo = harness.make_photo(tmp_path / "photo.jpg")
+    server.stop()
+    valid, server.certificates = server.certificates, expired(certificates, tmp_path / "expired")
+    server.start()
+    ids = [handheld.record("the centre's certificate has expired", photos=[photo])]
+    wait_for(lambda: handheld.call("Status")["failures"] >= 2, "it tries and fails")
+    ids.append(handheld.record("it was told"))
+    server.stop()
+    handheld.stop()
+    kept = {name: (handheld.data / name).read_bytes() for name in ("device.key", "enrolment.conf", "ca.pem")}
+    (handheld.data / "device.key").unlink()
+    (handheld.data / "enrolment.conf").write_text("damaged")
+    ids.append(handheld.record("the handheld's own are gone", photos=[photo]))
+    (handheld.data / "enrolment.conf").unlink()
+    (handheld.data / "ca.pem").unlink()
+    ids.append(handheld.record("and all else with them"))
+    assert [item["id"] for item in handheld.list()] == ids and handheld.status()["records_queued"] == 4
+
+    for name, content in kept.items():
+        (handheld.data / name).write_bytes(content)
+    server.certificates = valid
+    server.start()
+    handheld.start()
+    handheld.wait_until_drained()
+    assert_delivered(server, handheld, ids)
+
+
+# Receivers whose count of weeks has gone round tell a day 1,024 weeks before the true one.
+ROLLOVER_S = 1024 * 7 * 86400
+
+
+def test_fix_of_another_time_is_taken_with_the_time_that_it_has(server, make_real_handheld):
+    handheld = make_real_handheld(server, start=True)
+    now = int(time.time())
+    times = [now - ROLLOVER_S, now - 3600, now + ROLLOVER_S]
+    written = [time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(fix)) for fix in times]
+    ids = [handheld.record("fix", "--fix-time", fix) for fix in written]
+    handheld.wait_until_drained()
+    assert [item["fix_time"] for item in handheld.list()] == written
+    held = {item["id"]: item for item in server.findings()}
+    assert [held[record_id]["fix_time"] for record_id in ids] == written
+    assert all(abs(calendar.timegm(time.strptime(held[record_id]["recorded_at"][:19], "%Y-%m-%dT%H:%M:%S")) - now) < 86400
+               for record_id in ids), "when it was recorded is another thing"
+    assert_delivered(server, handheld, ids)
+
+
 def test_certificate_that_expired_before_the_last_contact_is_refused_at_any_clock(server, wrong, make_relay, certificates,
                                                                                   tmp_path):
     wrong.enroll(server)

@@ -71,6 +71,13 @@ class Counting(unittest.TestCase):
         self.assert_counts(result, 1, 2, 1)
         self.assertEqual(result.problems, ["m.bad", "m.broken"])
 
+    def test_a_mutation_that_is_not_caught_has_failed_and_so_has_one_that_could_not_be_tried(self):
+        lines = [json.dumps({"name": name, "test": "a.py::test_b", "result": name, "said": "why", "seconds": 1})
+                 for name in ("caught", "not caught", "error")]
+        result = RUNNER.count_mutations("\n".join(["something else", *lines]))
+        self.assert_counts(result, 1, 2, 0)
+        self.assertIn("mutation not caught: not caught by a.py::test_b", result.problems)
+
     def test_only_suites_that_must_exist_fail_when_missing(self):
         with contextlib.redirect_stdout(io.StringIO()):
             self.assert_counts(RUNNER.missing("unit"), 0, 1, 0)

@@ -353,6 +353,14 @@ static void fill_disk(const char *directory)
     free(path);
 }
 
+/* A file system of 16 MiB at `directory`, in a namespace of its own, so that it goes with this process
+ * however that ends. */
+static bool small_disk_mount(const char *directory)
+{
+    return unshare(CLONE_NEWNS) >= 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) >= 0 &&
+           mount("tmpfs", directory, "tmpfs", 0, "size=16m") >= 0;
+}
+
 static void text_is_recorded_on_a_full_disk_photos_are_not(void **state)
 {
     char *directory = unit_directory_make(), *data = files_join(directory, "data");
@@ -362,9 +370,7 @@ static void text_is_recorded_on_a_full_disk_photos_are_not(void **state)
     uint64_t removed;
     unsigned recorded = 0;
 
-    /* In a namespace of its own, so that it goes with this process however that ends. */
-    if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-        mount("tmpfs", directory, "tmpfs", 0, "size=16m") < 0) {
+    if (!small_disk_mount(directory)) {
         unit_directory_remove(directory);
         skip();
         return;
@@ -405,6 +411,73 @@ static void text_is_recorded_on_a_full_disk_photos_are_not(void **state)
     unit_directory_remove(directory);
 }
 
+/* A photo of a record that the centre has, and in a backup. */
+static struct sha256 append_photo_backed_up(struct store *store, const char *content)
+{
+    struct store_photo photo = {.photo = {.size = strlen(content)}};
+    struct store_status status;
+
+    assert_int_equal(store_photo_put_bytes(store, bytes_of_text(content), &photo.photo.sha256), 0);
+    assert_int_equal(append_with_photos(store, content, &photo, 1, NULL), 0);
+    status = status_of(store);
+    assert_int_equal(receive(store, &status.log, status.log_size), 0);
+    assert_int_equal(store_blob_set_state(store, &photo.photo.sha256, BLOB_BACKED_UP, 0), 0);
+    return photo.photo.sha256;
+}
+
+static enum blob_state state_of(struct store *store, const struct sha256 *sha256)
+{
+    struct store_blob blob;
+
+    assert_int_equal(store_blob_find(store, sha256, &blob), 0);
+    return blob.state;
+}
+
+static void photos_are_freed_on_a_full_disk_or_stay_whole(void **state)
+{
+    char *directory = unit_directory_make(), *data = files_join(directory, "data");
+    struct sha256 first, second;
+    struct store_opened opened;
+    struct store *store;
+    uint64_t freed;
+    uint8_t byte;
+
+    if (!small_disk_mount(directory)) {
+        unit_directory_remove(directory);
+        skip();
+        return;
+    }
+    assert_int_equal(store_open(world_posix(), data, STORE_DAEMON, &store, &opened), 0);
+    first = append_photo_backed_up(store, "first");
+    second = append_photo_backed_up(store, "second");
+    assert_int_equal(store_blob_set_state(store, &second, BLOB_STORED, 1000), 0);
+    fill_disk(directory);
+    /* The ballast is good for this too. */
+    assert_int_equal(store_free_photos(store, 0, 1000, &freed), 0);
+    assert_int_equal(freed, 1);
+    assert_int_equal(state_of(store, &first), BLOB_FREED);
+    assert_int_equal(store_blob_read(store, &first, 0, &byte, 1), -ENOENT);
+
+    /* Without it a photo is freed, or all of it stays; never half. */
+    int r = 0;
+    while (r >= 0) {
+        fill_disk(directory);
+        r = append_note(store, "full", NULL);
+    }
+    assert_false(ballast_is_whole(store));
+    assert_int_equal(store_free_photos(store, 5000, 1000, &freed), -ENOSPC);
+    assert_int_equal(state_of(store, &second), BLOB_STORED);
+    assert_int_equal(store_blob_read(store, &second, 0, &byte, 1), 1);
+    remove_file(directory, "filler");
+    assert_int_equal(store_free_photos(store, 5000, 1000, &freed), 0);
+    assert_int_equal(freed, 1);
+    assert_int_equal(state_of(store, &second), BLOB_FREED);
+    store_free(store);
+    assert_int_equal(umount(directory), 0);
+    free(data);
+    unit_directory_remove(directory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -418,6 +491,7 @@ int main(void)
         store_test(everything_that_writes_waits_for_the_lock_and_gives_up_in_time),
         store_test(lock_is_held_from_before_begin_until_commit_has_returned),
         cmocka_unit_test(text_is_recorded_on_a_full_disk_photos_are_not),
+        cmocka_unit_test(photos_are_freed_on_a_full_disk_or_stay_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -119,22 +119,37 @@ static void a_200_of_anybody_else_acknowledges_nothing(void **state)
     agent_story_end(&story);
 }
 
+/* Whose word it is an answer says itself, by the name and the id of a key: that proves nothing. Here the
+ * envelope alone is forged, or the receipt in it too. */
 static void an_answer_signed_by_another_key_acknowledges_nothing(void **state)
 {
     struct agent_story story;
-    _cleanup_(centre_reply_done) struct centre_reply reply = {0};
-    _cleanup_buffer_ struct buffer plain = {0};
-    struct sign_key other;
+    struct sign_key genuine, other;
     uint8_t seed[SIGN_SEED_BYTES] = {9};
 
     agent_story_begin(&story);
     agent_story_record(&story, 0, 3);
-    centre_answer(&story, 0, &reply);
-    sign_key_from_seed(story.centre.receipt_key.public.name, seed, &other);
-    centre_sign_again(&reply, PAYLOAD_EXCHANGE_ANSWER, &other, &story.centre.device,
-        centre_open(&reply, PAYLOAD_EXCHANGE_ANSWER, &story.centre.receipt_key, &plain));
-    agent_story_deliver(&story, 0, &reply.response);
-    expect_queued(&story, 3);
+    genuine = story.centre.receipt_key;
+    for (unsigned forgery = 0; forgery < 4; forgery++) {
+        _cleanup_(centre_reply_done) struct centre_reply reply = {0};
+        _cleanup_buffer_ struct buffer plain = {0};
+        bool under_true_id = (forgery & 1) != 0, with_receipt = (forgery & 2) != 0;
+
+        sign_key_from_seed(genuine.public.name, seed, &other);
+        if (under_true_id)
+            other.public = genuine.public;
+        story.centre.receipt_key = with_receipt ? other : genuine;
+        centre_answer(&story, 0, &reply);
+        story.centre.receipt_key = genuine;
+        if (!with_receipt)
+            centre_sign_again(&reply, PAYLOAD_EXCHANGE_ANSWER, &other, &story.centre.device,
+                centre_open(&reply, PAYLOAD_EXCHANGE_ANSWER, &genuine, &plain));
+        agent_story_deliver(&story, 0, &reply.response);
+        expect_queued(&story, 3);
+        try_now(&story);
+    }
+    agent_story_settle(&story);
+    expect_queued(&story, 0);
     agent_story_end(&story);
 }
 

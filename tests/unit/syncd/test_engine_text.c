@@ -658,6 +658,8 @@ static void a_million_queued_records_are_cut_into_bounded_batches(void **state)
             story.slots[1].action.exchange.first_seq < story.slots[0].action.exchange.first_seq)
             slot = 1;
         story.now_ms += 50;
+        assert_true(story.slots[slot].action.exchange.records_max <= EXCHANGE_RECORDS_MAX);
+        assert_true(story.slots[slot].action.exchange.bytes_max <= EXCHANGE_INFLATED_BYTES_MAX);
         story_stored(&story, slot);
         assert_true(story.outbox.logs[0].receipt_size > before);
         before = story.outbox.logs[0].receipt_size;

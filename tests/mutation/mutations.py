@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The mutations of scripts/mutate: protective code that is taken away, and the test that must fail without it.
+
+`test` names one test below tests/: a cmocka test as FILE.c::NAME, a pytest test as FILE.py::NAME, or SIMULATOR. docs/failures.md
+says which failure each stands for; tests/unit/scripts/test_failures.py holds the two together. A change should take away
+as little as the failure needs, and its old text should be short, so that work on the code around it leaves it alone.
+"""
+
+import dataclasses
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "sim"))
+import planted  # noqa: E402
+from plant import Edit  # noqa: E402
+
+SIMULATOR = "sim"
+
+
+@dataclasses.dataclass(frozen=True)
+class Mutation:
+    name: str
+    test: str
+    edits: list
+
+
+def mutation(name, test, file, old, new):
+    return Mutation(name, test, [Edit(file, old, new)])
+
+
+MUTATIONS = [
+    # ---- losing data ----
+    Mutation("believe-an-unsigned-answer", "unit/syncd/test_agent.c::an_answer_with_any_byte_altered_keeps_the_queue",
+             [planted.ENVELOPE_UNCHECKED]),
+    mutation("complete-without-photos", "system/test_uploads.py::test_incomplete_finding_says_so",
+             "server/service_findings.c", "        *complete = false;\n", "        *complete = true;\n"),
+    mutation("photo-not-synced", "sim/test_store_crash.c::everything_acknowledged_survives_any_crash_once",
+             "store/photos.c", "        r = world->verbs->sync(world->context, file);\n", "        r = 0;\n"),
+    mutation("upload-promised-before-it-is-durable", "sim/test_service_crash.c::everything_receipted_survives_any_crash_once",
+             "server/blobs/files.c", "    int r = world->verbs->sync(world->context, writer->part);\n", "    int r = 0;\n"),
+    mutation("commit-not-durable", "sim/test_store_crash.c::everything_acknowledged_survives_any_crash_once",
+             "store/database.c", "PRAGMA synchronous=FULL;", "PRAGMA synchronous=NORMAL;"),
+    mutation("missing-database-taken-for-a-new-one",
+             "unit/store/test_recover.c::missing_database_and_wal_open_a_new_log_that_names_the_old_one",
+             "store/open.c", "logs_size > 0 ? APPEARS_DAMAGED : APPEARS_NEW", "APPEARS_NEW"),
+    mutation("restored-centre-unnoticed", "unit/syncd/test_agent.c::a_server_set_back_gets_again_what_it_lost",
+             "syncd/core/engine.c", "    return server_size < receipt_size_before;\n",
+             "    return server_size < receipt_size_before && false;\n"),
+    mutation("media-audit-trusts-the-rows",
+             "system/test_losing_data.py::test_blob_removed_behind_the_servers_back_is_mended_by_resync",
+             "server/service_audit.c", "    r = blobs->verbs->hash(blobs, &blob->sha256, &sha256, &size);\n",
+             "    (void)blobs;\n    sha256 = blob->sha256;\n    r = 0;\n"),
+    mutation("no-ballast-for-text", "unit/store/test_open.c::text_is_recorded_on_a_full_disk_photos_are_not",
+             "store/database.c", "    if (r == -ENOSPC && ballast_release(store) > 0)\n", "    if (false)\n"),
+    mutation("photos-take-the-last-space", "unit/store/test_photos.c::photo_stops_before_the_disk_is_full",
+             "store/photos.c", "free_bytes < size + STORE_RESERVE_BYTES ? -ENOSPC : 0", "0"),
+    mutation("photos-freed-before-they-are-stored",
+             "unit/store/test_photos.c::photos_are_freed_when_backed_up_or_stored_and_old",
+             "store/sweep.c", "(state = 1 AND ?1 - stored_ms >= ?2)", "(state <= 1)"),
+    mutation("written-without-the-lock", "unit/store/test_open.c::lock_is_held_from_before_begin_until_commit_has_returned",
+             "store/database.c", "        int r = world->verbs->try_lock(world->context, store->lock);\n", "        int r = 0;\n"),
+    mutation("fork-unnoticed", "unit/server/test_service_exchange.c::a_fork_is_answered_with_the_leaf_held_and_raises_one_alarm",
+             "server/core/ingest.c", "    if (find_fork(held, request, ret))\n", "    if (find_fork(held, request, ret) && false)\n"),
+    # ---- sending twice, or claiming too much ----
+    mutation("overlap-not-skipped", "unit/server/test_service_exchange.c::an_overlap_is_skipped_and_the_rest_appended",
+             "server/core/ingest.c", "request->leaves + held->overlap_count, rest", "request->leaves, rest"),
+    mutation("quarantine-forgotten", "unit/syncd/test_agent_quarantine.c::every_mix_of_stored_and_quarantined_records_is_told_apart",
+             "store/receipts.c", "r >= 0 && i < taking->quarantined_count", "r >= 0 && i + 1 < taking->quarantined_count"),
+    mutation("no-deadline-for-answers", "system/test_delivery.py::test_answer_after_the_deadline_makes_no_duplicate_and_no_loop",
+             "syncd/core/engine.c", "slot.deadline_ms > engine->now_ms)", "slot.deadline_ms > 0)"),
+    mutation("any-answer-fits-any-request", "unit/syncd/test_agent.c::the_answer_to_another_request_acknowledges_nothing",
+             "syncd/agent/exchange.c", "!sha256_equal(&answer.request_sha256, &slot->request_sha256)) {",
+             "false) {\n        (void)slot;"),
+    Mutation("believe-anybodys-receipt", "unit/syncd/test_agent.c::an_answer_signed_by_another_key_acknowledges_nothing",
+             planted.ANSWER_AND_RECEIPT_UNCHECKED),
+    mutation("uploaded-counts-as-stored", "unit/syncd/test_agent_blobs.c::all_bytes_sent_is_not_stored_until_the_centre_has_signed_it",
+             "syncd/agent/blobs.c", "void blobs_uploaded(struct agent *agent, const struct sha256 *blob)\n{\n",
+             "void blobs_uploaded(struct agent *agent, const struct sha256 *blob)\n{\n"
+             "    (void)store_blob_set_state(agent->store, blob, BLOB_STORED, 0);\n"),
+    # ---- getting stuck ----
+    mutation("bad-record-blocks-its-log", "system/test_delivery.py::test_record_of_an_unknown_kind_is_quarantined_and_blocks_nothing",
+             "server/service_apply.c",
+             "        return put_in_quarantine(transaction, &subject, projection->reason, NULL);\n", "        return -EBADMSG;\n"),
+    mutation("oversize-record-queued", "unit/store/test_append.c::record_over_the_limit_is_refused_and_nothing_stored",
+             "store/append.c", "entries[i].record.len > RECORD_CAPTURE_BYTES_MAX", "entries[i].record.len > UINT32_MAX"),
+    mutation("link-that-comes-up-is-no-hint", "unit/syncd/test_engine_contact.c::a_link_that_comes_up_shortens_the_backoff",
+             "syncd/core/contact.c", "    if (contact->hold_until_ms > at_ms)\n        contact->hold_until_ms = at_ms;\n", ""),
+    mutation("refused-device-hurries",
+             "unit/syncd/test_engine_contact.c::a_signed_refusal_is_probed_at_most_twice_in_the_first_hour_and_every_six_hours_after",
+             "syncd/core/contact.c",
+             "    return engine_later(engine, REFUSAL_PROBE_MS + engine_random(engine, REFUSAL_PROBE_MS / 10));\n",
+             "    return engine_later(engine, first_ms);\n"),
+    mutation("refused-device-never-asks-again", "unit/syncd/test_engine_contact.c::a_refused_device_recovers_by_itself_and_loses_nothing",
+             "syncd/core/contact.c", "    return engine->contact.state == CONTACT_REFUSED || engine->contact.certificate_wanted;\n",
+             "    return engine->contact.certificate_wanted;\n"),
+    mutation("upload-begun-again-from-0", "system/test_syncd.py::test_upload_goes_on_where_it_was_after_a_kill",
+             "server/service_uploads.c", "    if (r >= 0 && ret->size == size && ret->expires_ms > now_ms)\n", "    if (false)\n"),
+    mutation("half-open-upload-keeps-its-place", "unit/server/test_service_uploads.c::a_new_request_ends_a_stale_one",
+             "server/service_uploads.c", "    end_stale(uploads, &patch->device, &patch->sha256);\n", ""),
+    mutation("broken-off-request-keeps-nothing", "unit/server/test_service_uploads.c::a_request_that_breaks_off_keeps_what_has_come",
+             "server/service_uploads.c", "    if (!patch->has_checksum)\n        return 1;\n",
+             "    if (!patch->has_checksum)\n        return complete;\n"),
+    mutation("waiting-for-the-resolver-at-the-end",
+             "system/test_delivery.py::test_resolver_that_never_answers_delays_neither_control_socket_nor_sigterm",
+             "syncd/transport_curl.c", "CURLOPT_QUICK_EXIT, 1L", "CURLOPT_QUICK_EXIT, 0L"),
+    mutation("body-that-cannot-be-sent-again",
+             "system/test_delivery.py::test_kept_connection_that_breaks_off_in_the_middle_of_a_body_costs_no_wait",
+             "syncd/transport_curl.c", "curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, rewind_body);", "(void)rewind_body;"),
+    mutation("old-connections-kept",
+             "unit/syncd/test_transport_curl.c::requests_in_a_row_after_the_network_changed_go_over_new_connections",
+             "syncd/transport_curl.c", "            shutdown(transport->sockets[i].fd, SHUT_RDWR);\n", "            continue;\n"),
+    mutation("any-clock-believed", "unit/syncd/test_tls_floor.c::a_clock_in_1970_verifies_at_the_build_time",
+             "syncd/core/tls_floor.c", "input->wall_ms >= floor_ms && ", ""),
+    mutation("batches-without-end", "unit/syncd/test_engine_text.c::a_million_queued_records_are_cut_into_bounded_batches",
+             "syncd/core/text_lane.c", "    if (end - first < limit.records)\n        limit.records", "    limit.records"),
+    mutation("all-come-back-at-once", "unit/syncd/test_engine_contact.c::two_thousand_handhelds_told_to_come_back_come_back_spread_out",
+             "syncd/core/contact.c", "    return wait_ms + engine_random(engine, wait_ms + 1);\n", "    return wait_ms;\n"),
+    mutation("moved-centre-unnoticed", "system/test_delivery.py::test_moved_server_gets_the_backlog",
+             "syncd/daemon.c", "strcmp(event->name, \"enrolment.conf\") != 0)", "true)"),
+    # ---- saying something untrue about the world ----
+    mutation("fix-without-its-own-time", "system/test_time.py::test_fix_of_another_time_is_taken_with_the_time_that_it_has",
+             "collector/core/finding_form.c", "    if (r >= 0 && form->fix_time)\n", "    if (false)\n"),
+    mutation("oldest-amendment-taken-for-the-newest", "unit/server/test_projection.c::the_newest_amendment_stands_for_the_finding",
+             "server/core/projection.c", "versions[i].arrival > versions[index]", "versions[i].arrival < versions[index]"),
+    mutation("amended-by-place-whatever-stands-there", "unit/server/test_service_apply.c::an_amendment_that_names_the_wrong_id_waits",
+             "server/service_apply.c", "uuid_equal(&id, &parent->id) ? look_at_parent(storage, record.key, facts, ret_root) : 0",
+             "look_at_parent(storage, record.key, facts, ret_root)"),
+]
+
+
+def all_mutations():
+    return MUTATIONS + [Mutation(bug.name, SIMULATOR, bug.edits) for bug in planted.PLANTED]
