@@ -184,8 +184,6 @@ static void run_back(struct sim *sim, void *object, uint64_t number)
         sim_fail(sim, "handheld %u does not take the centre's receipts: %s", handheld->number, strerror(-r));
     if (r >= 0)
         sim_cover(sim, COVER_CARRIED_RECEIPTS);
-    if (r == -ESTALE)
-        sim_cover(sim, COVER_CARRIED_STALE);
     check_receipts(sim, handheld);
     check_stored_photos(sim, handheld);
     daemon_after(sim, handheld);

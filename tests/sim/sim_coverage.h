@@ -64,7 +64,6 @@
     X(CARRIED_AGAIN, "bundle imported again")                                                                \
     X(CARRIED_CRASHED, "server died in an import")                                                           \
     X(CARRIED_RECEIPTS, "receipts taken from a carrier")                                                     \
-    X(CARRIED_STALE, "receipts from a carrier that were too old")                                            \
     /* branches that these lead to */                                                                        \
     X(COMMIT_GROUP, "several requests in one commit")                                                        \
     X(COMMIT_CRASHED, "server died in a commit")                                                             \
