@@ -77,7 +77,7 @@ static int plan_fill(struct spawn_plan *plan, int input_fd, int output_fd)
     int error = plan_descriptor(plan, input_fd, STDIN_FILENO, O_RDONLY);
     if (error == 0)
         error = plan_descriptor(plan, output_fd, STDOUT_FILENO, O_WRONLY);
-#ifndef HELPER_KEEPS_STDERR
+#ifndef HELPER_IS_SANITIZED
     if (error == 0)
         error = plan_descriptor(plan, -1, STDERR_FILENO, O_WRONLY);
 #endif
@@ -92,6 +92,20 @@ static int plan_fill(struct spawn_plan *plan, int input_fd, int output_fd)
     return error;
 }
 
+/* The whole environment of a helper, the first of `ret` being taken. */
+static void add_sanitizer_options(char *ret[], size_t capacity)
+{
+#ifdef HELPER_IS_SANITIZED
+    size_t count = 1;
+    for (char **each = environ; *each && count + 1 < capacity; each++)
+        if (strncmp(*each, "ASAN_OPTIONS=", 13) == 0 || strncmp(*each, "UBSAN_OPTIONS=", 14) == 0)
+            ret[count++] = *each;
+#else
+    (void)ret;
+    (void)capacity;
+#endif
+}
+
 int helper_program_start(const char *path, const char *name, int input_fd, int output_fd, pid_t *ret_pid)
 {
     static char locale[] = "LC_ALL=C";
@@ -99,7 +113,8 @@ int helper_program_start(const char *path, const char *name, int input_fd, int o
     if (!own_name)
         return -ENOMEM;
     char *const arguments[] = {own_name, NULL};
-    char *const environment[] = {locale, NULL};
+    char *environment[4] = {locale};
+    add_sanitizer_options(environment, ARRAY_LEN(environment));
     _cleanup_(plan_done) struct spawn_plan plan;
     posix_spawn_file_actions_init(&plan.actions);
     posix_spawnattr_init(&plan.attributes);

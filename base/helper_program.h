@@ -27,6 +27,6 @@ char *helper_program_path(const struct helper_program *program);
  * or locale stays outside); no signal is blocked or ignored in it. Forks nothing by itself: posix_spawn().
  * The caller reaps it. -ENOMEM, -EAGAIN, or -ENOEXEC when it cannot be started.
  *
- * Built with sanitizers its standard error is the caller's, for what they have to say.
+ * Built with sanitizers it has the caller's standard error and their options, for what they have to say.
  */
 int helper_program_start(const char *path, const char *name, int input_fd, int output_fd, pid_t *ret_pid);

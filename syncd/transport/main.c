@@ -22,6 +22,7 @@ int main(void)
     /* The daemon's end closes its socket. This is for a socket that is not looked at for whatever reason. */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGINT, SIG_IGN); /* from a terminal: it is the daemon that ends first */
     if (sandbox_enter() < 0 || curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         return EXIT_FAILURE;
     int r = transport_serve(STDIN_FILENO);

@@ -32,6 +32,8 @@ MUTATIONS = [
     # ---- losing data ----
     Mutation("believe-an-unsigned-answer", "unit/syncd/test_agent.c::an_answer_with_any_byte_altered_keeps_the_queue",
              [planted.ENVELOPE_UNCHECKED]),
+    mutation("any-receipt-fits-any-log", "unit/syncd/test_agent.c::a_receipt_of_another_log_acknowledges_nothing",
+             "syncd/agent/signed.c", " ||\n        strcmp(checkpoint.origin, origin) != 0)", ")"),
     mutation("complete-without-photos", "system/test_uploads.py::test_incomplete_finding_says_so",
              "server/service_findings.c", "        *complete = false;\n", "        *complete = true;\n"),
     mutation("photo-not-synced", "sim/test_store_crash.c::everything_acknowledged_survives_any_crash_once",
@@ -43,6 +45,8 @@ MUTATIONS = [
     mutation("missing-database-taken-for-a-new-one",
              "unit/store/test_recover.c::missing_database_and_wal_open_a_new_log_that_names_the_old_one",
              "store/open.c", "logs_size > 0 ? APPEARS_DAMAGED : APPEARS_NEW", "APPEARS_NEW"),
+    mutation("logs-file-not-synced", "sim/test_store_crash.c::database_that_vanished_after_a_power_cut_is_missed",
+             "store/logs_file.c", "    return r < 0 ? r : world->verbs->sync(world->context, file);\n", "    return r;\n"),
     mutation("restored-centre-unnoticed", "unit/syncd/test_agent.c::a_server_set_back_gets_again_what_it_lost",
              "syncd/core/engine.c", "    return server_size < receipt_size_before;\n",
              "    return server_size < receipt_size_before && false;\n"),

@@ -10,6 +10,7 @@
  *   sim_uploads.c    tus requests, as server/http maps them
  *   sim_handheld.c   a handheld's machine: power, the daemon and its timers
  *   sim_collector.c  what people record, and what they were told
+ *   sim_bundle.c     what is carried by hand, and the receipts that come back
  *   sim_faults.c     everything that goes wrong with machines
  *   sim_forge.c      answers that only a thief of the connection would make
  *   sim_check.c      what must hold, during the run and at its end
@@ -84,6 +85,8 @@ struct handheld {
     bool store_is_damaged; /* the agent wants to be started again */
     struct sim_disk_image *backup;
     uint64_t backup_findings;
+    struct buffer carried;   /* receipts on their way back by hand */
+    uint64_t carried_number; /* of the newest carrier */
     bool resync_done, resync_ok;
     struct resync_report resync;
 };
@@ -293,6 +296,11 @@ void collector_act(struct sim *sim, struct handheld *handheld);
 void collector_record_one(struct sim *sim, struct handheld *handheld);
 uint64_t finding_number_of(struct bytes note); /* UINT64_MAX: not one of ours */
 
+/* ---- sim_bundle.c ---- */
+
+/* False: nothing could be carried now. */
+bool bundle_carry(struct sim *sim, struct handheld *handheld);
+
 /* ---- sim_faults.c ---- */
 
 void faults_plan(struct sim *sim, uint64_t chaos_ms);
@@ -303,6 +311,8 @@ void faults_end(struct sim *sim);
 
 /* A reply is about to leave: what it promises must be durable. */
 void check_promise(struct sim *sim, const struct sim_request *request);
+/* Receipts for a bundle leave the centre: the same. */
+void check_carried(struct sim *sim, struct bytes receipts);
 /* The server's process has started: it must hold what it signed. */
 void check_server_start(struct sim *sim);
 /* It was set back on purpose: what it signed since need not be there. */

@@ -7,6 +7,7 @@
 #include "tests/sim/sim.h"
 
 #include "base/files.h"
+#include "proto/bundle.h"
 #include "proto/envelope.h"
 #include "server/storage/storage.h"
 
@@ -134,6 +135,50 @@ void check_promise(struct sim *sim, const struct sim_request *request)
     issued_note(sim, &log, checkpoint.size);
     if (sim_chance(sim, DURABLE_IMAGE_PERCENT))
         check_durable_image(sim, &log, checkpoint.size);
+}
+
+static void check_carried_part(struct sim *sim, struct bytes bytes)
+{
+    _cleanup_buffer_ struct buffer plain = {0};
+    _cleanup_arena_ struct arena arena = {0};
+    struct bundle_receipts part;
+    struct checkpoint checkpoint;
+    struct envelope envelope;
+    struct uuid log;
+
+    if (envelope_parse(bytes, &envelope) < 0 ||
+        envelope_open(&envelope, PAYLOAD_BUNDLE_RECEIPTS, sim->server.receipt_key.public_key,
+            EXCHANGE_INFLATED_BYTES_MAX, &plain) < 0) {
+        sim_fail(sim, "receipts for a bundle are not signed by the centre's key");
+        return;
+    }
+    arena_init(&arena, arena_budget_for(plain.len));
+    if (bundle_receipts_decode(buffer_bytes(&plain), &arena, &part) < 0) {
+        sim_fail(sim, "receipts for a bundle cannot be decoded");
+        return;
+    }
+    if (part.receipt.len == 0)
+        return;
+    if (checkpoint_parse(part.receipt, &checkpoint) < 0 || log_of_origin(checkpoint.origin, &log) < 0 ||
+        !uuid_equal(&log, &part.log)) {
+        sim_fail(sim, "a receipt for a bundle cannot be read");
+        return;
+    }
+    issued_note(sim, &log, checkpoint.size);
+    if (sim_chance(sim, DURABLE_IMAGE_PERCENT))
+        check_durable_image(sim, &log, checkpoint.size);
+}
+
+void check_carried(struct sim *sim, struct bytes receipts)
+{
+    struct cursor file = cursor_of(receipts);
+    struct bytes part;
+    int r = bundle_receipts_open(&file);
+
+    while (r >= 0 && (r = bundle_receipts_next(&file, &part)) > 0)
+        check_carried_part(sim, part);
+    if (r < 0)
+        sim_fail(sim, "receipts for a bundle cannot be read");
 }
 
 void check_server_start(struct sim *sim)

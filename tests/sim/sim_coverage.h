@@ -58,6 +58,12 @@
     X(RESYNC_BY_PERSON, "resync asked for at the handheld")                                                  \
     X(RESYNC_BY_CENTRE, "resync asked for at the centre")                                                    \
     X(SYNC_BY_PERSON, "sync asked for at the handheld")                                                      \
+    /* by hand */                                                                                            \
+    X(CARRIED, "bundle carried by hand")                                                                     \
+    X(CARRIED_CUT, "bundle imported in part")                                                                \
+    X(CARRIED_AGAIN, "bundle imported again")                                                                \
+    X(CARRIED_CRASHED, "server died in an import")                                                           \
+    X(CARRIED_RECEIPTS, "receipts taken from a carrier")                                                     \
     /* branches that these lead to */                                                                        \
     X(COMMIT_GROUP, "several requests in one commit")                                                        \
     X(COMMIT_CRASHED, "server died in a commit")                                                             \

@@ -533,6 +533,7 @@ static const struct fault faults[] = {
     {COVER_RESYNC_BY_PERSON, 4, resync_by_person},
     {COVER_RESYNC_BY_CENTRE, 4, resync_by_centre},
     {COVER_SYNC_BY_PERSON, 5, sync_by_person},
+    {COVER_NET_GOOD, 8, bundle_carry},
 };
 
 static void run_fault(struct sim *sim, void *object, uint64_t index)

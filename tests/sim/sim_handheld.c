@@ -354,6 +354,7 @@ void handheld_done(struct sim *sim, struct handheld *handheld)
         return;
     process_end(sim, handheld);
     enrolment_done(&handheld->enrolment);
+    buffer_done(&handheld->carried);
     sim_disk_image_free(handheld->backup);
     machine_done(&handheld->machine);
 }

@@ -316,6 +316,33 @@ static void everything_acknowledged_survives_any_crash_once(void **state)
         run_seed(first_seed + i);
 }
 
+/* ---- files that vanish after a crash ---- */
+
+/* What tells a lost database from a new handheld is durable before the first record is. */
+static void database_that_vanished_after_a_power_cut_is_missed(void **state)
+{
+    static const char *const names[] = {"/queue.db", "/queue.db-wal", "/queue.db-shm"};
+
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct handheld *handheld = handheld_new(seed);
+
+        assert_int_equal(open_store(handheld), 0);
+        assert_int_equal(append_some(handheld, 2, NULL), 0);
+        store_free(handheld->store);
+        handheld->store = NULL;
+        sim_disk_crash(handheld->disk);
+        for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+            char path[64];
+
+            snprintf(path, sizeof(path), DIRECTORY "%s", names[i]);
+            (void)handheld->world->verbs->unlink(handheld->world->context, path);
+        }
+        assert_int_equal(open_store(handheld), 0);
+        assert_int_equal(handheld->recoveries, 1);
+        handheld_free(handheld);
+    }
+}
+
 /* ---- a failed fsync ---- */
 
 /* The process that meets the failing fsync ends, the next one goes on with what the kernel shows it, and then
@@ -410,6 +437,7 @@ static void a_record_that_was_refused_does_not_turn_up_after_a_restart(void **st
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(database_that_vanished_after_a_power_cut_is_missed),
         cmocka_unit_test(what_is_recorded_after_a_failed_fsync_does_not_hang_on_what_failed),
         cmocka_unit_test(a_process_killed_at_a_failed_fsync_leaves_word_of_it),
         cmocka_unit_test(what_a_killed_process_wrote_is_written_again_when_its_fsync_fails),

@@ -237,7 +237,7 @@ static void bytes_behind_the_end_are_noticed(void **state)
     _cleanup_read_ struct read_bundle read;
 
     take_vector("bundle", &vector);
-    buffer_put(&vector.file, "\0\0\0\x20 and more", 16);
+    buffer_put(&vector.file, "\0\0\0\x20 and more", 13);
     read_bundle(buffer_bytes(&vector.file), &server, &read);
     assert_false(read.is_whole);
     assert_int_equal(read.count, 9);

@@ -153,6 +153,35 @@ static void an_answer_signed_by_another_key_acknowledges_nothing(void **state)
     agent_story_end(&story);
 }
 
+/* The same size and root, and both signatures are genuine: but it says of another log that it is safe. */
+static void a_receipt_of_another_log_acknowledges_nothing(void **state)
+{
+    struct agent_story story;
+    _cleanup_(centre_reply_done) struct centre_reply reply = {0};
+    struct checkpoint checkpoint;
+    struct sign_key device;
+    struct uuid other = {.b = {7}};
+
+    agent_story_begin(&story);
+    agent_story_record(&story, 0, 3);
+    centre_answer(&story, 0, &reply);
+    centre_reply_done(&reply);
+    reply = (struct centre_reply){0};
+
+    struct buffer *note = &story.centre.logs[0].note;
+    assert_int_equal(checkpoint_parse(buffer_bytes(note), &checkpoint), 0);
+    assert_int_equal(
+        origin_format(story.enrolment.authority, story.enrolment.tenant, &other, checkpoint.origin), 0);
+    sign_key_from_seed(story.centre.device_key.name, story.device_seed, &device);
+    buffer_clear(note);
+    assert_int_equal(checkpoint_sign(&checkpoint, &device, note), 0);
+    centre_answer(&story, 0, &reply);
+    agent_story_deliver(&story, 0, &reply.response);
+    expect_queued(&story, 3);
+    assert_int_equal(story.alarms, 0);
+    agent_story_end(&story);
+}
+
 static void an_answer_for_another_device_or_of_another_type_acknowledges_nothing(void **state)
 {
     struct agent_story story;
@@ -707,6 +736,7 @@ int main(void)
         cmocka_unit_test(an_answer_with_any_byte_altered_keeps_the_queue),
         cmocka_unit_test(a_200_of_anybody_else_acknowledges_nothing),
         cmocka_unit_test(an_answer_signed_by_another_key_acknowledges_nothing),
+        cmocka_unit_test(a_receipt_of_another_log_acknowledges_nothing),
         cmocka_unit_test(an_answer_for_another_device_or_of_another_type_acknowledges_nothing),
         cmocka_unit_test(the_answer_to_another_request_acknowledges_nothing),
         cmocka_unit_test(an_answer_played_again_later_acknowledges_nothing),
