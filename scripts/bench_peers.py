@@ -18,10 +18,12 @@ import sys
 import textwrap
 import time
 
-import harness
-from harness import wait_for
-
 TOP = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(TOP / "tests/system"))
+
+import harness  # noqa: E402
+from harness import wait_for  # noqa: E402
+
 BENCH = TOP / "tests/bench"
 ID = re.compile(rb"inspector-07/\d{6}")
 FIELDS = ("category", "severity", "note", "lat", "lon", "accuracy_m", "observed_at")
@@ -153,17 +155,20 @@ class Peer:
         text = (self.directory / f"{name}.log").read_text(errors="replace").strip().splitlines()
         return text[-1][:200] if text else "nothing"
 
-    def await_port(self, port, process, name):
+    def await_port(self, machine, address, process, name):
         def listens():
             if process.poll() is not None:
-                raise Unavailable(f"its receiver ended: {self.said(name)}")
+                raise Unavailable(f"its {name} ended: {self.said(name)}")
             try:
-                self.made.centre.connect((self.address, port), timeout=1).close()
+                machine.connect(address, timeout=1).close()
                 return True
             except OSError:
                 return False
 
-        wait_for(listens, f"{self.name}: the receiver listens", START_S)
+        wait_for(listens, f"{self.name}: the {name} listens", START_S)
+
+    def await_receiver(self, process):
+        self.await_port(self.made.centre, (self.address, self.port), process, "receiver")
 
     def receive(self):
         raise NotImplementedError
@@ -214,18 +219,16 @@ class FileReceiver(Peer):
 
 
 class JournalUpload(Peer):
-    name = "systemd-journal-upload"
+    name = "systemd-journal-upload (no TLS: Debian's receiver has none)"
     packages = ("systemd-journal-remote",)
     port = 19532
 
     def receive(self):
-        certificates = self.certificates
         (self.directory / "received").mkdir()
         process = self.start(self.made.centre, [
-            "/lib/systemd/systemd-journal-remote", f"--listen-https={self.address}:{self.port}", "--key", certificates.key, "--cert",
-            certificates.leaf, "--trust=all", "--split-mode=none", "--compress=no", "--output",
+            "/lib/systemd/systemd-journal-remote", f"--listen-http={self.address}:{self.port}", "--split-mode=none", "--output",
             self.directory / "received/remote.journal"], "receiver")
-        self.await_port(self.port, process, "receiver")
+        self.await_receiver(process)
 
     def prepare(self):
         """A journal that journald would have written: through the journal export format."""
@@ -241,8 +244,8 @@ class JournalUpload(Peer):
 
     def send(self):
         self.sender = self.start(self.made.handheld, [
-            "/lib/systemd/systemd-journal-upload", f"--url=https://{self.address}:{self.port}", "--key=-", "--cert=-", "--trust",
-            self.certificates.ca, "--directory", self.directory / "sent", "--save-state=" + str(self.directory / "state")], "sender")
+            "/lib/systemd/systemd-journal-upload", f"--url=http://{self.address}:{self.port}", "--directory",
+            self.directory / "sent", "--save-state=" + str(self.directory / "state")], "sender")
 
     def held(self):
         done = subprocess.run(["journalctl", "--quiet", "--no-pager", "--output=cat", "--directory", self.directory / "received"],
@@ -261,11 +264,11 @@ class Relp(FileReceiver):
             module(load="imrelp")
             template(name="line" type="string" string="%msg%\\n")
             input(type="imrelp" port="{self.port}" address="{self.address}" maxDataSize="64k" tls="on"
-                  tls.cacert="{self.certificates.ca}" tls.mycert="{self.certificates.leaf}" tls.myprivkey="{self.certificates.key}")
+                  tls.cacert="{self.certificates.ca}" tls.mycert="{self.certificates.leaf}" tls.myprivkey="{self.certificates.key}" tls.authMode="name" tls.permittedPeer=["localhost"])
             action(type="omfile" file="{self.directory}/received" template="line")
             """)
         process = self.start(self.made.centre, ["rsyslogd", "-n", "-f", config, "-i", self.directory / "receiver.pid"], "receiver")
-        self.await_port(self.port, process, "receiver")
+        self.await_receiver(process)
 
     def prepare(self):
         lines = self.write_lines()
@@ -277,6 +280,8 @@ class Relp(FileReceiver):
             input(type="imfile" file="{lines}" tag="patrol" ruleset="out" persistStateInterval="100" freshStartTail="off")
             ruleset(name="out") {{
               action(type="omrelp" target="{self.address}" port="{self.port}" tls="on" tls.cacert="{self.certificates.ca}"
+                     tls.mycert="{self.certificates.leaf}" tls.myprivkey="{self.certificates.key}"
+                     tls.authMode="name" tls.permittedPeer=["localhost"]
                      queue.type="Disk" queue.filename="out" queue.saveOnShutdown="on" queue.checkpointInterval="100"
                      queue.syncQueueFiles="on" action.resumeRetryCount="-1" action.resumeInterval="1")
             }}
@@ -304,6 +309,8 @@ class MosquittoBridge(FileReceiver):
             max_queued_messages 0
             max_inflight_messages 0
             allow_anonymous true
+            log_type warning
+            log_type subscribe
             listener {self.port} {self.address}
             cafile {certificates.ca}
             certfile {certificates.leaf}
@@ -311,11 +318,12 @@ class MosquittoBridge(FileReceiver):
             listener {self.local_port} 127.0.0.1
             """)
         process = self.start(self.made.centre, ["mosquitto", "-c", config], "receiver")
-        self.await_port(self.port, process, "receiver")
+        self.await_receiver(process)
+        self.await_port(self.made.centre, ("127.0.0.1", self.local_port), process, "receiver")
         received = open(self.directory / "received", "ab")
-        self.start(self.made.centre, ["mosquitto_sub", "-h", "127.0.0.1", "-p", self.local_port, "-t", "findings", "-q", "1", "-c",
-                                      "-i", "counter", "-d"], "subscriber", stdout=received)
-        wait_for(lambda: b"SUBACK" in (self.directory / "received").read_bytes(), "mosquitto: subscribed", START_S)
+        self.start(self.made.centre, ["stdbuf", "-oL", "mosquitto_sub", "-h", "127.0.0.1", "-p", self.local_port, "-t", "findings", "-q",
+                                      "1", "-c", "-i", "counter"], "subscriber", stdout=received)
+        wait_for(lambda: "counter 1 findings" in (self.directory / "receiver.log").read_text(), "mosquitto: it is subscribed", START_S)
 
     def prepare(self):
         """The local broker takes all findings while there is no link, and acknowledges them."""
@@ -347,17 +355,8 @@ class MosquittoBridge(FileReceiver):
                                    stdin=source, timeout=PREPARE_S)
 
     def start_broker(self):
-        def listens():
-            if self.sender.poll() is not None:
-                raise Unavailable(f"its sender ended: {self.said('sender')}")
-            try:
-                self.made.handheld.connect(("127.0.0.1", self.local_port), timeout=1).close()
-                return True
-            except OSError:
-                return False
-
         self.sender = self.start(self.made.handheld, ["mosquitto", "-c", self.config], "sender")
-        wait_for(listens, "mosquitto: the sender listens", START_S)
+        self.await_port(self.made.handheld, ("127.0.0.1", self.local_port), self.sender, "sender")
 
     def send(self):
         if self.sender.poll() is not None:
@@ -384,7 +383,7 @@ class PouchDb(Peer):
     def receive(self):
         self.receiver = self.node(self.made.centre, "receiver", "receive", self.directory / "remote", self.address, self.port,
                                   self.certificates.leaf, self.certificates.key)
-        self.await_port(self.port, self.receiver, "receiver")
+        self.await_receiver(self.receiver)
 
     def prepare(self):
         path = self.directory / "findings.ndjson"
@@ -417,7 +416,7 @@ class Posts(FileReceiver):
     def receive(self):
         process = self.start(self.made.centre, [sys.executable, BENCH / "post_receiver.py", self.address, self.port,
                                                 self.certificates.chain, self.certificates.key, self.directory / "received"], "receiver")
-        self.await_port(self.port, process, "receiver")
+        self.await_receiver(process)
 
 
 class CurlPosts(Posts):
@@ -433,12 +432,12 @@ class CurlPosts(Posts):
 
     def send(self):
         parts = [f"url = \"https://{self.address}:{self.port}/findings\"\ncacert = \"{self.certificates.ca}\"\noutput = /dev/null\n"
-                 f"header = \"Content-Type: application/json\"\nwrite-out = \"%{{http_code}}\\n\"\ndata-binary = {json.dumps(text, ensure_ascii=False)}\n"
+                 f"header = \"Content-Type: application/json\"\nwrite-out = \"%{{stderr}}%{{http_code}}\\n\"\ndata-binary = {json.dumps(text, ensure_ascii=False)}\n"
                  for _, text in self.lines[self.answered():]]
         config = self.directory / "curl.conf"
         config.write_text("next\n".join(parts), encoding="utf-8")
         with open(self.directory / "answered", "ab") as answers:
-            self.sender = self.start(self.made.handheld, ["curl", "-sS", "-K", config], "sender", stdout=answers)
+            self.sender = self.start(self.made.handheld, ["curl", "-s", "-K", config], "sender", stderr=answers)
 
 
 class FluentBit(Posts):
