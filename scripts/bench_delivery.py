@@ -462,7 +462,7 @@ def bench_idle(run):
 
 CONNECTIONS = 200
 RECORDS = 10
-EXCHANGES_MAX_PER_S = 4000  # so many are signed beforehand
+EXCHANGES_MAX_PER_S = 3000  # so many are signed beforehand
 COMMIT_GROUP = 1000
 
 

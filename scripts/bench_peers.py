@@ -559,6 +559,8 @@ def run_delivery(make, made, shape, kill=None, idle_s=0):
         before, begun = made.link.counters(), time.monotonic()
         peer.send()
         seconds, rss, killed = follow(peer, begun, kill)
+        if killed:
+            let_settle(peer)
         after = made.link.counters()
         result = {"seconds": seconds, "killed": killed, "rss": rss,
                   **{way: after[way]["offered"]["bytes"] - before[way]["offered"]["bytes"] for way in ("up", "down")}}
@@ -589,6 +591,16 @@ def follow(peer, begun, kill):
         if elapsed - seconds > STALL_S:
             return seconds, rss, killed
         time.sleep(POLL_S if not isinstance(peer, Gridpatrol) else POLL_S / 10)
+
+
+def let_settle(peer):
+    """Until nothing more comes a second time."""
+    known, since = len(peer.held()), time.monotonic()
+    while time.monotonic() - since < SETTLE_S:
+        time.sleep(1)
+        now = len(peer.held())
+        if now != known:
+            known, since = now, time.monotonic()
 
 
 def idle_switches(peer, idle_s):

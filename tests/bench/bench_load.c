@@ -36,6 +36,7 @@ struct connection {
     SSL *ssl;
     int fd;
     const char *host;
+    uint8_t token[ENROL_TOKEN_BYTES];
     struct bench_handheld handheld;
     struct buffer requests; /* heads and bodies, one behind the other */
     size_t *ends;
@@ -78,6 +79,40 @@ static void fail(const char *what)
     fprintf(stderr, "bench_load: %s\n", what);
     ERR_print_errors_fp(stderr);
     exit(1);
+}
+
+/* ---- who there is ---- */
+
+static void take_address(struct load *load, const struct token_url *url)
+{
+    const char *host = strstr(url->server_url, "://") + 3, *port = strrchr(host, ':');
+
+    if (!port || (size_t)(port - host) >= sizeof(load->host))
+        fail("the token's URL has no port");
+    snprintf(load->host, sizeof(load->host), "%.*s", (int)(port - host), host);
+    snprintf(load->port, sizeof(load->port), "%s", port + 1);
+}
+
+static void read_tokens(struct load *load)
+{
+    char line[2048];
+
+    while (load->count < CONNECTIONS_MAX && fgets(line, sizeof(line), stdin)) {
+        struct connection *connection = &load->connections[load->count];
+        struct token_url url;
+        const char *reason = NULL;
+
+        line[strcspn(line, "\r\n")] = '\0';
+        if (token_url_parse(line, &url, &reason) < 0)
+            fail(reason);
+        take_address(load, &url);
+        memcpy(connection->token, url.token, sizeof(connection->token));
+        connection->host = load->host;
+        bench_handheld_init(&connection->handheld, load->count++);
+        connection->handheld.as_columns = true;
+    }
+    if (load->count == 0)
+        fail("no token URLs");
 }
 
 /* ---- connecting and enrolling, one after the other, blocking ---- */
@@ -156,13 +191,13 @@ static void put_request(
     bench_must(buffer_finish(ret), "memory for a request");
 }
 
-static void enrol(struct connection *connection, const struct token_url *url)
+static void enrol(struct connection *connection)
 {
     _cleanup_buffer_ struct buffer body = {0}, request = {0};
     unsigned status = 0;
     int r;
 
-    bench_handheld_enrolment(&connection->handheld, url->token, &body);
+    bench_handheld_enrolment(&connection->handheld, connection->token, &body);
     put_request(connection, "/v1/enrol", buffer_bytes(&body), &request);
     if (SSL_write(connection->ssl, request.data, (int)request.len) != (int)request.len)
         fail("an enrolment cannot be sent");
@@ -179,37 +214,12 @@ static void enrol(struct connection *connection, const struct token_url *url)
     connection->answer_len = 0;
 }
 
-static void take_address(struct load *load, const struct token_url *url)
+static void connect_all(struct load *load)
 {
-    const char *host = strstr(url->server_url, "://") + 3, *port = strrchr(host, ':');
-
-    if (!port || (size_t)(port - host) >= sizeof(load->host))
-        fail("the token's URL has no port");
-    snprintf(load->host, sizeof(load->host), "%.*s", (int)(port - host), host);
-    snprintf(load->port, sizeof(load->port), "%s", port + 1);
-}
-
-static void enrol_all(struct load *load)
-{
-    char line[2048];
-
-    while (load->count < CONNECTIONS_MAX && fgets(line, sizeof(line), stdin)) {
-        struct connection *connection = &load->connections[load->count];
-        struct token_url url;
-        const char *reason = NULL;
-
-        line[strcspn(line, "\r\n")] = '\0';
-        if (token_url_parse(line, &url, &reason) < 0)
-            fail(reason);
-        take_address(load, &url);
-        connection->host = load->host;
-        bench_handheld_init(&connection->handheld, load->count++);
-        connection->handheld.as_columns = true;
-        connect_tls(load, connection);
-        enrol(connection, &url);
+    for (size_t i = 0; i < load->count; i++) {
+        connect_tls(load, &load->connections[i]);
+        enrol(&load->connections[i]);
     }
-    if (load->count == 0)
-        fail("no token URLs");
 }
 
 /* ---- signing beforehand ---- */
@@ -431,8 +441,9 @@ int main(int argc, char **argv)
     load.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (!load.connections || load.epoll_fd < 0)
         fail("no memory");
-    enrol_all(&load);
+    read_tokens(&load);
     make_all(&load);
+    connect_all(&load); /* only now: the server closes connections on which nothing comes */
     unblock_all(&load);
     report(&load, run(&load, seconds));
     free_all(&load);
