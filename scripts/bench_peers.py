@@ -129,6 +129,7 @@ class Peer:
     packages = ()
     npm = ()
     share = 1  # of the findings
+    poll_s = 0.2
 
     @classmethod
     def install(cls, shelf):
@@ -186,9 +187,12 @@ class Peer:
         self.sender.wait()
         self.send()
 
-    def is_done(self):
-        """The sender's own word that nothing is left; not every one has it."""
-        return False
+    def tend(self):
+        """What its supervisor would do now."""
+
+    def is_done(self, arrived):
+        """Whether nothing is left to do, when so many have arrived."""
+        return arrived == len(self.lines)
 
     def progress(self):
         """How many findings have arrived by now, each counted once."""
@@ -247,6 +251,11 @@ class JournalUpload(Peer):
             "/lib/systemd/systemd-journal-upload", f"--url=http://{self.address}:{self.port}", "--directory",
             self.directory / "sent", "--save-state=" + str(self.directory / "state")], "sender")
 
+    def tend(self):
+        """Its unit has Restart=on-failure."""
+        if self.sender.poll():
+            self.send()
+
     def held(self):
         done = subprocess.run(["journalctl", "--quiet", "--no-pager", "--output=cat", "--directory", self.directory / "received"],
                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=PREPARE_S)
@@ -264,7 +273,8 @@ class Relp(FileReceiver):
             module(load="imrelp")
             template(name="line" type="string" string="%msg%\\n")
             input(type="imrelp" port="{self.port}" address="{self.address}" maxDataSize="64k" tls="on"
-                  tls.cacert="{self.certificates.ca}" tls.mycert="{self.certificates.leaf}" tls.myprivkey="{self.certificates.key}" tls.authMode="name" tls.permittedPeer=["localhost"])
+                  tls.cacert="{self.certificates.ca}" tls.mycert="{self.certificates.leaf}" tls.myprivkey="{self.certificates.key}"
+                  tls.authMode="name" tls.permittedPeer=["localhost"])
             action(type="omfile" file="{self.directory}/received" template="line")
             """)
         process = self.start(self.made.centre, ["rsyslogd", "-n", "-f", config, "-i", self.directory / "receiver.pid"], "receiver")
@@ -431,9 +441,9 @@ class CurlPosts(Posts):
         return path.read_text().split().count("201") if path.exists() else 0
 
     def send(self):
-        parts = [f"url = \"https://{self.address}:{self.port}/findings\"\ncacert = \"{self.certificates.ca}\"\noutput = /dev/null\n"
-                 f"header = \"Content-Type: application/json\"\nwrite-out = \"%{{stderr}}%{{http_code}}\\n\"\ndata-binary = {json.dumps(text, ensure_ascii=False)}\n"
-                 for _, text in self.lines[self.answered():]]
+        head = "\n".join([f'url = "https://{self.address}:{self.port}/findings"', f'cacert = "{self.certificates.ca}"', "output = /dev/null",
+                          'header = "Content-Type: application/json"', r'write-out = "%{stderr}%{http_code}\n"', ""])
+        parts = [f"{head}data-binary = {json.dumps(text, ensure_ascii=False)}\n" for _, text in self.lines[self.answered():]]
         config = self.directory / "curl.conf"
         config.write_text("next\n".join(parts), encoding="utf-8")
         with open(self.directory / "answered", "ab") as answers:
@@ -489,6 +499,7 @@ class Gridpatrol(Peer):
     """Ours."""
 
     name = "**gridpatrol**"
+    poll_s = 0.02
 
     def __init__(self, made, directory, shelf, certificates, lines, findings=None):
         super().__init__(made, directory, shelf, certificates, lines)
@@ -522,7 +533,7 @@ class Gridpatrol(Peer):
         except OSError:
             return {}
 
-    def is_done(self):
+    def is_done(self, arrived):
         return self.told().get("all_acknowledged", False)
 
     def progress(self):
@@ -543,7 +554,6 @@ PEERS = (FluentBit, MosquittoBridge, Relp, JournalUpload, PouchDb, CurlPosts)
 # ---- one delivery ----
 
 STALL_S = 60
-POLL_S = 0.2
 SETTLE_S = 5
 
 
@@ -586,11 +596,12 @@ def follow(peer, begun, kill):
             killed = kill(arrived, elapsed)
             if killed:
                 peer.kill(killed)
-        elif peer.is_done() or arrived == len(peer.lines) and not isinstance(peer, Gridpatrol):
-            return elapsed, rss, killed
+        elif peer.is_done(arrived):
+            return time.monotonic() - begun, rss, killed
         if elapsed - seconds > STALL_S:
             return seconds, rss, killed
-        time.sleep(POLL_S if not isinstance(peer, Gridpatrol) else POLL_S / 10)
+        peer.tend()
+        time.sleep(peer.poll_s)
 
 
 def let_settle(peer):
