@@ -517,7 +517,8 @@ def metric(server, name):
 def report_server(run, result, memory, busy_s):
     label = f"{CONNECTIONS} TLS connections, {RECORDS} findings an exchange, {result['seconds']:.0f} s"
     rate, p99_ms = result["per_s"], result["p99_ms"]
-    run.table.add(f"server, {label}, {os.cpu_count()} cores shared with what loads it: exchanges/s", f"{rate:.0f}", "≥ 2,000", rate >= 2000)
+    run.table.add(f"server, {label}, {os.cpu_count()} cores shared with what loads it: exchanges/s", f"{rate:.0f}", "≥ 2,000",
+                  rate >= 2000)
     run.table.add("the same: from the request to the acknowledgement, p99",
                   f"{p99_ms:.0f} ms (p50 {result['p50_ms']:.0f}, largest {result['max_ms']:.0f})", "≤ 250 ms", p99_ms <= 250)
     bare = bare_insert(run, min(result["exchanges"], 200_000), COMMIT_GROUP)
@@ -557,8 +558,8 @@ def measure(run, parts):
 def page_text(run):
     parts = [run.table.text()]
     if run.peers or run.failed:
-        parts += ["Each over the same link, from its start until everything had arrived; bytes are those of IP packets that the sending end "
-                  "offered; killed is kill -9 of the sending end in the middle:", peers_text(run)]
+        parts += ["Each over the same link, from its start until everything had arrived; bytes are those of IP packets that the sending "
+                  "end offered; killed is kill -9 of the sending end in the middle:", peers_text(run)]
     if run.notes:
         parts.append("\n".join(f"- {note}" for note in run.notes))
     return "\n\n".join(parts)

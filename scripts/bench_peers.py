@@ -441,8 +441,9 @@ class CurlPosts(Posts):
         return path.read_text().split().count("201") if path.exists() else 0
 
     def send(self):
-        head = "\n".join([f'url = "https://{self.address}:{self.port}/findings"', f'cacert = "{self.certificates.ca}"', "output = /dev/null",
-                          'header = "Content-Type: application/json"', r'write-out = "%{stderr}%{http_code}\n"', ""])
+        head = "\n".join([f'url = "https://{self.address}:{self.port}/findings"', f'cacert = "{self.certificates.ca}"',
+                          "output = /dev/null", 'header = "Content-Type: application/json"',
+                          r'write-out = "%{stderr}%{http_code}\n"', ""])
         parts = [f"{head}data-binary = {json.dumps(text, ensure_ascii=False)}\n" for _, text in self.lines[self.answered():]]
         config = self.directory / "curl.conf"
         config.write_text("next\n".join(parts), encoding="utf-8")
