@@ -226,6 +226,7 @@ class JournalUpload(Peer):
     name = "systemd-journal-upload (no TLS: Debian's receiver has none)"
     packages = ("systemd-journal-remote",)
     port = 19532
+    poll_s = 1  # each time the whole journal is read
 
     def receive(self):
         (self.directory / "received").mkdir()
@@ -378,6 +379,7 @@ class PouchDb(Peer):
     name = "PouchDB replication"
     npm = ("pouchdb", "express", "express-pouchdb")
     port = 5984
+    poll_s = 1
 
     @classmethod
     def install(cls, shelf):
