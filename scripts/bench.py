@@ -328,17 +328,18 @@ def main():
     text = table.text()
     print("\n" + text)
     if arguments.write:
-        write_page(text, source)
+        write_page("core", text, source)
     return 0
 
 
-def write_page(text, source):
+def write_page(what, text, source):
+    """Into the section of docs/performance.md that belongs to this bench."""
     page = HERE / "docs/performance.md"
-    begin, end = "<!-- core: begin -->", "<!-- core: end -->"
+    begin, end = f"<!-- {what}: begin -->", f"<!-- {what}: end -->"
     before, rest = page.read_text().split(begin)
     after = rest.split(end)[1]
     cpu = next(line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name"))
-    note = (f"`scripts/bench core` on {time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores ({cpu}), Linux {os.uname().release}; input: "
+    note = (f"`scripts/bench {what}` on {time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores ({cpu}), Linux {os.uname().release}; input: "
             f"{source}. Medians, with the smallest and largest of the runs in brackets.")
     page.write_text(f"{before}{begin}\n{note}\n\n{text}\n{end}{after}")
 
