@@ -97,7 +97,7 @@ def test_a_worker_that_is_killed_in_the_middle_of_a_photo_costs_no_more_than_a_c
         relay.forward(call)
 
     between.policy = kill_half_way
-    photo = harness.make_photo(tmp_path / "photo.jpg", 9, 2560, 1920)
+    photo = harness.make_photo(tmp_path / "photo.jpg", 9, 1280, 960)
     handheld.record(photos=[photo])
     handheld.start()
     handheld.wait_until_drained()
