@@ -13,7 +13,7 @@
 
 #include <stdarg.h>
 
-#define IMPORT_LOCK_NAME "import.lock"
+#define IMPORT_LOCK_NAME "blobs/import.lock" /* there, whoever makes it, the server's group may use it */
 #define FAULT_LINE_MAX 512u
 #define TIDY_EVERY_COMMITS 64u
 
