@@ -60,6 +60,22 @@ int output_file_write(struct output_file *file, const void *data, size_t len)
     return 0;
 }
 
+/* Whoever pulls a data carrier out must find the name on it, too. */
+static int sync_parent(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    _cleanup_free_ char *parent =
+        slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+
+    if (!parent)
+        return -ENOMEM;
+    _cleanup_close_ int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    /* One that may be written but not read, or a file system that knows no such thing: as good as it gets. */
+    if (fd < 0 || fsync(fd) == 0 || errno == EINVAL)
+        return 0;
+    return -errno;
+}
+
 int output_file_finish(struct output_file *file)
 {
     int fd = take_fd(&file->fd);
@@ -73,7 +89,7 @@ int output_file_finish(struct output_file *file)
         return -errno;
     free(file->temporary);
     file->temporary = NULL;
-    return 0;
+    return sync_parent(file->path);
 }
 
 void output_file_done(struct output_file *file)

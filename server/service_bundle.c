@@ -11,9 +11,7 @@
 
 #include "base/files.h"
 
-#include <stdarg.h>
-
-#define IMPORT_LOCK_NAME "import.lock"
+#define IMPORT_LOCK_NAME "blobs/import.lock" /* there, whoever makes it, the server's group may use it */
 #define FAULT_LINE_MAX 512u
 #define TIDY_EVERY_COMMITS 64u
 
@@ -42,18 +40,10 @@ static void import_done(struct import *import)
     free(import->receipts);
 }
 
-static void fault(const struct import *import, const char *format, ...) _printf_(2, 3);
-static void fault(const struct import *import, const char *format, ...)
+static void fault(const struct import *import, const char *line)
 {
-    char line[FAULT_LINE_MAX];
-    va_list arguments;
-
-    if (!import->io->fault)
-        return;
-    va_start(arguments, format);
-    vsnprintf(line, sizeof(line), format, arguments);
-    va_end(arguments);
-    import->io->fault(import->io->user, line);
+    if (import->io->fault)
+        import->io->fault(import->io->user, line);
 }
 
 /* The next `len` bytes. 1; 0 when the file ends before them; -errno. */
@@ -76,31 +66,33 @@ static int read_exactly(struct import *import, uint8_t *ret, size_t len)
 static void tell_outcome(struct import *import, const struct exchange_job *exchange)
 {
     const struct exchange_request *request = &exchange->request;
-    char log[UUID_TEXT_LEN + 1];
+    char log[UUID_TEXT_LEN + 1], line[FAULT_LINE_MAX] = "";
 
     text_uuid(request->log.b, log);
     switch (exchange->outcome) {
     case INGEST_STORED:
         break;
     case INGEST_AHEAD:
-        fault(import,
+        snprintf(line, sizeof(line),
             "log %s: %zu records from %llu on were not taken: the centre lacks those before them, from %llu on; "
             "import the earlier bundle, or on the handheld: patrol export --bundle FILE --all",
             log, request->record_count, (unsigned long long)request->first_seq,
             (unsigned long long)exchange->size);
         break;
     case INGEST_FORK:
-        fault(import,
+        snprintf(line, sizeof(line),
             "log %s: %zu records were not taken: the centre holds another record at %llu; two copies of this "
             "handheld are in use",
             log, request->record_count, (unsigned long long)exchange->fork_seq);
         break;
     case INGEST_ROOT_MISMATCH:
-        fault(import,
+        snprintf(line, sizeof(line),
             "log %s: %zu records were not taken: they do not fit the root that the handheld has signed", log,
             request->record_count);
         break;
     }
+    if (line[0])
+        fault(import, line);
 }
 
 static int count_exchange(struct import *import, const struct exchange_job *exchange)
@@ -135,11 +127,14 @@ static int introduce(struct import *import, const struct service_job *job)
 
 static int refused(struct import *import, const struct service_job *job)
 {
+    char line[FAULT_LINE_MAX];
+
     import->report.refusal = job->refusal_text;
     if (!import->is_introduced || job->refusal == REFUSAL_REVOKED || job->refusal == REFUSAL_UNKNOWN_DEVICE)
         return -EACCES;
-    fault(import, "a request of %zu records was not taken: %s", job->exchange.request.record_count,
-        job->refusal_text);
+    snprintf(line, sizeof(line), "a request of %zu records was not taken: %s",
+        job->exchange.request.record_count, job->refusal_text);
+    fault(import, line);
     import->report.records_refused += job->exchange.request.record_count;
     import->report.refusal = NULL;
     return 0;
@@ -195,10 +190,11 @@ static int take_exchange(struct import *import, struct bytes envelope)
 
 static void refuse_photo(struct import *import, const char *why)
 {
-    char hash[SHA256_TEXT_LEN + 1];
+    char hash[SHA256_TEXT_LEN + 1], line[FAULT_LINE_MAX];
 
     text_hex(import->photo.b, SHA256_BYTES, hash);
-    fault(import, "photo %s was not taken: %s", hash, why);
+    snprintf(line, sizeof(line), "photo %s was not taken: %s", hash, why);
+    fault(import, line);
     import->report.photos_refused++;
     import->has_photo = false;
 }

@@ -66,7 +66,7 @@ static int read_next(
 
     if (file->failed)
         return -ENODATA;
-    if (reader->has_ended || bundle_read_length(length.data, &len) < 0)
+    if (bundle_read_length(length.data, &len) < 0)
         return -EBADMSG;
     frame = cursor_take(file, len);
     return file->failed ? -ENODATA : bundle_read_message(reader, frame, plain, ret);

@@ -371,6 +371,23 @@ static void a_bundle_that_its_handheld_did_not_sign_for_brings_nothing(void **st
     handheld_free(other);
 }
 
+static void a_photo_before_the_first_request_is_not_taken_though_a_record_names_it(void **state)
+{
+    struct scene *scene = *state;
+    _cleanup_carrier_ struct carrier carrier;
+    struct service_bundle_report report;
+
+    deliver(scene->centre, scene->handheld);
+    write_start(scene->centre, scene->handheld, &carrier);
+    write_photo(&scene->hashes[0], scene->photos[0], &carrier);
+    write_first(scene->handheld, carrier.id, &carrier);
+    write_end(&carrier);
+    assert_int_equal(import(scene->centre, &carrier, &report), -EBADMSG);
+    assert_int64_equal(report.photos_new, 0);
+    assert_int_equal(carrier.receipts.len, 0);
+    centre_shell(scene->centre, "test -z \"$(find blobs -type f ! -name '*.lock')\"");
+}
+
 static void a_request_of_another_handheld_inside_is_not_taken(void **state)
 {
     struct scene *scene = *state;
@@ -580,7 +597,7 @@ static void two_imports_do_not_meet(void **state)
     struct scene *scene = *state;
     const struct world_verbs *verbs = world_posix()->verbs;
     _cleanup_carrier_ struct carrier carrier;
-    char *path = files_join(scene->centre->directory, "import.lock");
+    char *path = files_join(scene->centre->directory, "blobs/import.lock");
     struct service_bundle_report report;
     int lock = verbs->lock_open(NULL, path);
 
@@ -623,6 +640,7 @@ int main(void)
         STORY(cut_anywhere_it_brings_what_is_whole),
         STORY(no_bit_of_a_bundle_can_change_what_is_taken_behind_it),
         STORY(a_bundle_that_its_handheld_did_not_sign_for_brings_nothing),
+        STORY(a_photo_before_the_first_request_is_not_taken_though_a_record_names_it),
         STORY(a_request_of_another_handheld_inside_is_not_taken),
         STORY(a_photo_counts_only_whole_right_and_named_by_a_record_of_this_handheld),
         STORY(records_behind_a_gap_are_told_with_the_place_where_it_begins),
