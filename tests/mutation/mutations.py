@@ -70,7 +70,7 @@ MUTATIONS = [
              "server/core/ingest.c", "request->leaves + held->overlap_count, rest", "request->leaves, rest"),
     mutation("quarantine-forgotten", "unit/syncd/test_agent_quarantine.c::every_mix_of_stored_and_quarantined_records_is_told_apart",
              "store/receipts.c", "r >= 0 && i < taking->quarantined_count", "r >= 0 && i + 1 < taking->quarantined_count"),
-    mutation("no-deadline-for-answers", "system/test_delivery.py::test_answer_after_the_deadline_makes_no_duplicate_and_no_loop",
+    mutation("no-deadline-for-answers", "unit/syncd/test_engine_text.c::an_answer_after_the_deadline_changes_nothing",
              "syncd/core/engine.c", "slot.deadline_ms > engine->now_ms)", "slot.deadline_ms > 0)"),
     mutation("any-answer-fits-any-request", "unit/syncd/test_agent.c::the_answer_to_another_request_acknowledges_nothing",
              "syncd/agent/exchange.c", "!sha256_equal(&answer.request_sha256, &slot->request_sha256)) {",
