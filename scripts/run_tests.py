@@ -125,10 +125,13 @@ def sanitizer_environment(build):
 
 
 def take_sanitizer_logs(build, result):
-    """Each finding is a failure, even when the test that caused it did not notice."""
+    """Each finding is a failure, even when the test that caused it did not notice. That the search for leaks could not look
+    into a thread any more, and nothing else, is no finding: the process was killed while it ended, as these tests do."""
     for path in sorted(glob.glob(path_of(build, "sanitizer-logs", "found*"))):
         with open(path, encoding="utf-8", errors="replace") as file:
-            result.fail(f"sanitizer: {os.path.basename(path)}", file.read(8000))
+            found = file.read(8000)
+        if not re.fullmatch(r"(==\d+==Unable to get registers from thread \d+\.\n?)+", found):
+            result.fail(f"sanitizer: {os.path.basename(path)}", found)
         os.unlink(path)
 
 

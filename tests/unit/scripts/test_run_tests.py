@@ -128,6 +128,18 @@ class Running(unittest.TestCase):
             self.assertIn("heap-use-after-free", result.details)
             self.assertFalse(os.path.exists(log))
 
+    def test_a_search_for_leaks_in_a_process_that_was_killed_is_a_failure_only_when_it_found_some(self):
+        lost = "==18235==Unable to get registers from thread 18218.\n"
+        with tempfile.TemporaryDirectory() as directory:
+            os.makedirs(os.path.join(directory, "sanitizer-logs"))
+            for number, text in enumerate([lost, lost * 2, lost + "==18235==ERROR: LeakSanitizer: detected memory leaks\n", ""]):
+                with open(os.path.join(directory, "sanitizer-logs", f"found.{number}"), "w", encoding="utf-8") as file:
+                    file.write(text)
+            result = RUNNER.Result()
+            RUNNER.take_sanitizer_logs(directory, result)
+            self.assertEqual(result.problems, ["sanitizer: found.2", "sanitizer: found.3"])
+            self.assertEqual(os.listdir(os.path.join(directory, "sanitizer-logs")), [])
+
 
 class Profiles(unittest.TestCase):
     def test_every_expected_suite_is_run_by_every_profile(self):
