@@ -57,7 +57,7 @@ def relayed_with(make_server, make_relay, make_real_handheld):
 
 def carried(between, handheld):
     """Bytes of each chunk of full photos that passed the relay."""
-    photos = {photo["sha256"] for item in handheld.list() for photo in item["photos"]}
+    photos = {photo["sha256"] for item in handheld.list() for photo in item["photos"] if photo["role"] == "photo"}
     with between.lock:
         return [len(call.body_read) for call in between.calls
                 if call.method == "PATCH" and call.path.rsplit("/", 1)[1] in photos]
