@@ -14,6 +14,7 @@
 
 #define CONFIG_FILE_LEN_MAX (256u * 1024)
 #define CONFIG_TEXT_LEN_MAX 4096u
+#define UNLIMITED "unlimited"
 
 struct unit {
     const char *name;
@@ -116,6 +117,16 @@ static int parse_with_unit(const char *text, const struct unit *units, size_t co
     return 0;
 }
 
+static int parse_choice(const struct config_row *row, const char *text, uint64_t *ret)
+{
+    for (size_t i = 0; row->choices[i]; i++)
+        if (strcmp(text, row->choices[i]) == 0) {
+            *ret = i;
+            return 0;
+        }
+    return -EINVAL;
+}
+
 static int parse_number(const struct config_row *row, const char *text, uint64_t *ret)
 {
     switch (row->type) {
@@ -123,8 +134,16 @@ static int parse_number(const struct config_row *row, const char *text, uint64_t
         return text_parse_u64(text, ret);
     case CONFIG_DURATION:
         return parse_with_unit(text, duration_units, ARRAY_LEN(duration_units), ret);
+    case CONFIG_BUDGET:
+        if (strcmp(text, UNLIMITED) == 0) {
+            *ret = UINT64_MAX;
+            return 0;
+        }
+        return parse_with_unit(text, size_units, ARRAY_LEN(size_units), ret);
     case CONFIG_SIZE:
         return parse_with_unit(text, size_units, ARRAY_LEN(size_units), ret);
+    case CONFIG_CHOICE:
+        return parse_choice(row, text, ret);
     case CONFIG_TEXT:
     case CONFIG_BOOLEAN:
         break;
@@ -149,9 +168,11 @@ static void put_number(struct buffer *buffer, const struct config_row *row, uint
         put_with_unit(buffer, duration_units, ARRAY_LEN(duration_units), value);
         break;
     case CONFIG_SIZE:
+    case CONFIG_BUDGET:
         put_with_unit(buffer, size_units, ARRAY_LEN(size_units), value);
         break;
     case CONFIG_UNSIGNED:
+    case CONFIG_CHOICE:
     case CONFIG_TEXT:
     case CONFIG_BOOLEAN:
         buffer_printf(buffer, "%llu", (unsigned long long)value);
@@ -162,14 +183,25 @@ static void put_number(struct buffer *buffer, const struct config_row *row, uint
 /* "from 1 s to 30 min", and which units there are. */
 static const char *describe_range(struct buffer *buffer, const struct config_row *row)
 {
+    if (row->type == CONFIG_CHOICE) {
+        for (size_t i = 0; row->choices[i]; i++) {
+            buffer_put_text(buffer, i == 0 ? "" : row->choices[i + 1] ? ", " : " or ");
+            buffer_put_text(buffer, row->choices[i]);
+        }
+        return buffer_text(buffer);
+    }
     buffer_put_text(buffer, "from ");
     put_number(buffer, row, row->min);
-    buffer_put_text(buffer, " to ");
-    put_number(buffer, row, row->max);
+    if (row->type != CONFIG_BUDGET) {
+        buffer_put_text(buffer, " to ");
+        put_number(buffer, row, row->max);
+    }
     if (row->type == CONFIG_DURATION)
         buffer_put_text(buffer, ", in ms, s, min, h or d");
-    if (row->type == CONFIG_SIZE)
+    if (row->type == CONFIG_SIZE || row->type == CONFIG_BUDGET)
         buffer_put_text(buffer, ", in bytes, KiB, MiB or GiB");
+    if (row->type == CONFIG_BUDGET)
+        buffer_put_text(buffer, ", or " UNLIMITED);
     return buffer_text(buffer);
 }
 
@@ -216,12 +248,14 @@ static int set_value(
 
     uint64_t number;
     int r = parse_number(row, text, &number);
-    if (r == 0 && (number < row->min || number > row->max))
+    if (r == 0 && row->type != CONFIG_CHOICE && (number < row->min || number > row->max))
         r = -ERANGE;
     if (r < 0 && !describe_range(&range, row))
         return -ENOMEM;
     if (r == -ERANGE)
         return refuse(place, "%s: \"%s\" is out of range; give one %s", row->key, text, buffer_text(&range));
+    if (r < 0 && row->type == CONFIG_CHOICE)
+        return refuse(place, "%s: \"%s\" is not known; give %s", row->key, text, buffer_text(&range));
     if (r < 0)
         return refuse(
             place, "%s: \"%s\" is no valid number; give one %s", row->key, text, buffer_text(&range));

@@ -15,16 +15,19 @@ enum config_type {
     CONFIG_UNSIGNED, /* uint64_t, min..max */
     CONFIG_DURATION, /* uint64_t milliseconds: a number with ms, s, min, h or d */
     CONFIG_SIZE,     /* uint64_t bytes: a number, with KiB, MiB or GiB if wanted */
+    CONFIG_BUDGET,   /* the same, or `unlimited`: UINT64_MAX */
+    CONFIG_CHOICE,   /* uint64_t: which of the row's choices, from 0 */
 };
 
 struct config_row {
     const char *section;
     const char *key;
     enum config_type type;
-    size_t offset;            /* of the field in the program's own struct */
-    uint64_t min, max;        /* inclusive, for numbers; max length for text (0: 4096) */
-    const char *default_text; /* parsed like a value; NULL: text stays NULL */
-    const char *help;         /* one sentence */
+    size_t offset;              /* of the field in the program's own struct */
+    uint64_t min, max;          /* inclusive, for numbers; max length for text (0: 4096) */
+    const char *default_text;   /* parsed like a value; NULL: text stays NULL */
+    const char *help;           /* one sentence */
+    const char *const *choices; /* of a CONFIG_CHOICE, NULL at the end */
 };
 
 /* Fills `target` with the defaults of all rows. Asserts that the defaults are valid: they are ours. */

@@ -23,6 +23,7 @@ struct pending {
     size_t offsets[IMPORT_BATCH], lens[IMPORT_BATCH];
     struct store_photo *photos[IMPORT_BATCH];
     size_t photo_counts[IMPORT_BATCH];
+    bool is_urgent[IMPORT_BATCH];
     size_t count;
 };
 
@@ -86,6 +87,7 @@ static int commit(struct import *import)
             .kind = RECORD_FINDING,
             .photos = pending->photos[i],
             .photo_count = pending->photo_counts[i],
+            .is_urgent = pending->is_urgent[i],
         };
     struct store_author author = author_of(import->inspector);
     int r = store_append(import->store, &author, entries, pending->count, appended);
@@ -136,6 +138,7 @@ static int queue_record(
         return r;
     pending->offsets[pending->count] = offset;
     pending->lens[pending->count] = len;
+    pending->is_urgent[pending->count] = record->finding.severity == SEVERITY_URGENT;
     pending->count++;
     return pending->count == IMPORT_BATCH ? commit(import) : 0;
 }

@@ -42,7 +42,12 @@ static enum exit_status append_and_print(struct program *program, struct store *
             RECORD_CAPTURE_BYTES_MAX);
     if (r < 0)
         return complain_store(program, r, "record");
-    struct store_entry entry = {.record = buffer_bytes(&bytes), .kind = record->kind};
+    const struct finding *finding = record_finding(record);
+    struct store_entry entry = {
+        .record = buffer_bytes(&bytes),
+        .kind = record->kind,
+        .is_urgent = finding && finding->severity == SEVERITY_URGENT,
+    };
     if (photos) {
         entry.photos = photos->stored;
         entry.photo_count = photos->count;

@@ -23,6 +23,21 @@ static json_t *number_or_null(bool known, uint64_t number)
     return known ? json_integer((json_int_t)number) : json_null();
 }
 
+/* The daemon's lanes; in place of how long something waits, until when. */
+static json_t *lanes_copy(const struct program *program, const json_t *daemon)
+{
+    json_t *lanes = json_deep_copy(json_object_get(daemon, "lanes"));
+    size_t index;
+    json_t *lane;
+    json_array_foreach(lanes, index, lane)
+    {
+        int64_t until_ms = control_until_ms(program, lane, "until_in_ms");
+        json_object_set_new(lane, "until", instant_or_null(program, until_ms));
+        json_object_del(lane, "until_in_ms");
+    }
+    return lanes ? lanes : json_null();
+}
+
 static json_t *copy(const json_t *object, const char *name)
 {
     json_t *value = json_object_get(object, name);
@@ -37,7 +52,7 @@ static enum exit_status print_json(
     text_uuid(status->log.b, log);
     json_t *object = json_pack(
         "{s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:o, s:o, s:b, s:s?, s:s?, s:s?, s:I, s:o, s:b, s:o, s:o, s:o, s:o, s:o, "
-        "s:o}",
+        "s:o, s:o, s:o}",
         "records_queued", (json_int_t)status->records_queued, "photos_pending",
         (json_int_t)status->photos_pending, "bytes_pending", (json_int_t)status->bytes_pending,
         "records_sent", (json_int_t)status->records_sent, "records_quarantined",
@@ -51,7 +66,8 @@ static enum exit_status print_json(
         "daemon", daemon != NULL, "link", copy(daemon, "link"), "wait", copy(daemon, "wait"), "reason",
         copy(daemon, "reason"), "next_attempt_at",
         daemon ? instant_or_null(program, control_next_attempt_ms(program, daemon)) : json_null(),
-        "last_failure", copy(daemon, "last_failure"), "resync", copy(daemon, "resync"));
+        "last_failure", copy(daemon, "last_failure"), "resync", copy(daemon, "resync"), "network",
+        copy(daemon, "network"), "lanes", lanes_copy(program, daemon));
     return print_json_object(object);
 }
 
@@ -86,6 +102,27 @@ static void print_resync(const json_t *resync)
     printf("resync        %s: %s\n", json_string_value(json_object_get(resync, "level")), verdict);
 }
 
+/* "photos        8 wait: the day's budget of 50 MiB on the metered network is used up until 14:05:00" */
+static void print_lanes(const struct program *program, const json_t *lanes)
+{
+    size_t index;
+    json_t *lane;
+    json_array_foreach(lanes, index, lane)
+    {
+        const char *name = json_string_value(json_object_get(lane, "lane"));
+        const char *reason = json_string_value(json_object_get(lane, "reason"));
+        json_int_t waiting = json_integer_value(json_object_get(lane, "waiting"));
+        int64_t until_ms = control_until_ms(program, lane, "until_in_ms");
+        char text[RFC3339_LEN + 1] = "";
+        if (waiting == 0 || !name || !reason)
+            continue;
+        if (until_ms > 0)
+            program_moment_text(program, until_ms, text);
+        printf("%-13s %" JSON_INTEGER_FORMAT " wait%s: %s%s%s\n", name, waiting, waiting == 1 ? "s" : "",
+            reason, until_ms > 0 ? " until " : "", text);
+    }
+}
+
 static void print_centre(
     const struct program *program, const struct store_status *status, const json_t *daemon)
 {
@@ -111,6 +148,7 @@ static void print_centre(
         program_instant_text(program, next, text);
         printf("next attempt  %s\n", text);
     }
+    print_lanes(program, json_object_get(daemon, "lanes"));
     print_resync(json_object_get(daemon, "resync"));
 }
 

@@ -94,19 +94,6 @@ static void end_progress(struct conversation *conversation)
     conversation->shown = false;
 }
 
-/* The time of day, with the date when it is another day. */
-static void attempt_text(const struct program *program, int64_t unix_ms, char ret[RFC3339_LEN + 1])
-{
-    const struct world *world = program->world;
-    char now[RFC3339_LEN + 1], text[RFC3339_LEN + 1];
-    program_instant_text(program, world->verbs->wall_ms(world->context), now);
-    program_instant_text(program, unix_ms, text);
-    bool today = memcmp(now, text, strlen("2026-11-23")) == 0;
-    strcpy(ret, today ? text + strlen("2026-11-23T") : text);
-    if (today)
-        ret[strlen("16:30:00")] = '\0';
-}
-
 /* Out of time. What was told while it went on may be old: the daemon is asked once more. */
 static enum exit_status not_done_yet(const struct program *program, const char *what)
 {
@@ -115,7 +102,7 @@ static enum exit_status not_done_yet(const struct program *program, const char *
     int64_t next_ms = control_next_attempt_ms(program, status);
     char next[RFC3339_LEN + 1] = "";
     if (next_ms > 0)
-        attempt_text(program, next_ms, next);
+        program_moment_text(program, next_ms, next);
     complain(EXIT_STATUS_FAILED, "%s is not done yet: %s%s%s; it goes on, see: patrol status", what,
         reason ? reason : "the daemon does not say why", next_ms > 0 ? "; next attempt " : "", next);
     json_decref(status);

@@ -158,9 +158,14 @@ json_t *control_ask_status(const struct program *program)
     return parameters;
 }
 
-int64_t control_next_attempt_ms(const struct program *program, const json_t *status)
+int64_t control_until_ms(const struct program *program, const json_t *object, const char *name)
 {
     const struct world *world = program->world;
-    json_int_t in_ms = json_integer_value(json_object_get(status, "next_attempt_in_ms"));
+    json_int_t in_ms = json_integer_value(json_object_get(object, name));
     return in_ms > 0 ? world->verbs->wall_ms(world->context) + in_ms : 0;
+}
+
+int64_t control_next_attempt_ms(const struct program *program, const json_t *status)
+{
+    return control_until_ms(program, status, "next_attempt_in_ms");
 }

@@ -32,3 +32,5 @@ int control_reply(
 json_t *control_ask_status(const struct program *program);
 /* When it says that it tries next, by the wall clock; 0: not known. */
 int64_t control_next_attempt_ms(const struct program *program, const json_t *status);
+/* The same of any such number of milliseconds from now, by name. */
+int64_t control_until_ms(const struct program *program, const json_t *object, const char *name);

@@ -62,6 +62,18 @@ void program_instant_text(const struct program *program, int64_t unix_ms, char r
     rfc3339_format(unix_ms / 1000 * 1000, world->verbs->utc_offset_min(world->context, unix_ms), ret);
 }
 
+void program_moment_text(const struct program *program, int64_t unix_ms, char ret[RFC3339_LEN + 1])
+{
+    const struct world *world = program->world;
+    char now[RFC3339_LEN + 1], text[RFC3339_LEN + 1];
+    program_instant_text(program, world->verbs->wall_ms(world->context), now);
+    program_instant_text(program, unix_ms, text);
+    bool today = memcmp(now, text, strlen("2026-11-23")) == 0;
+    strcpy(ret, today ? text + strlen("2026-11-23T") : text);
+    if (today)
+        ret[strlen("16:30:00")] = '\0';
+}
+
 enum exit_status complain_store(const struct program *program, int r, const char *doing)
 {
     switch (r) {

@@ -58,6 +58,8 @@ enum exit_status complain(enum exit_status status, const char *format, ...) _pri
 void print_one_line(const char *text);
 /* An instant in local time, in whole seconds. */
 void program_instant_text(const struct program *program, int64_t unix_ms, char ret[RFC3339_LEN + 1]);
+/* The time of day, with the date when it is another day. */
+void program_moment_text(const struct program *program, int64_t unix_ms, char ret[RFC3339_LEN + 1]);
 /* `object` (its reference is taken; NULL: memory ran out) on standard output, in one line. Whether that took
  * it is seen at the end of main, for all commands. */
 enum exit_status print_json_object(json_t *object);

@@ -254,6 +254,8 @@ static int append_entry(
         r = blobs_add(store, entry->photos, entry->photo_count, key);
     if (r >= 0 && entry->has_parent)
         r = child_add(store, &entry->parent, key);
+    if (r >= 0 && entry->is_urgent)
+        r = urgent_note(store, key);
     return r;
 }
 

@@ -298,6 +298,23 @@ int store_blobs_newest(struct store *store, int64_t *ret)
     return r < 0 ? r : 0;
 }
 
+int store_blobs_pending_of(struct store *store, enum blob_role role, bool urgent, struct store_blob *ret,
+    size_t max, size_t *ret_count)
+{
+    static const char sql[] =
+        "SELECT " BLOB_COLUMNS ", 1 FROM blobs AS b CROSS JOIN logs AS l ON l.number = b.record >> 40"
+        " WHERE b.state = 0 AND b.role = ?1 AND b.urgent = ?2"
+        " AND (b.record & 1099511627775) < l.receipt_size ORDER BY b.number";
+    _cleanup_statement_ sqlite3_stmt *statement = NULL;
+
+    int r = database_prepare(store, sql, &statement);
+    if (r < 0)
+        return r;
+    sqlite3_bind_int64(statement, 1, role);
+    sqlite3_bind_int64(statement, 2, urgent);
+    return read_blobs(store, statement, ret, max, ret_count);
+}
+
 int store_blobs_stored(
     struct store *store, int64_t after, struct store_blob *ret, size_t max, size_t *ret_count)
 {

@@ -41,9 +41,12 @@
  * next_attempt_in_ms (0: none), failures, refused (bool), last_failure, last_answer_at, last_server_time (RFC
  * 3339 or null), records_queued, records_sent, records_quarantined, photos_pending, bytes_pending,
  * all_acknowledged (bool), exchanges, bytes_up, bytes_down, resync: the resync object of the last or running
- * one, or null The resync object: finished, ok, failed (bool), problem (text or null), level,
- * records_checked, records_missing, records_damaged, records_sent_again, records_gone, records_erased,
- * records_lost, blobs_checked, blobs_missing, blobs_sent_again, blobs_gone, round_trips The receipts object:
+ * one, or null, network (metered or unmetered), lanes: an object for each of text, previews and photos: lane,
+ * waiting (how many), wait (name of enum engine_lane_wait), reason (text or null), until_in_ms (0: not
+ * known), used_bytes (of the day, on this kind of network), budget_bytes (null: unlimited). The resync
+ * object: finished, ok, failed (bool), problem (text or null), level, records_checked, records_missing,
+ * records_damaged, records_sent_again, records_gone, records_erased, records_lost, blobs_checked,
+ * blobs_missing, blobs_sent_again, blobs_gone, round_trips The receipts object:
  * bundle, server_time_ms, part, last (bool), log (none, taken, unknown, set_back or forked),
  * records_acknowledged, records_quarantined, photos_stored, photos_backed_up
  */

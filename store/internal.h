@@ -300,6 +300,13 @@ int photo_read_whole(
 void photo_directory_name(uint8_t first, char ret[PHOTO_NAME_LEN + 1]);
 void photo_name(const struct sha256 *sha256, char ret[PHOTO_NAME_LEN + 1]);
 
+/* ---- settings.c ---- */
+
+/* In a write transaction. */
+int setting_put(struct store *store, const char *key, struct bytes value);
+/* In a write transaction: the record at `key` speaks of an urgent finding; the newest one is kept. */
+int urgent_note(struct store *store, int64_t key);
+
 /* ---- ballast.c ---- */
 
 int ballast_make(struct store *store);

@@ -45,6 +45,8 @@ int rows_about_record(struct store *store, const struct position_in_log *recorde
     const struct parent *parent = parent_of(&record);
     if (finding)
         r = blobs_move(store, finding, old_key, key);
+    if (r >= 0 && finding && finding->severity == SEVERITY_URGENT)
+        r = urgent_note(store, key);
     if (r >= 0 && parent) {
         struct position_in_log at = {
             .log = uuid_is_nil(&parent->log) ? recorded_at->log : parent->log, .seq = parent->seq};

@@ -84,7 +84,7 @@ static int read_quarantined(struct store *store, uint64_t *ret)
 
 static int read_blobs(struct store *store, struct store_status *status)
 {
-    static const char pending[] = "SELECT count(*), sum(size) FROM blobs WHERE state = 0";
+    static const char pending[] = "SELECT count(*), sum(size), sum(role) FROM blobs WHERE state = 0";
     static const char lost[] = "SELECT count(*) FROM blobs WHERE state = 4";
     _cleanup_statement_ sqlite3_stmt *statement = NULL;
     int64_t count = 0;
@@ -99,6 +99,7 @@ static int read_blobs(struct store *store, struct store_status *status)
     if (r <= 0)
         return r;
     status->photos_pending = (uint64_t)sqlite3_column_int64(statement, 0);
+    status->previews_pending = (uint64_t)sqlite3_column_int64(statement, 2); /* their role is 1 */
     status->bytes_pending = status->record_bytes_pending + (uint64_t)sqlite3_column_int64(statement, 1);
     return 0;
 }

@@ -66,6 +66,7 @@ struct store_entry {
     enum record_kind kind;
     const struct store_photo *photos; /* that this record is the first to name; files already in place */
     size_t photo_count;
+    bool is_urgent;                /* it speaks of an urgent finding */
     bool has_parent;               /* amendment, withdrawal: which record it is about */
     struct position_in_log parent; /* as its `parent` field names it: `recorded_at` of a store_record */
 };
@@ -172,7 +173,8 @@ struct store_status {
     uint64_t records_queued, records_sent, records_quarantined;
     int64_t oldest_queued_at_ms; /* wall clock of the oldest queued one, 0: none */
     uint64_t photos_pending;     /* previews included */
-    uint64_t bytes_pending;      /* all records, the store's own too, and photos */
+    uint64_t previews_pending;
+    uint64_t bytes_pending; /* all records, the store's own too, and photos */
     uint64_t record_bytes_pending;
     int64_t receipt_time_ms; /* of the newest receipt, server's clock, 0: none */
     uint64_t blobs_lost;
@@ -226,6 +228,8 @@ int store_quarantined(
 /* The server could apply these since: they count as sent. Any that do not count as quarantined are passed
  * over. */
 int store_release(struct store *store, const struct position_in_log *released, size_t count);
+/* True while the newest record of an urgent finding has no receipt. */
+int store_urgent_unsent(struct store *store, bool *ret);
 /* The server went back to nothing: no receipt is held any more. */
 int store_drop_receipt(struct store *store, const struct uuid *log);
 /* Leaves the current log: it is not appended to any more, and the next one opens with `reason`. With
@@ -246,6 +250,9 @@ int store_blobs_to_carry(struct store *store, bool all, const struct store_blob 
 /* The number of the newest blob, 0: none. All records that name it or an older one are in the sizes of logs
  * that are read afterwards. */
 int store_blobs_newest(struct store *store, int64_t *ret);
+/* The same of one role and urgency alone. */
+int store_blobs_pending_of(struct store *store, enum blob_role role, bool urgent, struct store_blob *ret,
+    size_t max, size_t *ret_count);
 /* Blobs in the state `stored`, in order of capture, with numbers above `after`: to ask whether they are
  * backed up.
  */

@@ -5,7 +5,9 @@
 #include "base/log.h"
 #include "base/rfc3339.h"
 #include "syncd/control.h"
+#include "syncd/lanes_object.h"
 #include "syncd/link.h"
+#include "syncd/network_kind.h"
 #include "syncd/transport_worker.h"
 #include "syncd/trust_time.h"
 
@@ -40,6 +42,8 @@ struct daemon {
     struct agent *agent;
     struct control *control;
     struct link_watch *link;
+    struct network_watch *network;
+    enum network_metered metered; /* as NetworkManager says */
     char status_line[160];
 };
 
@@ -113,6 +117,8 @@ static int on_poll(sd_event_source *source, uint64_t usec, void *context)
 {
     (void)usec;
     struct daemon *daemon = context;
+    if (daemon->network)
+        network_watch_poll(daemon->network);
     agent_store_changed(daemon->agent);
     uint64_t freed = 0;
     int64_t now_ms = trust_time_now(daemon->world, daemon->store).server_ms;
@@ -148,6 +154,34 @@ static void on_link(void *context, bool up)
     after_event(daemon);
 }
 
+/* What the operator says comes before what NetworkManager says; without either it is not metered. */
+static void network_tell(struct daemon *daemon)
+{
+    bool metered = daemon->settings->network == NETWORK_ALWAYS_METERED ||
+                   (daemon->settings->network == NETWORK_AUTO && daemon->metered == METERED_YES);
+    bool is_loopback = daemon->enrolled && url_is_loopback(daemon->enrolment.server_url);
+    agent_network(daemon->agent, metered ? NETWORK_METERED : NETWORK_UNMETERED, is_loopback);
+}
+
+static void on_metered(void *context, enum network_metered metered)
+{
+    struct daemon *daemon = context;
+    daemon->metered = metered;
+    log_debug("NetworkManager says whether the network is metered: %s", metered == METERED_YES  ? "yes"
+                                                                        : metered == METERED_NO ? "no"
+                                                                                                : "nothing");
+    network_tell(daemon);
+    after_event(daemon);
+}
+
+static void on_online(void *context)
+{
+    struct daemon *daemon = context;
+    log_debug("NetworkManager says that the network leads somewhere again");
+    agent_online(daemon->agent);
+    after_event(daemon);
+}
+
 /* ---- enrolment, at start and whenever its file changes ---- */
 
 static void enrolment_load(struct daemon *daemon)
@@ -176,6 +210,7 @@ static void enrolment_load(struct daemon *daemon)
     daemon->enrolled = true;
     time_follow(daemon);
     transport_worker_set_server(daemon->transport, daemon->enrolment.server_url);
+    network_tell(daemon);
     r = agent_set_enrolment(daemon->agent, &daemon->enrolment, daemon->seed);
     if (r < 0)
         log_err("the enrolment cannot be used: %s", strerror(-r));
@@ -264,10 +299,10 @@ static void on_changed(void *context)
 static void on_sync_done(void *context, bool ok)
 {
     struct daemon *daemon = context;
-    struct agent_status status;
+    struct agent_status status = {0};
     bool refused = agent_status(daemon->agent, &status) >= 0 && status.engine.refused;
     if (daemon->control)
-        control_sync_done(daemon->control, ok, refused, refused ? status.engine.reason : NULL);
+        control_sync_done(daemon->control, ok, refused, ok ? NULL : status.engine.reason);
 }
 
 static void on_resync_done(void *context, const struct resync_report *report)
@@ -331,7 +366,7 @@ static json_t *control_status(void *context)
                          : json_null();
     return json_pack(
         "{s:b, s:s, s:s?, s:b, s:s, s:s?, s:I, s:I, s:b, s:s?, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:I, "
-        "s:I, s:o}",
+        "s:I, s:o, s:s, s:o}",
         "enrolled", (int)daemon->enrolled, "device", device, "server_url",
         daemon->enrolled ? daemon->enrolment.server_url : NULL, "link",
         (int)(daemon->link ? link_watch_is_up(daemon->link) : false), "wait",
@@ -345,7 +380,7 @@ static json_t *control_status(void *context)
         (json_int_t)status.store.photos_pending, "bytes_pending", (json_int_t)status.store.bytes_pending,
         "all_acknowledged", (int)status.all_acknowledged, "exchanges", (json_int_t)status.exchanges,
         "bytes_up", (json_int_t)status.bytes_up, "bytes_down", (json_int_t)status.bytes_down, "resync",
-        resync);
+        resync, "network", engine_network_name(status.engine.network), "lanes", lanes_object(&status, now));
 }
 
 static void control_sync_now(void *context)
@@ -457,6 +492,7 @@ static int agent_begin(struct daemon *daemon)
     options.engine.backoff_max_ms = daemon->settings->backoff_max_ms;
     options.engine.slow_poll_ms = daemon->settings->slow_poll_ms;
     options.engine.answer_deadline_ms = daemon->settings->answer_deadline_ms;
+    memcpy(options.engine.budget_bytes, daemon->settings->budget_bytes, sizeof(options.engine.budget_bytes));
     r = agent_new(&options, &daemon->agent);
     if (r < 0)
         return r;
@@ -514,6 +550,12 @@ static int ears_open(struct daemon *daemon)
     r = link_watch_new(daemon->event, on_link, daemon, &daemon->link);
     if (r < 0)
         log_warning("the network cannot be watched (%s): attempts go by time alone", strerror(-r));
+    else if (!link_watch_is_up(daemon->link))
+        agent_link(daemon->agent, false);
+    const struct network_listener network = {.metered = on_metered, .online = on_online, .context = daemon};
+    r = network_watch_new(daemon->event, &network, &daemon->network);
+    if (r < 0)
+        return r;
     return sd_event_add_time_relative(daemon->event, &daemon->poll_timer, CLOCK_BOOTTIME,
         daemon->settings->slow_poll_ms * 1000, POLL_ACCURACY_US, on_poll, daemon);
 }
@@ -565,6 +607,7 @@ static int start(struct daemon *daemon)
 
 static void stop(struct daemon *daemon)
 {
+    network_watch_free(daemon->network);
     link_watch_free(daemon->link);
     control_free(daemon->control);
     sd_event_source_disable_unref(daemon->files);

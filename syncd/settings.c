@@ -2,6 +2,14 @@
 #include "syncd/settings.h"
 
 #define DAY_MS (UINT64_C(24) * 3600 * 1000)
+#define BUDGET(key, network, lane, help)                                                                     \
+    {                                                                                                        \
+        "budget", key, CONFIG_BUDGET, offsetof(struct syncd_settings, budget_bytes[network][lane]), 0,       \
+            BUDGET_UNLIMITED, "unlimited", help, NULL                                                        \
+    }
+
+/* In the order of enum network_setting. */
+static const char *const networks[] = {"auto", "metered", "unmetered", NULL};
 
 const struct config_row syncd_config_rows[] = {
     {"syncd", "data", CONFIG_TEXT, offsetof(struct syncd_settings, data), 0, 0, NULL,
@@ -16,5 +24,18 @@ const struct config_row syncd_config_rows[] = {
         DAY_MS, "120s", "A request without an answer has failed after this time."},
     {"photos", "free-after", CONFIG_DURATION, offsetof(struct syncd_settings, photo_age_ms), 0, 3650 * DAY_MS,
         "30d", "Photos that the centre has signed for are removed from the handheld after this time."},
+    {"network", "kind", CONFIG_CHOICE, offsetof(struct syncd_settings, network), 0, 0, "auto",
+        "What the budgets go by; auto asks NetworkManager, and without one it is unmetered.", networks},
+    BUDGET("metered-text", NETWORK_METERED, LANE_TEXT,
+        "Bytes a day for records on a metered network; 0: none go there but those of urgent findings."),
+    BUDGET(
+        "metered-previews", NETWORK_METERED, LANE_PREVIEWS, "Bytes a day for previews on a metered network."),
+    BUDGET(
+        "metered-photos", NETWORK_METERED, LANE_PHOTOS, "Bytes a day for full photos on a metered network."),
+    BUDGET("unmetered-text", NETWORK_UNMETERED, LANE_TEXT, "Bytes a day for records on any other network."),
+    BUDGET("unmetered-previews", NETWORK_UNMETERED, LANE_PREVIEWS,
+        "Bytes a day for previews on any other network."),
+    BUDGET("unmetered-photos", NETWORK_UNMETERED, LANE_PHOTOS,
+        "Bytes a day for full photos on any other network."),
 };
 const size_t syncd_config_row_count = sizeof(syncd_config_rows) / sizeof(syncd_config_rows[0]);

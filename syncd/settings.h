@@ -5,10 +5,13 @@
 #pragma once
 
 #include "base/config.h"
+#include "syncd/core/engine.h"
 
 #define SYNCD_CONFIG_PATH "/etc/gridpatrol/patrol-syncd.conf"
 #define HANDHELD_DATA_DEFAULT "/var/lib/gridpatrol"
 #define HANDHELD_DATA_ENVIRONMENT "GRIDPATROL_DATA"
+
+enum network_setting { NETWORK_AUTO, NETWORK_ALWAYS_METERED, NETWORK_NEVER_METERED };
 
 struct syncd_settings {
     char *data;
@@ -16,6 +19,8 @@ struct syncd_settings {
     uint64_t backoff_min_ms, backoff_max_ms;
     uint64_t answer_deadline_ms;
     uint64_t photo_age_ms;
+    uint64_t network; /* enum network_setting */
+    uint64_t budget_bytes[ENGINE_NETWORKS][ENGINE_LANES];
 };
 
 extern const struct config_row syncd_config_rows[];

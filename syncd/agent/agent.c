@@ -49,8 +49,12 @@ void agent_feed_nothing(struct agent *agent, uint32_t slot)
 
 int agent_transport_send(struct agent *agent, uint32_t slot, const struct http_request *request)
 {
-    int r = agent->transport.send(agent->transport.context, slot, request);
+    int r;
 
+    if (agent->slots[slot].use != AGENT_EXCHANGE) /* which has told it, with more */
+        agent_feed(agent, &(struct engine_event){
+                              .kind = ENGINE_BUILT, .slot = slot, .built.wire_bytes = request->body.len});
+    r = agent->transport.send(agent->transport.context, slot, request);
     if (r < 0) {
         agent_note(agent, LOG_LEVEL_WARNING, "a request could not be started: %s; tried again", strerror(-r));
         agent_feed_failed(agent, slot, FAILURE_NETWORK, 0);
@@ -207,6 +211,9 @@ static void carry_out(struct agent *agent, const struct engine_action *action)
         if (agent->listener.sync_done)
             agent->listener.sync_done(agent->listener.context, action->sync_done.ok);
         break;
+    case ENGINE_KEEP_BUDGET:
+        memory_keep_budget(agent, &action->budget);
+        break;
     case ENGINE_RESYNC_STARTED:
         resync_started(agent, action);
         break;
@@ -314,6 +321,7 @@ int agent_new(const struct agent_options *options, struct agent **ret)
     agent->config = options->engine;
     agent->transport = options->transport;
     agent->listener = options->listener;
+    agent->network = (struct engine_event){.kind = ENGINE_NETWORK};
     r = engine_new(&options->engine, &agent->engine);
     if (r >= 0 && options->uploads_url) {
         agent->uploads_url = strdup(options->uploads_url);
@@ -331,10 +339,17 @@ int agent_new(const struct agent_options *options, struct agent **ret)
 
 static void begin(struct agent *agent)
 {
+    struct engine_event event = {.kind = ENGINE_BUDGET};
+
     if (!agent->started || !agent->enrolled || agent->running)
         return;
     agent->running = true;
     memory_load(agent);
+    if (memory_budget(agent, &event.budget) >= 0)
+        agent_feed(agent, &event);
+    if (agent->link_is_down)
+        agent_feed(agent, &(struct engine_event){.kind = ENGINE_LINK, .link.up = false});
+    agent_feed(agent, &agent->network);
     outbox_feed(agent);
     feed_and_run(agent, &(struct engine_event){.kind = ENGINE_STARTED});
 }
@@ -394,7 +409,20 @@ void agent_timer(struct agent *agent)
 
 void agent_link(struct agent *agent, bool up)
 {
+    agent->link_is_down = !up;
     feed_and_run(agent, &(struct engine_event){.kind = ENGINE_LINK, .link.up = up});
+}
+
+void agent_online(struct agent *agent)
+{
+    feed_and_run(agent, &(struct engine_event){.kind = ENGINE_ONLINE});
+}
+
+void agent_network(struct agent *agent, enum engine_network kind, bool is_loopback)
+{
+    agent->network =
+        (struct engine_event){.kind = ENGINE_NETWORK, .network = {.kind = kind, .is_loopback = is_loopback}};
+    feed_and_run(agent, &agent->network);
 }
 
 void agent_sync_now(struct agent *agent)

@@ -75,6 +75,10 @@ int agent_start(struct agent *agent);
 void agent_store_changed(struct agent *agent); /* doorbell, or the slow poll */
 void agent_timer(struct agent *agent);         /* agent_next_timer_ms has passed */
 void agent_link(struct agent *agent, bool up);
+/* A hint from elsewhere: the network leads somewhere again. */
+void agent_online(struct agent *agent);
+/* What kind of network there is, and whether the server is on this machine: it stays so until told again. */
+void agent_network(struct agent *agent, enum engine_network kind, bool is_loopback);
 void agent_sync_now(struct agent *agent);
 /* -EBUSY when a person's resync is running already; -ENOTCONN not enrolled. One that the centre or the agent
  * itself had started gives way. */

@@ -29,12 +29,14 @@
 #define AUDITED_LOGS_MAX 1024u
 #define STATUS_EVERY_MS UINT64_C(600000)
 #define SERVER_TIME_EVERY_MS UINT64_C(600000)
+#define BUDGET_TEXT_MAX 256u
 #define ANSWER_INFLATED_MAX EXCHANGE_INFLATED_BYTES_MAX
 #define DEADLINE_MARGIN_MS UINT64_C(10000) /* the engine's own deadline comes first */
 #define SETTING_DICTIONARY "dictionary"
 #define SETTING_COLUMNS "columns"
 #define SETTING_INCARNATION "server_incarnation"
 #define SETTING_DOUBT "doubted_server_time_ms"
+#define SETTING_BUDGET "budget_day"
 
 enum agent_use { AGENT_FREE, AGENT_EXCHANGE, AGENT_UPLOAD, AGENT_AUDIT, AGENT_REPAIR };
 
@@ -106,6 +108,8 @@ struct agent {
     char *uploads_url;
 
     bool enrolled, started, running;
+    bool link_is_down;           /* as last hinted */
+    struct engine_event network; /* as last told */
     char *authority, *tenant, *inspector;
     char *server_prefix; /* path of the server URL, "" when it has none */
     char device_text[UUID_TEXT_LEN + 1];
@@ -280,6 +284,9 @@ void memory_drop_capabilities(struct agent *agent);
 /* True when the server's database is not the one known; stays so until memory_keep_incarnation. */
 bool memory_take_incarnation(struct agent *agent, const struct uuid *incarnation);
 void memory_keep_incarnation(struct agent *agent);
+void memory_keep_budget(struct agent *agent, const struct engine_budget *budget);
+/* 0, or -errno when nothing is kept that can be used. */
+int memory_budget(struct agent *agent, struct engine_budget *ret);
 void memory_take_server_time(struct agent *agent, int64_t server_time_ms, int64_t certificate_not_after_ms);
 /* The centre's word on what it lacks is remembered: receipts that are older say nothing any more. */
 void memory_keep_doubt(struct agent *agent);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the agent remembers over a restart, as settings of the store: which dictionary the server takes, which
- * incarnation of its database was last found in order, its time, and when it was last found to lack
- * something. Losing one of them costs bytes or a round trip, never a record.
+ * incarnation of its database was last found in order, its time, when it was last found to lack something,
+ * and what of the day's budget is used. Losing one of them costs bytes or a round trip, never a record.
  */
 #include "syncd/agent/agent_internal.h"
 
@@ -132,4 +132,79 @@ void memory_take_server_time(struct agent *agent, int64_t server_time_ms, int64_
     snprintf(text, sizeof(text), "%lld %llu %s", (long long)server_time_ms, (unsigned long long)boot_ms,
         boot_id_text);
     keep(agent, STORE_SETTING_SERVER_TIME, text);
+}
+
+/* ---- the day's budget ---- */
+
+/*
+ *   "<boot id in hex> <boot clock ms> <elapsed ms> <server's ms at the day's start> <used bytes> ... "
+ *
+ * In the same boot the day has gone on by the boot clock. After another one nobody knows how long the device
+ * was off: only the time since that boot has passed for certain, and the server tells the rest.
+ */
+void memory_keep_budget(struct agent *agent, const struct engine_budget *budget)
+{
+    uint8_t boot_id[BOOT_ID_BYTES];
+    char boot_id_text[2 * BOOT_ID_BYTES + 1], text[BUDGET_TEXT_MAX];
+    int len;
+
+    agent->world->verbs->boot_id(agent->world->context, boot_id);
+    text_hex(boot_id, sizeof(boot_id), boot_id_text);
+    len = snprintf(text, sizeof(text), "%s %llu %llu %llu", boot_id_text,
+        (unsigned long long)agent_now_ms(agent), (unsigned long long)budget->elapsed_ms,
+        (unsigned long long)budget->server_start_ms);
+    for (size_t network = 0; network < ENGINE_NETWORKS; network++)
+        for (size_t lane = 0; lane < ENGINE_LANES; lane++)
+            len += snprintf(text + len, sizeof(text) - (size_t)len, " %llu",
+                (unsigned long long)budget->used[network][lane]);
+    keep(agent, SETTING_BUDGET, budget->day_open ? text : "");
+}
+
+static int next_number(char **rest, uint64_t *ret)
+{
+    const char *word = strtok_r(NULL, " ", rest);
+
+    return word ? text_parse_u64(word, ret) : -EBADMSG;
+}
+
+static int parse_budget(
+    char *text, uint8_t ret_boot_id[BOOT_ID_BYTES], uint64_t *ret_boot_ms, struct engine_budget *ret)
+{
+    char *rest = NULL;
+    const char *boot_id = strtok_r(text, " ", &rest);
+    int r = boot_id ? text_parse_hex(boot_id, strlen(boot_id), ret_boot_id, BOOT_ID_BYTES) : -EBADMSG;
+
+    if (r >= 0)
+        r = next_number(&rest, ret_boot_ms);
+    if (r >= 0)
+        r = next_number(&rest, &ret->elapsed_ms);
+    if (r >= 0)
+        r = next_number(&rest, &ret->server_start_ms);
+    for (size_t i = 0; i < (size_t)ENGINE_NETWORKS * ENGINE_LANES && r >= 0; i++)
+        r = next_number(&rest, &ret->used[i / ENGINE_LANES][i % ENGINE_LANES]);
+    return r;
+}
+
+int memory_budget(struct agent *agent, struct engine_budget *ret)
+{
+    _cleanup_buffer_ struct buffer text = {0};
+    struct engine_budget budget = {.day_open = true};
+    uint8_t boot_id[BOOT_ID_BYTES], kept_boot_id[BOOT_ID_BYTES];
+    uint64_t now_ms = agent_now_ms(agent), kept_ms, passed_ms;
+    int r = store_setting(agent->store, SETTING_BUDGET, &text);
+
+    if (r >= 0 && !buffer_text(&text))
+        r = -ENOMEM;
+    if (r >= 0)
+        r = parse_budget((char *)text.data, kept_boot_id, &kept_ms, &budget);
+    if (r < 0)
+        return r;
+    agent->world->verbs->boot_id(agent->world->context, boot_id);
+    passed_ms = now_ms;
+    if (memcmp(boot_id, kept_boot_id, sizeof(boot_id)) == 0)
+        passed_ms = now_ms > kept_ms ? now_ms - kept_ms : 0;
+    if (__builtin_add_overflow(budget.elapsed_ms, passed_ms, &budget.elapsed_ms))
+        return -ERANGE;
+    *ret = budget;
+    return 0;
 }

@@ -59,27 +59,44 @@ static int read_logs(struct agent *agent, struct engine_outbox *outbox)
     return 0;
 }
 
-static int read_blobs(struct agent *agent, struct engine_outbox *outbox)
+/* `blobs` is room for `max`. */
+static int read_class(struct agent *agent, enum engine_blob_class class, struct store_blob *blobs, size_t max,
+    struct engine_blobs *ret)
 {
-    size_t max = agent->unconfirmed_count + PENDING_LOOK_MAX, count;
-    _cleanup_free_ struct store_blob *blobs = calloc(max, sizeof(*blobs));
-    int r;
+    bool is_preview = class == BLOBS_URGENT_PREVIEWS || class == BLOBS_PREVIEWS;
+    bool is_urgent = class == BLOBS_URGENT_PREVIEWS || class == BLOBS_URGENT_PHOTOS;
+    size_t count;
+    int r = store_blobs_pending_of(
+        agent->store, is_preview ? BLOB_PREVIEW : BLOB_PHOTO, is_urgent, blobs, max, &count);
 
-    if (!blobs)
-        return -ENOMEM;
-    r = store_blobs_pending(agent->store, blobs, max, &count);
     if (r < 0)
         return r;
     for (size_t i = 0; i < count; i++) {
         if (blobs_is_unconfirmed(agent, &blobs[i].sha256))
             continue;
-        outbox->blobs_pending++;
-        if (outbox->has_next_blob || agent->unconfirmed_count == UNCONFIRMED_MAX ||
+        ret->pending++;
+        if (ret->has_next || agent->unconfirmed_count == UNCONFIRMED_MAX ||
             engine_blob_is_held(agent->engine, &blobs[i].sha256, agent_now_ms(agent)))
             continue;
-        outbox->has_next_blob = true;
-        outbox->next_blob = blobs[i].sha256;
-        outbox->next_blob_size = blobs[i].size;
+        ret->has_next = true;
+        ret->next = blobs[i].sha256;
+        ret->next_size = blobs[i].size;
+    }
+    return 0;
+}
+
+static int read_blobs(struct agent *agent, struct engine_outbox *outbox)
+{
+    size_t max = agent->unconfirmed_count + PENDING_LOOK_MAX;
+    _cleanup_free_ struct store_blob *blobs = calloc(max, sizeof(*blobs));
+
+    if (!blobs)
+        return -ENOMEM;
+    for (size_t i = 0; i < ENGINE_BLOB_CLASSES; i++) {
+        int r = read_class(agent, (enum engine_blob_class)i, blobs, max, &outbox->blobs[i]);
+        if (r < 0)
+            return r;
+        outbox->blobs_pending += outbox->blobs[i].pending;
     }
     outbox->blobs_unconfirmed = agent->unconfirmed_count;
     outbox->blobs_mending = agent->mending_count;
@@ -94,6 +111,8 @@ void outbox_feed(struct agent *agent)
 
     if (r >= 0)
         r = read_logs(agent, &event.outbox);
+    if (r >= 0)
+        r = store_urgent_unsent(agent->store, &event.outbox.urgent_text);
     if (r >= 0)
         r = read_blobs(agent, &event.outbox);
     if (r < 0) {

@@ -27,6 +27,17 @@ struct batch_limit batch_limit(const struct text_lane *text)
     return limit;
 }
 
+void batch_begin(struct engine *engine)
+{
+    struct text_lane *text = &engine->text;
+    uint32_t first = engine->config.batch_records_first > 0 ? engine->config.batch_records_first : 1;
+
+    if (text->batch_records < first)
+        text->batch_records = first;
+    if (text->batch_bytes < EXCHANGE_BYTES_FIRST)
+        text->batch_bytes = EXCHANGE_BYTES_FIRST;
+}
+
 void batch_built(struct text_lane *text, const struct slot *slot)
 {
     if (slot->records == 0)

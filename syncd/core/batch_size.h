@@ -16,5 +16,7 @@ struct batch_limit batch_limit(const struct text_lane *text);
 void batch_built(struct text_lane *text, const struct slot *slot);
 /* An exchange was answered: learns the goodput. Called before the log's receipt is moved. */
 void batch_answered(struct engine *engine, const struct slot *slot);
+/* The link is another one: what failed before says nothing about it. */
+void batch_begin(struct engine *engine);
 /* An exchange failed: from now on half of what it carried. False when it carried one record, or none. */
 bool batch_halve(struct text_lane *text, const struct slot *slot);

@@ -71,6 +71,7 @@ void contact_answered(struct engine *engine, const struct slot *slot, bool is_si
     struct contact *contact = &engine->contact;
     bool is_older = slot->epoch != contact->epoch;
 
+    way_answered(engine);
     if (contact->state == CONTACT_REFUSED && (!is_signed || is_older))
         return;
     if (contact->state == CONTACT_TOLD_TO_WAIT && is_older)
@@ -110,6 +111,20 @@ static bool is_network_failure(enum engine_failure failure)
     return false;
 }
 
+/* The failure is counted already, by one that was in flight with it; a time that the server names holds all
+ * the same. */
+static void told_once_more(struct engine *engine, enum engine_failure failure, uint32_t retry_after_s)
+{
+    struct contact *contact = &engine->contact;
+    uint64_t until_ms;
+
+    if (failure != FAILURE_BUSY || retry_after_s == 0 || contact->state == CONTACT_REFUSED)
+        return;
+    until_ms = engine_later(engine, contact_retry_after_ms(engine, retry_after_s));
+    if (until_ms > contact->hold_until_ms)
+        contact_enter(contact, CONTACT_TOLD_TO_WAIT, until_ms);
+}
+
 void contact_failed(
     struct engine *engine, const struct slot *slot, enum engine_failure failure, uint32_t retry_after_s)
 {
@@ -119,8 +134,11 @@ void contact_failed(
     if (!is_network_failure(failure))
         return;
     contact->urged = false;
-    if (slot->epoch != contact->epoch)
+    way_failed(engine);
+    if (slot->epoch != contact->epoch) {
+        told_once_more(engine, failure, retry_after_s);
         return;
+    }
     contact->epoch++;
     contact->failure = failure;
     contact->failed_ms = engine->now_ms;
@@ -151,16 +169,35 @@ void contact_cut_by_link(struct engine *engine, const struct slot *slot)
     contact_enter(contact, CONTACT_UNPROVEN, 0);
 }
 
+void contact_try_soon(struct engine *engine)
+{
+    struct contact *contact = &engine->contact;
+    uint64_t at_ms = engine->now_ms;
+
+    /* When the lanes wait there is no need to wait once more. */
+    if (!way_link_up(engine) && !engine->way.is_loopback)
+        at_ms = engine_later(engine, engine_random(engine, LINK_JITTER_MS));
+    if (contact->state != CONTACT_FAILING)
+        return;
+    if (at_ms < contact->failed_ms + engine->config.backoff_min_ms)
+        at_ms = contact->failed_ms + engine->config.backoff_min_ms;
+    if (contact->hold_until_ms > at_ms)
+        contact->hold_until_ms = at_ms;
+    if (contact->failures > 1)
+        contact->failures = 1;
+}
+
 void contact_link(struct engine *engine, bool up)
 {
     struct contact *contact = &engine->contact;
     uint64_t cut_ms = engine_later(engine, LINK_GRACE_MS);
-    uint64_t at_ms;
 
     contact->link_up_seen = true;
     contact->link_is_up = up;
-    if (!up)
+    if (!up) {
+        way_failed(engine);
         return;
+    }
     /* The connection may have died with the old address: do not wait for it as long as for others. */
     for (size_t i = 0; i < ENGINE_SLOTS_MAX; i++) {
         struct slot *slot = &engine->slots[i];
@@ -170,15 +207,7 @@ void contact_link(struct engine *engine, bool up)
         slot->deadline_ms = cut_ms;
         slot->link_shortened = true;
     }
-    if (contact->state != CONTACT_FAILING)
-        return;
-    at_ms = engine_later(engine, engine_random(engine, LINK_JITTER_MS));
-    if (at_ms < contact->failed_ms + engine->config.backoff_min_ms)
-        at_ms = contact->failed_ms + engine->config.backoff_min_ms;
-    if (contact->hold_until_ms > at_ms)
-        contact->hold_until_ms = at_ms;
-    if (contact->failures > 1)
-        contact->failures = 1;
+    contact_try_soon(engine);
 }
 
 bool refusal_is_about_device(enum refusal_reason reason)
@@ -249,6 +278,7 @@ void contact_refused(struct engine *engine, const struct slot *slot, enum refusa
     struct contact *contact = &engine->contact;
     bool was_refused = contact->state == CONTACT_REFUSED;
 
+    way_answered(engine);
     /* The second of two that were in flight when the first was refused: known already. */
     if (was_refused && slot->epoch != contact->epoch)
         return;

@@ -2,7 +2,7 @@
 /*
  * The engine's frame: events to the lanes, deadlines, the one timer, and actions out in a fixed order. Pure.
  */
-#include "syncd/core/engine_state.h"
+#include "syncd/core/batch_size.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -230,6 +230,9 @@ static void on_answer(struct engine *engine, const struct engine_event *event)
     case ENGINE_TIMER:
     case ENGINE_OUTBOX:
     case ENGINE_LINK:
+    case ENGINE_ONLINE:
+    case ENGINE_NETWORK:
+    case ENGINE_BUDGET:
     case ENGINE_SYNC_NOW:
     case ENGINE_RESYNC:
     case ENGINE_PAUSE:
@@ -244,10 +247,16 @@ static void on_answer(struct engine *engine, const struct engine_event *event)
 
 static void on_built(struct engine *engine, const struct engine_event *event)
 {
-    if (event->slot >= TEXT_SLOTS)
+    struct slot *slot;
+
+    if (event->slot >= ENGINE_SLOTS_MAX)
         return;
-    if (engine->slots[event->slot].use == SLOT_EXCHANGE && !engine->slots[event->slot].start_wanted)
-        text_built(engine, &engine->slots[event->slot], event);
+    slot = &engine->slots[event->slot];
+    if (slot->use == SLOT_FREE || slot->start_wanted)
+        return;
+    budget_charge(engine, slot->lane, event->built.wire_bytes);
+    if (slot->use == SLOT_EXCHANGE)
+        text_built(engine, slot, event);
 }
 
 static void on_outbox(struct engine *engine, const struct engine_event *event)
@@ -261,6 +270,7 @@ static void on_outbox(struct engine *engine, const struct engine_event *event)
 static void urge(struct engine *engine)
 {
     contact_urge(engine);
+    way_urge(engine);
     text_urge(engine);
     media_urge(engine);
 }
@@ -284,10 +294,21 @@ static void dispatch(struct engine *engine, const struct engine_event *event)
     case ENGINE_LINK:
         contact_link(engine, event->link.up);
         break;
+    case ENGINE_ONLINE:
+        contact_try_soon(engine);
+        break;
+    case ENGINE_NETWORK:
+        engine->way.network = event->network.kind;
+        engine->way.is_loopback = event->network.is_loopback;
+        break;
+    case ENGINE_BUDGET:
+        budget_load(engine, &event->budget);
+        break;
     case ENGINE_SYNC_NOW:
         urge(engine);
         text_want_answer(engine);
         engine->sync_announced = false;
+        engine->sync_asked = true;
         break;
     case ENGINE_RESYNC:
         if (event->resync.cause == RESYNC_BY_USER)
@@ -350,10 +371,18 @@ static void announce(struct engine *engine)
 {
     if (!all_is_done(engine)) {
         engine->sync_announced = false;
+        if (!engine->started || !engine->outbox_known || !budget_holds_the_rest(engine))
+            return;
+        /* As far as it can go today. */
+        if (engine->resync.phase == RESYNC_IDLE)
+            engine->contact.urged = false;
+        engine->sync_held_wanted = engine->sync_held_wanted || engine->sync_asked;
+        engine->sync_asked = false;
         return;
     }
     if (engine->resync.phase == RESYNC_IDLE)
         engine->contact.urged = false;
+    engine->sync_asked = false;
     if (engine->sync_announced)
         return;
     engine->sync_announced = true;
@@ -369,6 +398,7 @@ static uint64_t next_timer(const struct engine *engine)
         text_timer(engine),
         media_timer(engine),
         resync_timer(engine),
+        lanes_timer(engine),
     };
     uint64_t earliest = UINT64_MAX;
 
@@ -389,6 +419,7 @@ static void plan(struct engine *engine)
         return;
     if (engine->now_ms >= engine->poll_at_ms)
         engine->poll_at_ms = engine_later(engine, engine->config.slow_poll_ms);
+    budget_plan(engine);
     text_plan(engine);
     media_plan(engine);
     resync_plan(engine);
@@ -416,6 +447,8 @@ struct engine_config engine_config_default(void)
         .ask_after_uploads = 64,
         .answer_deadline_ms = 120000,
         .resync_stall_ms = 30 * 60000,
+        .budget_bytes = {{BUDGET_UNLIMITED, BUDGET_UNLIMITED, BUDGET_UNLIMITED},
+            {BUDGET_UNLIMITED, BUDGET_UNLIMITED, BUDGET_UNLIMITED}},
     };
 }
 
@@ -426,8 +459,7 @@ int engine_new(const struct engine_config *config, struct engine **ret)
     if (!engine)
         return -ENOMEM;
     engine->config = *config;
-    engine->text.batch_records = config->batch_records_first > 0 ? config->batch_records_first : 1;
-    engine->text.batch_bytes = EXCHANGE_BYTES_FIRST;
+    batch_begin(engine);
     engine->media.chunk_bytes = config->chunk_bytes_first;
     if (engine->media.chunk_bytes < UPLOAD_CHUNK_BYTES_MIN)
         engine->media.chunk_bytes = UPLOAD_CHUNK_BYTES_MIN;
@@ -492,8 +524,9 @@ static bool next_start(struct engine *engine, struct engine_action *ret)
 
 static bool next_sync_done(struct engine *engine, struct engine_action *ret)
 {
-    if (engine->sync_refused_wanted) {
-        engine->sync_refused_wanted = false;
+    if (engine->sync_refused_wanted || engine->sync_held_wanted) {
+        engine->sync_refused_wanted = engine->sync_held_wanted = false;
+        engine->sync_asked = false;
         *ret = (struct engine_action){.kind = ENGINE_SYNC_DONE, .sync_done.ok = false};
         return true;
     }
@@ -508,7 +541,8 @@ bool engine_next(struct engine *engine, struct engine_action *ret)
 {
     /* A resync's start is told before its first request. */
     if (next_cancel(engine, ret) || next_alarm(engine, ret) || text_next_leave(engine, ret) ||
-        resync_next_word(engine, ret) || next_sync_done(engine, ret) || next_start(engine, ret))
+        resync_next_word(engine, ret) || next_sync_done(engine, ret) || next_start(engine, ret) ||
+        budget_next_keep(engine, ret))
         return true;
     if (engine->timer_wanted) {
         engine->timer_wanted = false;

@@ -16,14 +16,20 @@
  *   audit      ENGINE_SEND_AUDIT                    -> ENGINE_AUDITED   | ENGINE_REFUSED | ENGINE_FAILED
  *   repair     ENGINE_SEND_REPAIR                   -> ENGINE_REPAIRED  | ENGINE_REFUSED | ENGINE_FAILED
  *
- * and any of them -> ENGINE_NOTHING_TO_SEND. Whoever applies an answer reads the outbox again and feeds it
- * (ENGINE_OUTBOX) before the answer's own event.
+ * and any of them -> ENGINE_BUILT first, which tells what it carries and counts towards the budget of its
+ * lane; and any of them -> ENGINE_NOTHING_TO_SEND. Whoever applies an answer reads the outbox again and feeds
+ * it (ENGINE_OUTBOX) before the answer's own event.
  */
 #pragma once
 
 #include "proto/messages.h"
 
 struct engine;
+
+/* Text: records, all asking, and audits with their repairs. */
+enum engine_lane { LANE_TEXT, LANE_PREVIEWS, LANE_PHOTOS, ENGINE_LANES };
+enum engine_network { NETWORK_UNMETERED, NETWORK_METERED, ENGINE_NETWORKS };
+#define BUDGET_UNLIMITED UINT64_MAX
 
 #define ENGINE_SLOTS_MAX 4u
 #define ENGINE_LOGS_MAX 16u
@@ -39,6 +45,7 @@ struct engine_config {
     uint32_t ask_after_uploads;  /* so many unconfirmed blobs are asked for before more are sent */
     uint64_t answer_deadline_ms; /* a request without an answer fails after this */
     uint64_t resync_stall_ms;    /* a resync without any progress fails after this */
+    uint64_t budget_bytes[ENGINE_NETWORKS][ENGINE_LANES]; /* a day, see lanes.c; 0: nothing at all */
 };
 struct engine_config engine_config_default(void);
 
@@ -47,11 +54,14 @@ enum engine_event_kind {
     ENGINE_TIMER,    /* the time asked for by ENGINE_SET_TIMER has come */
     ENGINE_OUTBOX,   /* the store changed, or was read for the first time */
     ENGINE_LINK,     /* a hint: an address or route came or went */
+    ENGINE_ONLINE,   /* a hint: somebody else has found that the network leads somewhere again */
+    ENGINE_NETWORK,  /* what kind of network it is; until told: unmetered, and not the loopback */
+    ENGINE_BUDGET,   /* before ENGINE_STARTED: what ENGINE_KEEP_BUDGET had told the last time */
     ENGINE_SYNC_NOW, /* `patrol sync`: whatever backoff or pause says */
     ENGINE_RESYNC,   /* `patrol resync`, or a command of the server */
     ENGINE_PAUSE,
     ENGINE_RESUME,
-    ENGINE_BUILT,           /* the exchange of this slot is on its way: what it carries */
+    ENGINE_BUILT,           /* the request of this slot is on its way: what it carries */
     ENGINE_EXCHANGED,       /* a signed answer to an exchange */
     ENGINE_UPLOADED,        /* a step of a blob upload went through */
     ENGINE_AUDITED,         /* a signed answer to an audit window */
@@ -67,6 +77,31 @@ struct engine_log {
     bool closed;
 };
 
+/* What may be uploaded, the best class first. */
+enum engine_blob_class {
+    BLOBS_URGENT_PREVIEWS,
+    BLOBS_PREVIEWS,
+    BLOBS_URGENT_PHOTOS,
+    BLOBS_PHOTOS,
+    ENGINE_BLOB_CLASSES
+};
+
+struct engine_blobs {
+    uint64_t pending; /* that may be sent now: their records have receipts */
+    /* The oldest of them that engine_blob_is_held does not hold back. */
+    bool has_next;
+    struct sha256 next;
+    uint64_t next_size;
+};
+
+/* What went through a day's budget, to be kept over a restart. */
+struct engine_budget {
+    bool day_open;
+    uint64_t elapsed_ms;      /* of the day, when this was told */
+    uint64_t server_start_ms; /* the server's clock at the day's start, Unix ms; 0: not known */
+    uint64_t used[ENGINE_NETWORKS][ENGINE_LANES];
+};
+
 struct engine_outbox {
     /* Unfinished ones, oldest first; sent in this order. The last one, which is appended to, is here even
      * when all of it has a receipt. */
@@ -74,13 +109,11 @@ struct engine_outbox {
     size_t log_count;
     bool has_receipt_log; /* the oldest log that has a receipt: where a resync starts */
     struct uuid receipt_log;
-    uint64_t blobs_pending;     /* that may be sent now: their records have receipts */
+    bool urgent_text;           /* among what is to be sent is the record of an urgent finding */
+    uint64_t blobs_pending;     /* of all classes */
     uint64_t blobs_unconfirmed; /* uploaded, but not yet on a signed stored-list; not counted as pending */
     uint64_t blobs_mending;     /* of either, those a running resync has found missing */
-    /* The best pending one that engine_blob_is_held does not hold back. */
-    bool has_next_blob;
-    struct sha256 next_blob;
-    uint64_t next_blob_size;
+    struct engine_blobs blobs[ENGINE_BLOB_CLASSES];
 };
 
 enum engine_failure {
@@ -115,12 +148,17 @@ struct engine_event {
             bool up;
         } link;
         struct {
+            enum engine_network kind;
+            bool is_loopback; /* the server is on this machine */
+        } network;
+        struct engine_budget budget;
+        struct {
             enum audit_level level;
             enum resync_cause cause;
             uint8_t command_id[COMMAND_ID_BYTES]; /* with RESYNC_BY_SERVER */
         } resync;
         struct {
-            uint64_t records; /* from the action's first_seq on, without gaps */
+            uint64_t records; /* of an exchange: from the action's first_seq on, without gaps */
             uint64_t plain_bytes;
             uint64_t wire_bytes; /* body */
         } built;
@@ -129,6 +167,7 @@ struct engine_event {
             uint64_t size;                /* what the server has */
             uint64_t receipt_size_before; /* held when the request was made */
             uint64_t blobs_asked, blobs_confirmed;
+            uint64_t server_ms;      /* the server's clock, Unix ms; 0: not told */
             uint32_t next_contact_s; /* not before then, and then even with nothing to send; 0: whenever
                                         there is something */
             bool has_token;          /* an upload token came, good for token_s */
@@ -183,7 +222,9 @@ enum engine_action_kind {
     ENGINE_LEAVE_LOG,   /* the log cannot go on: re-home what has no receipt, then feed the outbox */
     ENGINE_SET_TIMER,   /* replaces the one set before */
     ENGINE_SYNC_DONE,   /* ok: nothing is left to send, all acknowledged; else the centre has refused a try
-                           that `patrol sync` asked for: wakes those who wait */
+                           that `patrol sync` asked for, or all that is left waits for its budget: wakes
+                           those who wait */
+    ENGINE_KEEP_BUDGET, /* to be fed by ENGINE_BUDGET after a restart */
     ENGINE_RESYNC_STARTED,
     ENGINE_RESYNC_DONE, /* ok: all that was missing was mended; else something is in neither place */
     ENGINE_ALARM,       /* for the log and status: text is static */
@@ -229,6 +270,7 @@ struct engine_action {
         struct {
             bool ok;
         } sync_done;
+        struct engine_budget budget;
         struct {
             enum audit_level level;
             enum resync_cause cause;
@@ -251,6 +293,25 @@ enum engine_wait {
     ENGINE_WAIT_SERVER,  /* Retry-After, or next contact */
     ENGINE_WAIT_REFUSED, /* signed refusal: slow probe */
     ENGINE_WAIT_PAUSED,
+    ENGINE_WAIT_LINK_UP, /* the network is back after a long outage: not all at once */
+    ENGINE_WAIT_BUDGET,  /* what is left waits for the day's budget to end */
+};
+
+enum engine_lane_wait {
+    LANE_WAITS_FOR_NOTHING, /* nothing is to be sent */
+    LANE_IS_SENDING,
+    LANE_WAITS_FOR_CONTACT, /* as the report says for all lanes: backoff, refused, paused ... */
+    LANE_WAITS_FOR_TURN,    /* another lane goes first */
+    LANE_WAITS_FOR_LINK_UP,
+    LANE_WAITS_FOR_BUDGET,
+    LANE_IS_HELD, /* the centre did not take something: tried again later */
+};
+
+struct engine_lane_report {
+    enum engine_lane_wait wait;
+    const char *reason;          /* static text for people; NULL when nothing is to be sent */
+    uint64_t until_ms;           /* boot clock; 0: not known */
+    uint64_t used, budget_bytes; /* of the day, on the kind of network there is now */
 };
 
 struct engine_report {
@@ -263,6 +324,9 @@ struct engine_report {
     bool resync_running;
     enum audit_level resync_level;
     enum resync_cause resync_cause;
+    enum engine_network network;
+    uint64_t day_ends_ms; /* of the budget, boot clock; 0: nothing was counted yet */
+    struct engine_lane_report lanes[ENGINE_LANES];
 };
 
 int engine_new(const struct engine_config *config, struct engine **ret);
@@ -282,3 +346,6 @@ bool engine_went_back(uint64_t receipt_size_before, uint64_t server_size);
  */
 bool engine_blob_is_held(const struct engine *engine, const struct sha256 *blob, uint64_t now_ms);
 const char *engine_wait_name(enum engine_wait wait);
+const char *engine_lane_name(enum engine_lane lane);
+const char *engine_lane_wait_name(enum engine_lane_wait wait);
+const char *engine_network_name(enum engine_network network);

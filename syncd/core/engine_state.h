@@ -4,6 +4,7 @@
  *
  *   engine.c       events to lanes, deadlines, the one timer, actions out
  *   contact.c      may anything be sent now: backoff, Retry-After, signed refusals, pause
+ *   lanes.c        may this lane send now: link-up waits, the day's budgets
  *   text_lane.c    slots 0 and 1: exchanges, their batch size, asking
  *   media_lane.c   slot 2: blob uploads
  *   resync_lane.c  slot 3: audit and repair
@@ -31,6 +32,14 @@ _Static_assert(TEXT_SLOTS == 2 && ENGINE_SLOTS_MAX == 4, "lanes and slots do not
 #define LINK_GRACE_MS UINT64_C(4000) /* what was in flight when the link changed must end within this */
 #define LINK_JITTER_MS                                                                                       \
     UINT64_C(5000) /* a link that comes up is used within this: it came up for others too */
+#define OUTAGE_LONG_MS UINT64_C(600000) /* after a longer one, lanes wait when the link is back: at most */
+#define LINK_UP_URGENT_MS UINT64_C(5000)
+#define LINK_UP_TEXT_MS UINT64_C(20000)
+#define LINK_UP_PHOTOS_MS UINT64_C(40000) /* previews too */
+#define LINK_UP_SHARES 65536u             /* a draw is a whole number of these shares of the longest wait */
+#define BUDGET_DAY_MS UINT64_C(86400000)
+#define BUDGET_KEEP_EVERY_MS                                                                                 \
+    UINT64_C(900000) /* so that a day goes on over reboots although nothing is sent */
 #define NOTHING_HOLD_MS UINT64_C(1000)
 #define LEAVE_RETRY_MS UINT64_C(10000)
 #define ASK_AGAIN_MIN_MS UINT64_C(2000)
@@ -85,6 +94,7 @@ struct slot {
     uint64_t check_serial; /* of the wish for an answer that it fulfils */
     uint64_t records, plain_bytes, wire_bytes;
     uint64_t token_serial; /* of the token that an upload was made with */
+    enum engine_lane lane; /* whose budget it counts towards */
     struct engine_action action;
 };
 
@@ -146,6 +156,23 @@ struct text_lane {
     uint32_t ask_hold_failures;
     uint32_t ask_failures; /* asks in a row that confirmed no blob */
     uint64_t ask_not_before_ms;
+};
+
+/* The way to the server as it was found, and what the lanes wait for because of it: lanes.c. */
+struct way {
+    enum engine_network network;
+    bool is_loopback;
+    bool in_outage; /* since then no answer, and a failed attempt or a link that is gone */
+    uint64_t outage_since_ms;
+    bool link_up_waits; /* drawn: at link_up_ms, so many shares of each lane's longest wait */
+    uint64_t link_up_ms, link_up_share;
+};
+
+struct budget {
+    struct engine_budget day; /* its elapsed_ms as of noted_ms */
+    uint64_t noted_ms;
+    uint64_t kept_ms;
+    bool keep_wanted;
 };
 
 struct blob_hold {
@@ -220,6 +247,8 @@ struct engine {
     uint64_t random; /* of this feed */
     struct slot slots[ENGINE_SLOTS_MAX];
     struct contact contact;
+    struct way way;
+    struct budget budget;
     struct text_lane text;
     struct media_lane media;
     struct resync_lane resync;
@@ -227,7 +256,8 @@ struct engine {
     uint64_t poll_at_ms;
     uint64_t timer_ms; /* as last told; 0: to be told */
     bool timer_wanted;
-    bool sync_announced, sync_done_wanted, sync_refused_wanted;
+    bool sync_announced, sync_done_wanted, sync_refused_wanted, sync_held_wanted;
+    bool sync_asked; /* by `patrol sync`, and not told its end yet */
     bool alarms[ALARM_COUNT];
 };
 
@@ -262,11 +292,43 @@ void contact_cut_by_link(struct engine *engine, const struct slot *slot);
 void contact_refused(struct engine *engine, const struct slot *slot, enum refusal_reason reason);
 void contact_told_to_wait(struct engine *engine, uint64_t wait_ms);
 void contact_link(struct engine *engine, bool up);
+/* The network leads somewhere again: an attempt that waits is made soon. */
+void contact_try_soon(struct engine *engine);
 void contact_urge(struct engine *engine);
 /* A request of any lane was started: counts towards what a refused device may send. */
 void contact_started_request(struct engine *engine);
 uint64_t contact_retry_after_ms(struct engine *engine, uint32_t retry_after_s);
 bool refusal_is_about_device(enum refusal_reason reason);
+
+/* ---- lanes.c ---- */
+
+enum engine_lane lane_of_blobs(enum engine_blob_class class);
+bool blobs_are_urgent(enum engine_blob_class class);
+/* May this lane start a request, as far as link-up waits and budgets go? `urgent`: for an urgent finding. */
+bool lane_is_open(const struct engine *engine, enum engine_lane lane, bool urgent);
+bool lane_waits_for_link_up(const struct engine *engine, enum engine_lane lane, bool urgent);
+bool lane_is_over_budget(const struct engine *engine, enum engine_lane lane, bool urgent);
+/* UINT64_MAX: no limit. */
+uint64_t lane_budget_left(const struct engine *engine, enum engine_lane lane, bool urgent);
+/* Records, and what is asked on their behalf. */
+bool lane_text_is_open(const struct engine *engine);
+/* When it is open for sure, if nothing else changes; 0: now. */
+uint64_t lane_opens_ms(const struct engine *engine, enum engine_lane lane, bool urgent);
+void way_failed(struct engine *engine);
+void way_answered(struct engine *engine);
+/* The link is back: true when the lanes wait now, after a long outage. */
+bool way_link_up(struct engine *engine);
+void way_urge(struct engine *engine);
+void budget_load(struct engine *engine, const struct engine_budget *kept);
+void budget_charge(struct engine *engine, enum engine_lane lane, uint64_t bytes);
+void budget_server_time(struct engine *engine, uint64_t server_ms);
+/* Ends the day when it is over, and says when to keep it. */
+void budget_plan(struct engine *engine);
+bool budget_next_keep(struct engine *engine, struct engine_action *ret);
+uint64_t budget_day_ends_ms(const struct engine *engine);
+/* True when something is left to send, and all of it waits for its budget. */
+bool budget_holds_the_rest(const struct engine *engine);
+uint64_t lanes_timer(const struct engine *engine);
 
 /* ---- text_lane.c ---- */
 
@@ -298,7 +360,7 @@ void media_nothing(struct engine *engine, const struct slot *slot);
 void media_urge(struct engine *engine);
 void media_plan(struct engine *engine);
 /* What the media lane wants an exchange for. */
-bool media_wants_token(const struct engine *engine);
+bool media_wants_token(const struct engine *engine, enum engine_lane *ret_lane);
 bool media_wants_states(const struct engine *engine);
 uint64_t media_timer(const struct engine *engine);
 

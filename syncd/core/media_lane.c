@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Blob uploads, one at a time, when no text waits. Pure.
+ * Blob uploads, one at a time, when no text waits: urgent previews, previews, urgent photos, photos; a class
+ * whose lane may not send is passed over. Pure.
  *
  *   CREATE -> offset -> CHUNK -> offset -> CHUNK ... -> all bytes there: unconfirmed, until a signed
  *   stored-list names it
@@ -33,9 +34,30 @@ bool engine_blob_is_held(const struct engine *engine, const struct sha256 *blob,
     return false;
 }
 
-static bool next_is_held(const struct engine *engine)
+/* The first class with a blob that may go now, and how many bytes may; NULL: none. */
+static const struct engine_blobs *best_class(
+    const struct engine *engine, enum engine_lane *ret_lane, uint64_t *ret_left)
 {
-    return engine_blob_is_held(engine, &engine->outbox.next_blob, engine->now_ms);
+    for (size_t i = 0; i < ENGINE_BLOB_CLASSES; i++) {
+        const struct engine_blobs *blobs = &engine->outbox.blobs[i];
+        enum engine_blob_class class = (enum engine_blob_class)i;
+
+        *ret_lane = lane_of_blobs(class);
+        if (blobs->has_next && lane_is_open(engine, *ret_lane, blobs_are_urgent(class)) &&
+            !engine_blob_is_held(engine, &blobs->next, engine->now_ms)) {
+            *ret_left = lane_budget_left(engine, *ret_lane, blobs_are_urgent(class));
+            return blobs;
+        }
+    }
+    return NULL;
+}
+
+/* Until the agent names the next one. */
+static void forget_next(struct engine *engine, const struct sha256 *blob)
+{
+    for (size_t i = 0; i < ENGINE_BLOB_CLASSES; i++)
+        if (sha256_equal(&engine->outbox.blobs[i].next, blob))
+            engine->outbox.blobs[i].has_next = false;
 }
 
 static void forget_current(struct media_lane *media)
@@ -86,6 +108,7 @@ void media_token(struct engine *engine, bool has_token, uint32_t token_s)
 {
     struct media_lane *media = &engine->media;
     uint64_t good_ms = (uint64_t)token_s * 1000;
+    enum engine_lane lane;
 
     if (has_token && good_ms > TOKEN_MARGIN_MS) {
         media->token_until_ms = engine_later(engine, good_ms - TOKEN_MARGIN_MS);
@@ -93,7 +116,7 @@ void media_token(struct engine *engine, bool has_token, uint32_t token_s)
         media->token_fresh = true;
         return;
     }
-    if (!media_wants_token(engine))
+    if (!media_wants_token(engine, &lane))
         return;
     media->token_failures++;
     hold_lane(engine, media->token_failures, "the centre gave no permission to upload");
@@ -156,8 +179,7 @@ void media_uploaded(struct engine *engine, const struct slot *slot, const struct
 
         if (hold)
             *hold = (struct blob_hold){0};
-        if (sha256_equal(&engine->outbox.next_blob, &media->current))
-            engine->outbox.has_next_blob = false; /* until the agent names the next one */
+        forget_next(engine, &media->current);
         forget_current(media);
         return;
     }
@@ -268,8 +290,7 @@ void media_nothing(struct engine *engine, const struct slot *slot)
 {
     /* The agent feeds an outbox without it; should it not, the blob rests a little and nothing spins. */
     hold_blob(engine, &slot->action.upload.blob, REFUSED_NETWORK_RETRY_MS / 5);
-    if (sha256_equal(&engine->outbox.next_blob, &slot->action.upload.blob))
-        engine->outbox.has_next_blob = false;
+    forget_next(engine, &slot->action.upload.blob);
 }
 
 void media_urge(struct engine *engine)
@@ -288,49 +309,72 @@ static bool has_token(const struct engine *engine)
     return engine->now_ms < engine->media.token_until_ms;
 }
 
-static bool can_upload(const struct engine *engine)
+/* What to upload now, if anything may be uploaded. */
+static const struct engine_blobs *to_upload(
+    const struct engine *engine, enum engine_lane *ret_lane, uint64_t *ret_left)
 {
-    return engine->outbox.has_next_blob && !next_is_held(engine) &&
-           engine->now_ms >= engine->media.hold_until_ms;
+    return engine->now_ms >= engine->media.hold_until_ms ? best_class(engine, ret_lane, ret_left) : NULL;
 }
 
-bool media_wants_token(const struct engine *engine)
+bool media_wants_token(const struct engine *engine, enum engine_lane *ret_lane)
 {
-    return can_upload(engine) && !has_token(engine);
+    enum engine_lane lane;
+    uint64_t left;
+
+    if (has_token(engine) || !to_upload(engine, &lane, &left))
+        return false;
+    *ret_lane = lane;
+    return true;
 }
 
 bool media_wants_states(const struct engine *engine)
 {
     const struct engine_outbox *outbox = &engine->outbox;
+    enum engine_lane lane;
+    uint64_t left;
 
-    if (outbox->blobs_unconfirmed == 0)
+    if (outbox->blobs_unconfirmed == 0 || lane_waits_for_link_up(engine, LANE_PHOTOS, false))
         return false;
     /* When enough have been uploaded, or nothing else can be done. */
-    return outbox->blobs_unconfirmed >= engine->config.ask_after_uploads || !can_upload(engine);
+    return outbox->blobs_unconfirmed >= engine->config.ask_after_uploads || !to_upload(engine, &lane, &left);
+}
+
+static uint32_t chunk_within(uint32_t chunk_bytes, uint64_t left)
+{
+    if (left >= chunk_bytes)
+        return chunk_bytes;
+    return left > UPLOAD_CHUNK_BYTES_MIN ? (uint32_t)left : UPLOAD_CHUNK_BYTES_MIN;
 }
 
 void media_plan(struct engine *engine)
 {
     struct media_lane *media = &engine->media;
+    const struct engine_blobs *blobs;
+    enum engine_lane lane = LANE_PHOTOS;
+    uint64_t left = UINT64_MAX;
     struct slot *slot;
 
     if (engine->slots[MEDIA_SLOT].use != SLOT_FREE || contact_needs_exchange(engine) ||
-        text_is_busy(engine) || !can_upload(engine) || !has_token(engine) || !contact_open(engine))
+        text_is_busy(engine) || !has_token(engine) || !contact_open(engine))
         return;
-    if (!media->has_current || !sha256_equal(&media->current, &engine->outbox.next_blob)) {
+    blobs = to_upload(engine, &lane, &left);
+    if (!blobs)
+        return;
+    if (!media->has_current || !sha256_equal(&media->current, &blobs->next)) {
         forget_current(media);
         media->has_current = true;
-        media->current = engine->outbox.next_blob;
+        media->current = blobs->next;
         media->step = UPLOAD_CREATE;
         media->offset = 0;
     }
     slot = engine_start(engine, MEDIA_SLOT, SLOT_UPLOAD);
     slot->token_serial = media->token_serial;
+    slot->lane = lane;
     slot->action.kind = ENGINE_SEND_UPLOAD;
     slot->action.upload.step = media->step;
     slot->action.upload.blob = media->current;
     slot->action.upload.offset = media->step == UPLOAD_CHUNK ? media->offset : 0;
-    slot->action.upload.bytes_max = media->step == UPLOAD_CHUNK ? media->chunk_bytes : 0;
+    slot->action.upload.bytes_max = media->step == UPLOAD_CHUNK ? chunk_within(media->chunk_bytes, left) : 0;
 }
 
 uint64_t media_timer(const struct engine *engine)

@@ -17,6 +17,59 @@ const char *engine_wait_name(enum engine_wait wait)
         return "refused";
     case ENGINE_WAIT_PAUSED:
         return "paused";
+    case ENGINE_WAIT_LINK_UP:
+        return "link up";
+    case ENGINE_WAIT_BUDGET:
+        return "budget";
+    }
+    return "unknown";
+}
+
+const char *engine_lane_name(enum engine_lane lane)
+{
+    switch (lane) {
+    case LANE_TEXT:
+        return "text";
+    case LANE_PREVIEWS:
+        return "previews";
+    case LANE_PHOTOS:
+        return "photos";
+    case ENGINE_LANES:
+        break;
+    }
+    return "unknown";
+}
+
+const char *engine_lane_wait_name(enum engine_lane_wait wait)
+{
+    switch (wait) {
+    case LANE_WAITS_FOR_NOTHING:
+        return "idle";
+    case LANE_IS_SENDING:
+        return "working";
+    case LANE_WAITS_FOR_CONTACT:
+        return "contact";
+    case LANE_WAITS_FOR_TURN:
+        return "turn";
+    case LANE_WAITS_FOR_LINK_UP:
+        return "link up";
+    case LANE_WAITS_FOR_BUDGET:
+        return "budget";
+    case LANE_IS_HELD:
+        return "held";
+    }
+    return "unknown";
+}
+
+const char *engine_network_name(enum engine_network network)
+{
+    switch (network) {
+    case NETWORK_UNMETERED:
+        return "unmetered";
+    case NETWORK_METERED:
+        return "metered";
+    case ENGINE_NETWORKS:
+        break;
     }
     return "unknown";
 }
@@ -99,6 +152,125 @@ const char *alarm_text(enum engine_alarm alarm, enum refusal_reason refusal)
     return "unknown alarm";
 }
 
+#define LINK_UP_TEXT "the network is back after a long outage: not all handhelds send at once"
+#define BUDGET_TEXT "the day's budget is used up"
+#define TURN_TEXT "what goes first is not done yet"
+
+/* ---- lanes ---- */
+
+static bool lane_is_busy(const struct engine *engine, enum engine_lane lane)
+{
+    for (size_t i = 0; i < ENGINE_SLOTS_MAX; i++)
+        if (engine->slots[i].use != SLOT_FREE && engine->slots[i].lane == lane)
+            return true;
+    return false;
+}
+
+static bool text_waits(const struct engine *engine)
+{
+    for (size_t i = 0; i < engine->text.log_count; i++)
+        if (engine->text.logs[i].log.receipt_size < engine->text.logs[i].log.size)
+            return true;
+    return false;
+}
+
+/* What waits in a lane that could send something: the soonest of the logs, or the uploads as a whole. */
+static void lane_report_held(
+    const struct engine *engine, enum engine_lane lane, struct engine_lane_report *report)
+{
+    report->wait = LANE_IS_HELD;
+    report->reason = "the centre did not take it; it is tried again";
+    if (lane != LANE_TEXT) {
+        if (engine->media.hold_until_ms > engine->now_ms)
+            report->reason = engine->media.hold_reason;
+        report->until_ms = media_timer(engine);
+    }
+    for (size_t i = 0; i < engine->text.log_count && lane == LANE_TEXT; i++) {
+        const struct log_state *log = &engine->text.logs[i];
+
+        if (log->hold_until_ms <= engine->now_ms ||
+            (report->until_ms != 0 && report->until_ms <= log->hold_until_ms))
+            continue;
+        report->until_ms = log->hold_until_ms;
+        if (log->hold_reason)
+            report->reason = log->hold_reason;
+    }
+    if (report->until_ms == UINT64_MAX)
+        report->until_ms = 0;
+}
+
+/* Of a lane that has something to send. Where urgent blobs wait and others too, what holds the others is
+ * told. */
+static void lane_report_waiting(const struct engine *engine, enum engine_lane lane, bool urgent,
+    const struct engine_report *all, struct engine_lane_report *report)
+{
+    bool is_whole =
+        all->next_attempt_ms != 0 || all->wait == ENGINE_WAIT_REFUSED || all->wait == ENGINE_WAIT_PAUSED;
+
+    if (lane_is_busy(engine, lane)) {
+        report->wait = LANE_IS_SENDING;
+        report->reason = "sending";
+    } else if (lane_is_over_budget(engine, lane, urgent)) {
+        report->wait = LANE_WAITS_FOR_BUDGET;
+        report->reason = BUDGET_TEXT;
+        report->until_ms = lane_opens_ms(engine, lane, urgent);
+    } else if (is_whole) {
+        report->wait = LANE_WAITS_FOR_CONTACT;
+        report->reason = all->reason;
+        report->until_ms = all->next_attempt_ms;
+    } else if (lane_waits_for_link_up(engine, lane, urgent)) {
+        report->wait = LANE_WAITS_FOR_LINK_UP;
+        report->reason = LINK_UP_TEXT;
+        report->until_ms = lane_opens_ms(engine, lane, urgent);
+    } else if (engine_any_busy(engine)) {
+        report->wait = LANE_WAITS_FOR_TURN;
+        report->reason = TURN_TEXT;
+    } else {
+        lane_report_held(engine, lane, report);
+    }
+}
+
+static void report_lane(const struct engine *engine, enum engine_lane lane, struct engine_report *all)
+{
+    struct engine_lane_report report = {
+        .used = engine->budget.day.used[engine->way.network][lane],
+        .budget_bytes = engine->config.budget_bytes[engine->way.network][lane],
+    };
+    bool waits = lane == LANE_TEXT && text_waits(engine), urgent = engine->outbox.urgent_text;
+
+    for (size_t i = 0; i < ENGINE_BLOB_CLASSES && lane != LANE_TEXT; i++) {
+        if (lane_of_blobs((enum engine_blob_class)i) != lane || engine->outbox.blobs[i].pending == 0)
+            continue;
+        urgent = !waits && blobs_are_urgent((enum engine_blob_class)i);
+        waits = true;
+    }
+    if (waits)
+        lane_report_waiting(engine, lane, urgent, all, &report);
+    all->lanes[lane] = report;
+}
+
+/* Work that waits for a lane to open although the way to the server is open: the one that opens first. */
+static bool report_closed(const struct engine *engine, struct engine_report *report)
+{
+    bool found = false;
+
+    for (size_t i = 0; i < ENGINE_LANES; i++) {
+        const struct engine_lane_report *lane = &report->lanes[i];
+        bool is_budget = lane->wait == LANE_WAITS_FOR_BUDGET;
+
+        if ((!is_budget && lane->wait != LANE_WAITS_FOR_LINK_UP) ||
+            (found && (lane->until_ms == 0 || report->next_attempt_ms <= lane->until_ms)))
+            continue;
+        found = true;
+        report->wait = is_budget ? ENGINE_WAIT_BUDGET : ENGINE_WAIT_LINK_UP;
+        report->reason = lane->reason;
+        report->next_attempt_ms = lane->until_ms;
+    }
+    return found;
+}
+
+/* ---- all of it ---- */
+
 /* Work that waits in a lane although the way to the server is open: the soonest of what holds it. */
 static void report_held(const struct engine *engine, struct engine_report *report)
 {
@@ -179,7 +351,10 @@ void engine_report(const struct engine *engine, struct engine_report *ret)
         .resync_running = engine->resync.phase != RESYNC_IDLE,
         .resync_level = engine->resync.level,
         .resync_cause = engine->resync.cause,
+        .network = engine->way.network,
+        .day_ends_ms = budget_day_ends_ms(engine),
     };
+    bool may_be_closed;
 
     if (!engine->started || !engine->outbox_known) {
         report.reason = "not started";
@@ -188,8 +363,13 @@ void engine_report(const struct engine *engine, struct engine_report *ret)
         report.reason = "sending";
     } else {
         report_contact(engine, &report);
-        if (report.wait == ENGINE_WAIT_NOTHING)
-            report_held(engine, &report);
     }
+    for (size_t i = 0; i < ENGINE_LANES; i++)
+        report_lane(engine, (enum engine_lane)i, &report);
+    /* After a failure whose wait is over a lane may still be closed. */
+    may_be_closed = report.wait == ENGINE_WAIT_NOTHING || report.wait == ENGINE_WAIT_BACKOFF;
+    if (engine->started && engine->outbox_known && may_be_closed && report.next_attempt_ms == 0 &&
+        !report_closed(engine, &report) && report.wait == ENGINE_WAIT_NOTHING)
+        report_held(engine, &report);
     *ret = report;
 }

@@ -336,6 +336,8 @@ static const char *stall_problem(const struct engine *engine)
 {
     if (engine->contact.failures > 0)
         return failure_text(engine->contact.failure);
+    if (lane_is_over_budget(engine, LANE_TEXT, false) || lane_is_over_budget(engine, LANE_PHOTOS, false))
+        return "the day's budget is used up";
     return engine->contact.paused ? "sending is paused" : "no progress for too long";
 }
 
@@ -362,7 +364,8 @@ void resync_plan(struct engine *engine)
 
     plan_settling(engine);
     if (engine->slots[RESYNC_SLOT].use != SLOT_FREE || contact_needs_exchange(engine) ||
-        engine->now_ms < resync->hold_until_ms || !contact_open(engine))
+        engine->now_ms < resync->hold_until_ms || !contact_open(engine) ||
+        (resync->cause != RESYNC_BY_USER && !lane_is_open(engine, LANE_TEXT, false)))
         return;
     if (resync->phase == RESYNC_REPAIRING && text_log_is_in_flight(engine, &resync->log))
         return; /* the tree must stand still: the server checks the proofs against the one it has now */

@@ -108,6 +108,7 @@ static void note_contact(struct engine *engine, const struct slot *slot, const s
     uint64_t idle_ms = engine->config.idle_contact_ms;
     uint64_t wait_ms;
 
+    budget_server_time(engine, event->exchanged.server_ms);
     if (text->checked_serial < slot->check_serial)
         text->checked_serial = slot->check_serial;
     text->contact_at_ms =
@@ -366,7 +367,7 @@ static bool any_exchange(const struct engine *engine)
     return engine->slots[0].use == SLOT_EXCHANGE || engine->slots[1].use == SLOT_EXCHANGE;
 }
 
-static void start_exchange(struct engine *engine, const struct uuid *log, uint64_t first_seq,
+static struct slot *start_exchange(struct engine *engine, const struct uuid *log, uint64_t first_seq,
     uint32_t records_max, uint32_t bytes_max)
 {
     const struct contact *contact = &engine->contact;
@@ -374,7 +375,7 @@ static void start_exchange(struct engine *engine, const struct uuid *log, uint64
     uint32_t index;
 
     if (!free_text_slot(engine, &index))
-        return;
+        return NULL;
     slot = engine_start(engine, index, SLOT_EXCHANGE);
     slot->ask = records_max == 0;
     slot->action.kind = ENGINE_SEND_EXCHANGE;
@@ -385,6 +386,7 @@ static void start_exchange(struct engine *engine, const struct uuid *log, uint64
     slot->action.exchange.with_certificate =
         contact->certificate_wanted ||
         (contact->state == CONTACT_REFUSED && contact->refusal == REFUSAL_UNKNOWN_DEVICE);
+    return slot;
 }
 
 /* Starts an exchange of a log if one is due; false when this log has nothing (more) to start. */
@@ -394,7 +396,7 @@ static bool plan_log(struct engine *engine, const struct log_state *log)
     uint64_t first, end;
     uint32_t index;
 
-    if (!free_text_slot(engine, &index) || !contact_open(engine) ||
+    if (!free_text_slot(engine, &index) || !contact_open(engine) || !lane_text_is_open(engine) ||
         !find_gap(engine, &log->log, &first, &end) || first >= end)
         return false;
     if (any_exchange(engine) &&
@@ -419,28 +421,38 @@ static const struct log_state *ask_log(const struct engine *engine)
     return &text->logs[text->log_count - 1];
 }
 
-static bool wants_ask(const struct engine *engine)
+/* `*ret_lane` is the one that pays: a token is asked for on behalf of what is uploaded with it. */
+static bool wants_ask(const struct engine *engine, enum engine_lane *ret_lane)
 {
     const struct text_lane *text = &engine->text;
+    bool is_open = lane_text_is_open(engine);
 
-    if (text->check_serial != text->checked_serial || contact_needs_exchange(engine) || text->ask_first)
+    *ret_lane = LANE_TEXT;
+    if (contact_needs_exchange(engine) || text->ask_first)
+        return is_open;
+    if (is_open && text->check_serial != text->checked_serial)
         return true;
-    if (text->contact_at_ms > 0 && engine->now_ms >= text->contact_at_ms)
+    if (is_open && text->contact_at_ms > 0 && engine->now_ms >= text->contact_at_ms)
         return true;
-    if (media_wants_token(engine))
+    if (media_wants_token(engine, ret_lane))
         return true;
-    return media_wants_states(engine) && engine->now_ms >= text->ask_not_before_ms;
+    return is_open && media_wants_states(engine) && engine->now_ms >= text->ask_not_before_ms;
 }
 
 static void plan_ask(struct engine *engine)
 {
     const struct log_state *log = NULL;
+    enum engine_lane lane = LANE_TEXT;
+    struct slot *slot;
 
     if (!any_exchange(engine) && contact_open(engine) && engine->now_ms >= engine->text.ask_hold_until_ms &&
-        wants_ask(engine))
+        wants_ask(engine, &lane))
         log = ask_log(engine);
-    if (log)
-        start_exchange(engine, &log->log.id, log->log.receipt_size, 0, 0);
+    if (!log)
+        return;
+    slot = start_exchange(engine, &log->log.id, log->log.receipt_size, 0, 0);
+    if (slot)
+        slot->lane = lane;
 }
 
 /* Leaving a log may fail (a full disk, a busy store): it is asked for until the outbox shows it no more. */
@@ -469,7 +481,7 @@ void text_plan(struct engine *engine)
     }
     /* A predecessor before its successor, unless it cannot go on. */
     for (size_t i = 0; i < text->log_count && !log; i++)
-        if (log_has_work(&text->logs[i]) && !log_is_held(engine, &text->logs[i]))
+        if (log_has_work(&text->logs[i]) && !log_is_held(engine, &text->logs[i]) && lane_text_is_open(engine))
             log = &text->logs[i];
     if (!log)
         plan_ask(engine);
@@ -499,7 +511,7 @@ bool text_is_busy(const struct engine *engine)
             return true;
     for (size_t i = 0; i < engine->text.log_count; i++)
         if (log_has_work(&engine->text.logs[i]) && !log_is_held(engine, &engine->text.logs[i]))
-            return true;
+            return lane_text_is_open(engine);
     return false;
 }
 

@@ -76,6 +76,10 @@ PLANTED = [
     Bug("photos count as stored by an answer that nobody signed", [
         ENVELOPE_UNCHECKED,
     ]),
+    Bug("a restart gives back the day's budget", [
+        Edit("syncd/agent/agent.c", "    if (memory_budget(agent, &event.budget) >= 0)\n",
+             "    if (memory_budget(agent, &event.budget) >= 0 && !agent->enrolled)\n"),
+    ]),
 ]
 
 

@@ -13,6 +13,7 @@
  *   sim_bundle.c     what is carried by hand, and the receipts that come back
  *   sim_faults.c     everything that goes wrong with machines
  *   sim_forge.c      answers that only a thief of the connection would make
+ *   sim_budget.c     a metered network and the day's budget on it
  *   sim_check.c      what must hold, during the run and at its end
  */
 #pragma once
@@ -82,7 +83,10 @@ struct handheld {
     uint64_t timer_number;
     struct sim_request *slots[ENGINE_SLOTS_MAX];
     bool link_up, is_captive;
-    bool store_is_damaged; /* the agent wants to be started again */
+    bool is_metered; /* then its photos have a budget for the day, and a run is no longer than a day */
+    uint64_t budgeted_bytes;  /* of photos that keep to the budget, as they left */
+    bool budget_is_uncertain; /* the disk did not take what was used */
+    bool store_is_damaged;    /* the agent wants to be started again */
     struct sim_disk_image *backup;
     uint64_t backup_findings;
     struct buffer carried;   /* receipts on their way back by hand */
@@ -101,6 +105,7 @@ enum finding_truth {
 struct sim_photo {
     struct sha256 sha256;
     uint64_t size;
+    bool has_budget; /* a full photo of no urgent finding */
 };
 
 struct sim_finding {
@@ -158,6 +163,7 @@ struct sim {
 
     /* What was done to this run, which decides what may be asked of it at the end. */
     bool was_restored, was_rolled_back, was_cloned, was_damaged;
+    bool server_clock_was_set;
     struct coverage *coverage;
 };
 
@@ -306,6 +312,14 @@ bool bundle_carry(struct sim *sim, struct handheld *handheld);
 void faults_plan(struct sim *sim, uint64_t chaos_ms);
 /* Ends all faults: everything is up and well. */
 void faults_end(struct sim *sim);
+
+/* ---- sim_budget.c ---- */
+
+void budget_configure(struct engine_config *config);
+/* A request leaves: what it carries must be within the budget. */
+void budget_watch(struct sim *sim, struct handheld *handheld, const struct http_request *http);
+/* All is well again: the network is not metered any more. */
+void budget_end(struct sim *sim, struct handheld *handheld);
 
 /* ---- sim_check.c ---- */
 

@@ -78,9 +78,11 @@ static int put_picture(struct act *act, size_t size_max, struct sha256 *ret, uin
     return store_photo_put_bytes(act->store, bytes_of(bytes, size), ret);
 }
 
-static void note_photo(struct sim_finding *finding, const struct sha256 *sha256, uint64_t size)
+static void note_photo(
+    struct sim_finding *finding, const struct sha256 *sha256, uint64_t size, bool has_budget)
 {
-    finding->photos[finding->photo_count++] = (struct sim_photo){.sha256 = *sha256, .size = size};
+    finding->photos[finding->photo_count++] =
+        (struct sim_photo){.sha256 = *sha256, .size = size, .has_budget = has_budget};
 }
 
 static int take_photos(struct act *act, struct sim_finding *finding, struct finding *body)
@@ -99,9 +101,11 @@ static int take_photos(struct act *act, struct sim_finding *finding, struct find
         if (r < 0)
             return r;
         photo->preview_size = (uint32_t)preview_size;
-        note_photo(finding, &photo->sha256, photo->size);
-        note_photo(finding, &photo->preview_sha256, preview_size);
         record->photos[i] = (struct store_photo){.photo = *photo, .urgent = sim_chance(sim, 20)};
+        if (record->photos[i].urgent)
+            act->entries[act->count].is_urgent = true;
+        note_photo(finding, &photo->sha256, photo->size, !record->photos[i].urgent);
+        note_photo(finding, &photo->preview_sha256, preview_size, false);
     }
     body->photos = record->named;
     body->photo_count = count;

@@ -84,6 +84,7 @@
     X(AUDIT_BLOB, "audit found photos missing or damaged")                                                   \
     X(REPAIRED, "records mended by a repair")                                                                \
     X(DURABLE_IMAGE_READ, "durable image of the server read at an answer")                                   \
+    X(BUDGET_USED_UP, "photos waited for the day's budget to end")                                           \
     X(QUARANTINED, "record in quarantine")                                                                   \
     X(RELEASED, "record out of quarantine again")
 

@@ -254,6 +254,7 @@ static bool server_sync_failed(struct sim *sim, struct handheld *handheld)
 
 static bool server_clock_jump(struct sim *sim, struct handheld *handheld)
 {
+    sim->server_clock_was_set = true;
     (void)handheld;
     jump_clock(sim, &sim->server.machine);
     return true;
@@ -601,5 +602,6 @@ void faults_end(struct sim *sim)
         if (!handheld->agent)
             daemon_start(sim, handheld);
         daemon_set_link(sim, handheld, true);
+        budget_end(sim, handheld);
     }
 }

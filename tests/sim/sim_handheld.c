@@ -115,6 +115,8 @@ static void on_note(void *context, int level, const char *text)
     sim_trace(handheld->sim, "handheld %u: %s", handheld->number, text);
     if (strstr(text, "carried over"))
         sim_cover(handheld->sim, COVER_REHOMED);
+    if (strstr(text, "budget_day could not be kept"))
+        handheld->budget_is_uncertain = true;
 }
 
 static void on_store_damaged(void *context)
@@ -172,8 +174,12 @@ static int agent_begin(struct handheld *handheld)
     int r;
 
     options.engine.idle_contact_ms = IDLE_CONTACT_MS;
+    budget_configure(&options.engine);
     r = agent_new(&options, &handheld->agent);
-    return r < 0 ? r : agent_start(handheld->agent);
+    if (r < 0)
+        return r;
+    agent_network(handheld->agent, handheld->is_metered ? NETWORK_METERED : NETWORK_UNMETERED, false);
+    return agent_start(handheld->agent);
 }
 
 static int process_begin(struct sim *sim, struct handheld *handheld)
@@ -346,6 +352,7 @@ void handheld_init(struct sim *sim, struct handheld *handheld, unsigned number)
     handheld->number = number;
     handheld->link_up = true;
     machine_init(sim, &handheld->machine, number == 0 ? "handheld" : "clone");
+    handheld->is_metered = sim_chance(sim, 25);
 }
 
 void handheld_done(struct sim *sim, struct handheld *handheld)

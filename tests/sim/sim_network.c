@@ -343,6 +343,7 @@ static int transport_send(void *context, uint32_t slot, const struct http_reques
     sim_trace(sim, "handheld %u: request %llu: %s %s, %zu bytes: %s", handheld->number,
         (unsigned long long)request->number, http->method, http->path, http->body.len,
         coverage_name((enum coverage_kind)request->fate));
+    budget_watch(sim, handheld, http);
     handheld->slots[slot] = request;
     later(sim, http->deadline_ms > 0 ? http->deadline_ms : 5 * MINUTE_MS, run_deadline, request,
         FAILURE_NETWORK);

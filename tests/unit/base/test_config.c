@@ -14,7 +14,11 @@ struct settings {
     uint64_t attempts;
     uint64_t retry_ms;
     uint64_t reserve_bytes;
+    uint64_t day_bytes;
+    uint64_t kind;
 };
+
+static const char *const kinds[] = {"auto", "fast", "slow", NULL};
 
 static const struct config_row rows[] = {
     {"server", "url", CONFIG_TEXT, offsetof(struct settings, url), 0, 0, NULL, "Where the centre is."},
@@ -25,6 +29,9 @@ static const struct config_row rows[] = {
     {"retry", "delay", CONFIG_DURATION, offsetof(struct settings, retry_ms), 0, 1800000, "5 s", "How long."},
     {"retry", "reserve", CONFIG_SIZE, offsetof(struct settings, reserve_bytes), 4096, UINT64_MAX, "64 MiB",
         "How much."},
+    {"retry", "day", CONFIG_BUDGET, offsetof(struct settings, day_bytes), 0, UINT64_MAX, "unlimited",
+        "How much a day."},
+    {"retry", "kind", CONFIG_CHOICE, offsetof(struct settings, kind), 0, 0, "auto", "Which kind.", kinds},
 };
 
 struct fixture {
@@ -177,6 +184,14 @@ static void errors_name_file_line_key_and_the_fix(void **state)
         {"[retry]\nreserve = 0000000000000000000000001\n",
             "test.conf:2: reserve: \"0000000000000000000000001\" is out of range; give one from 4 KiB to "
             "18446744073709551615, in bytes, KiB, MiB or GiB"},
+        {"[retry]\nday = none\n",
+            "test.conf:2: day: \"none\" is no valid number; give one from 0, in bytes, KiB, MiB or GiB, or "
+            "unlimited"},
+        {"[retry]\nreserve = unlimited\n",
+            "test.conf:2: reserve: \"unlimited\" is no valid number; give one from 4 KiB to "
+            "18446744073709551615, in bytes, KiB, MiB or GiB"},
+        {"[retry]\nkind = quick\n", "test.conf:2: kind: \"quick\" is not known; give auto, fast or slow"},
+        {"[retry]\nkind =\n", "test.conf:2: kind: \"\" is not known; give auto, fast or slow"},
     };
     struct fixture *fixture = *state;
 
@@ -184,6 +199,22 @@ static void errors_name_file_line_key_and_the_fix(void **state)
         assert_int_equal(parse(fixture, cases[i].text), -EINVAL);
         assert_string_equal(fixture->error, cases[i].error);
     }
+}
+
+static void budgets_and_choices_are_taken(void **state)
+{
+    struct fixture *fixture = *state;
+
+    assert_int_equal(fixture->settings.day_bytes, UINT64_MAX);
+    assert_int_equal(fixture->settings.kind, 0);
+    assert_int_equal(parse(fixture, "[retry]\nday = 50 MiB\nkind = slow\n"), 0);
+    assert_int_equal(fixture->settings.day_bytes, 50u * 1024 * 1024);
+    assert_int_equal(fixture->settings.kind, 2);
+    assert_int_equal(parse(fixture, "[retry]\nday = 0\n"), 0);
+    assert_int_equal(fixture->settings.day_bytes, 0);
+    assert_int_equal(parse(fixture, "[retry]\nday = unlimited\nkind = fast\n"), 0);
+    assert_int_equal(fixture->settings.day_bytes, UINT64_MAX);
+    assert_int_equal(fixture->settings.kind, 1);
 }
 
 static void nul_bytes_are_no_text(void **state)
@@ -257,7 +288,11 @@ static void printed_file_documents_every_key(void **state)
                               "# How long. (from 0 ms to 30 min, in ms, s, min, h or d)\n"
                               "#delay = 5 s\n"
                               "# How much. (from 4 KiB to 18446744073709551615, in bytes, KiB, MiB or GiB)\n"
-                              "#reserve = 64 MiB\n");
+                              "#reserve = 64 MiB\n"
+                              "# How much a day. (from 0, in bytes, KiB, MiB or GiB, or unlimited)\n"
+                              "#day = unlimited\n"
+                              "# Which kind. (auto, fast or slow)\n"
+                              "#kind = auto\n");
 }
 
 static void printed_file_parses_as_it_stands_and_with_its_values_uncommented(void **state)
@@ -283,6 +318,7 @@ int main(void)
         CONFIG_TEST(later_value_wins_and_an_empty_text_is_none),
         CONFIG_TEST(every_unit_means_what_it_says),
         CONFIG_TEST(errors_name_file_line_key_and_the_fix),
+        CONFIG_TEST(budgets_and_choices_are_taken),
         CONFIG_TEST(nul_bytes_are_no_text),
         CONFIG_TEST(missing_file_is_told_without_a_message),
         CONFIG_TEST(file_is_read_and_its_path_stands_in_the_message),

@@ -111,6 +111,14 @@ static inline int receive(struct store *store, const struct uuid *log, uint64_t 
     return receive_with(store, log, size, NULL, 0);
 }
 
+static inline bool urgent_waits(struct store *store)
+{
+    bool waits;
+
+    assert_int_equal(store_urgent_unsent(store, &waits), 0);
+    return waits;
+}
+
 static inline struct store_status status_of(struct store *store)
 {
     struct store_status status;
@@ -222,8 +230,11 @@ static inline int append_with_photos(struct store *store, const char *note, cons
     struct record record = {.kind = RECORD_FINDING, .wall_ms = 1000, .finding = finding_with_note(note)};
     struct store_entry entry = {.kind = RECORD_FINDING, .photos = photos, .photo_count = count};
 
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         named[i] = photos[i].photo;
+        entry.is_urgent = entry.is_urgent || photos[i].urgent;
+    }
+    record.finding.severity = entry.is_urgent ? SEVERITY_URGENT : record.finding.severity;
     record.finding.photos = named;
     record.finding.photo_count = count;
     assert_int_equal(record_encode(&record, &buffer), 0);

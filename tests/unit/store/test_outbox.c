@@ -323,6 +323,89 @@ static void change_counter_tells_of_other_programs(void **state)
     store_free(other);
 }
 
+static void an_urgent_finding_waits_until_its_own_record_has_a_receipt(void **state)
+{
+    struct here *here = *state;
+    struct store_photo photo = put_photo(here->store, 1, 100, true);
+    struct store_appended urgent, last;
+
+    assert_false(urgent_waits(here->store));
+    assert_int_equal(append_note(here->store, "calm", NULL), 0);
+    assert_false(urgent_waits(here->store));
+    assert_int_equal(append_with_photos(here->store, "urgent", &photo, 1, &urgent), 0);
+    assert_int_equal(append_note(here->store, "calm again", &last), 0);
+    assert_true(urgent_waits(here->store));
+    assert_int_equal(receive(here->store, &urgent.at.log, urgent.at.seq), 0);
+    assert_true(urgent_waits(here->store));
+    assert_int_equal(receive(here->store, &urgent.at.log, urgent.at.seq + 1), 0);
+    assert_false(urgent_waits(here->store)); /* the rest of the log does not matter */
+    assert_int_equal(store_drop_receipt(here->store, &urgent.at.log), 0);
+    assert_true(urgent_waits(here->store));
+}
+
+static void an_urgent_finding_that_was_carried_over_waits_in_the_new_log(void **state)
+{
+    struct here *here = *state;
+    struct store_photo photo = put_photo(here->store, 1, 100, true);
+    struct store_appended urgent;
+    struct uuid next;
+    uint64_t rehomed;
+
+    assert_int_equal(append_with_photos(here->store, "urgent", &photo, 1, &urgent), 0);
+    assert_int_equal(store_leave_log(here->store, &author, &urgent.at.log, OPEN_FORK, &next, &rehomed), 0);
+    assert_true(urgent_waits(here->store));
+    assert_int_equal(receive(here->store, &next, 3), 0); /* opened, boot, the boot event carried over */
+    assert_true(urgent_waits(here->store));
+    assert_int_equal(receive(here->store, &next, 4), 0);
+    assert_false(urgent_waits(here->store));
+}
+
+static void a_setting_for_urgent_findings_that_is_no_key_counts_as_none(void **state)
+{
+    static const char *const values[] = {"", "x", "-1", "18446744073709551616", "9223372036854775807", "7"};
+    struct here *here = *state;
+
+    assert_int_equal(append_note(here->store, "calm", NULL), 0);
+    for (size_t i = 0; i < ARRAY_LEN(values); i++) {
+        assert_int_equal(store_set_setting(here->store, "urgent_record", bytes_of_text(values[i])), 0);
+        assert_false(urgent_waits(here->store));
+    }
+}
+
+static void pending_photos_are_counted_and_listed_by_role_and_urgency(void **state)
+{
+    struct here *here = *state;
+    struct store_photo calm = put_photo_and_preview(here->store, 1, 100, false);
+    struct store_photo urgent = put_photo_and_preview(here->store, 2, 100, true);
+    const struct {
+        enum blob_role role;
+        bool urgent;
+        const struct sha256 *expected;
+    } cases[] = {
+        {BLOB_PREVIEW, true, &urgent.photo.preview_sha256},
+        {BLOB_PREVIEW, false, &calm.photo.preview_sha256},
+        {BLOB_PHOTO, true, &urgent.photo.sha256},
+        {BLOB_PHOTO, false, &calm.photo.sha256},
+    };
+    struct store_appended last;
+    struct store_blob blobs[4];
+    size_t count;
+
+    assert_int_equal(append_with_photos(here->store, "calm", &calm, 1, NULL), 0);
+    assert_int_equal(append_with_photos(here->store, "urgent", &urgent, 1, &last), 0);
+    assert_int_equal(status_of(here->store).photos_pending, 4);
+    assert_int_equal(status_of(here->store).previews_pending, 2);
+    assert_int_equal(store_blobs_pending_of(here->store, BLOB_PHOTO, false, blobs, 4, &count), 0);
+    assert_int_equal(count, 0); /* their records have no receipt */
+    assert_int_equal(receive(here->store, &last.at.log, last.at.seq + 1), 0);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        assert_int_equal(
+            store_blobs_pending_of(here->store, cases[i].role, cases[i].urgent, blobs, 4, &count), 0);
+        assert_int_equal(count, 1);
+        assert_memory_equal(&blobs[0].sha256, cases[i].expected, sizeof(struct sha256));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -338,6 +421,10 @@ int main(void)
         store_test(quarantined_records_are_named_in_turn_and_count_as_sent_when_released),
         store_test(settings_are_kept_by_key),
         store_test(change_counter_tells_of_other_programs),
+        store_test(an_urgent_finding_waits_until_its_own_record_has_a_receipt),
+        store_test(an_urgent_finding_that_was_carried_over_waits_in_the_new_log),
+        store_test(a_setting_for_urgent_findings_that_is_no_key_counts_as_none),
+        store_test(pending_photos_are_counted_and_listed_by_role_and_urgency),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -94,6 +94,7 @@ static void assert_everything_goes_on(struct here *here, const struct store_open
     assert_int_equal(status.records_queued, 3);
     assert_int_equal(status.photos_pending, 2);
     assert_int_equal(status.blobs_lost, 0);
+    assert_true(urgent_waits(here->store));
 
     assert_int_equal(store_logs(here->store, true, logs, 4, &count), 0);
     assert_int_equal(count, 1);
@@ -114,6 +115,7 @@ static void assert_everything_goes_on(struct here *here, const struct store_open
     assert_int_equal(store_blobs_pending(here->store, blobs, 4, &count), 0);
     assert_int_equal(count, 2);
     assert_true(blobs[0].urgent);
+    assert_false(urgent_waits(here->store));
     assert_state(here->store, &filled.queued, RECORD_SENT);
     assert_notes(here->store, &queued_findings, "");
 }

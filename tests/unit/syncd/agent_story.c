@@ -14,6 +14,11 @@ static uint64_t story_boot_ms(void *context)
     return story_of(context)->boot_ms;
 }
 
+static void story_boot_id(void *context, uint8_t ret[BOOT_ID_BYTES])
+{
+    memset(ret, story_of(context)->boot_id, BOOT_ID_BYTES);
+}
+
 static int64_t story_wall_ms(void *context)
 {
     return story_of(context)->wall_ms;
@@ -110,7 +115,11 @@ static void start_agent(struct agent_story *story)
     };
 
     options.engine.idle_contact_ms = 0;
+    if (story->photo_budget > 0)
+        options.engine.budget_bytes[NETWORK_METERED][LANE_PHOTOS] = story->photo_budget;
     assert_int_equal(agent_new(&options, &story->agent), 0);
+    if (story->photo_budget > 0)
+        agent_network(story->agent, NETWORK_METERED, false);
     assert_int_equal(agent_start(story->agent), 0);
 }
 
@@ -145,13 +154,14 @@ static void enrol(struct agent_story *story)
 
 void agent_story_begin(struct agent_story *story)
 {
-    *story = (struct agent_story){.boot_ms = 5000, .wall_ms = INT64_C(1700000000000)};
+    *story = (struct agent_story){.boot_ms = 5000, .wall_ms = INT64_C(1700000000000), .boot_id = 0xb0};
     assert_true(sodium_init() >= 0);
     story->directory = unit_directory_make();
     /* The real world but for its clocks; nothing in it looks at the context. */
     story->world = own_world_init(&story->own, story);
     story->own.verbs.boot_ms = story_boot_ms;
     story->own.verbs.wall_ms = story_wall_ms;
+    story->own.verbs.boot_id = story_boot_id;
     struct store_opened opened;
     assert_int_equal(store_open(story->world, story->directory, STORE_DAEMON, &story->store, &opened), 0);
     enrol(story);

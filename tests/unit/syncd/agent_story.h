@@ -84,6 +84,8 @@ struct agent_story {
     struct enrolment enrolment;
     uint8_t device_seed[SIGN_SEED_BYTES];
     int send_result;         /* of the transport: < 0, it takes nothing */
+    uint64_t photo_budget;   /* a day on a metered network, which there is then; 0: unlimited; likewise */
+    uint8_t boot_id;         /* each byte of it */
     const char *uploads_url; /* NULL, or as the options have it; from the next restart on */
     struct agent *agent;
     struct sent_request sent[ENGINE_SLOTS_MAX];

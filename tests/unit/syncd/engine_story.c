@@ -108,6 +108,10 @@ static void take(struct story *story, const struct engine_action *action)
         story->resync_done++;
         story->resync_end = *action;
         break;
+    case ENGINE_KEEP_BUDGET:
+        story->kept++;
+        story->budget = action->budget;
+        break;
     case ENGINE_ALARM:
         story->alarms++;
         story->alarm = action->alarm.text;
@@ -181,9 +185,8 @@ void story_blobs(struct story *story, size_t next, uint64_t size, uint64_t pendi
 {
     story->outbox.blobs_pending = pending;
     story->outbox.blobs_unconfirmed = unconfirmed;
-    story->outbox.has_next_blob = pending > 0;
-    story->outbox.next_blob = story_blob_id(next);
-    story->outbox.next_blob_size = size;
+    story->outbox.blobs[BLOBS_PHOTOS] = (struct engine_blobs){
+        .pending = pending, .has_next = pending > 0, .next = story_blob_id(next), .next_size = size};
 }
 
 void story_link(struct story *story, bool up)

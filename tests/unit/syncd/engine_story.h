@@ -32,6 +32,8 @@ struct story {
     size_t requests; /* started in all */
     size_t sync_done, sync_refused, resync_started, resync_done, alarms, cancels, leaves;
     struct engine_action resync_end, leave;
+    size_t kept; /* how often the budget was given to be kept, and what last */
+    struct engine_budget budget;
     const char *alarm;
     bool token_with_answers;
 };

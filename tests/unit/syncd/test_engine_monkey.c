@@ -37,8 +37,8 @@ static void tell(struct monkey *monkey)
     uint64_t pending = monkey->blobs_made - monkey->blobs_finished;
 
     story_blobs(story, monkey->blobs_finished, 200000, pending, story->outbox.blobs_unconfirmed);
-    if (engine_blob_is_held(story->engine, &story->outbox.next_blob, story->now_ms))
-        story->outbox.has_next_blob = false;
+    if (engine_blob_is_held(story->engine, &story->outbox.blobs[BLOBS_PHOTOS].next, story->now_ms))
+        story->outbox.blobs[BLOBS_PHOTOS].has_next = false;
     story_tell(story);
 }
 
