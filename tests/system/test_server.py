@@ -394,7 +394,7 @@ def test_findings_in_every_form(server, make_handheld):
     assert set(lines[0]) == {"id", "kind", "parent", "device", "inspector", "log", "seq", "category", "component", "severity",
                              "note",
                              "lat", "lon", "accuracy_m", "fix_time", "no_fix", "observed_at", "recorded_at",
-                             "received_at", "state", "complete", "photos", "arrival"}
+                             "received_at", "state", "complete", "flags", "photos", "arrival"}
     assert server.findings("--since", lines[1]["arrival"]) == lines[2:]
     assert len(server.findings("--device", handheld.device)) == 3
     assert server.run("findings").stdout.count("\n") == 3
