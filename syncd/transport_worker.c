@@ -222,15 +222,15 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *context
     (void)source;
     (void)fd;
     struct transport_worker *transport = context;
-    struct transport_message message;
-    int r = 0;
+    struct transport_message message = {0};
+    int r = 0, came = 0;
     if (events & EPOLLOUT)
         r = transport_stream_flush(&transport->stream);
     if (r >= 0 && !transport_stream_has_waiting(&transport->stream))
         r = sd_event_source_set_io_events(transport->io, EPOLLIN);
     if (r >= 0 && events & (EPOLLIN | EPOLLHUP | EPOLLERR))
-        r = transport_stream_read(&transport->stream, &message);
-    if (r > 0)
+        r = came = transport_stream_read(&transport->stream, &message);
+    if (came > 0)
         r = take(transport, &message);
     if (r < 0)
         worker_lost(transport, r);

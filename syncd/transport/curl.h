@@ -30,11 +30,12 @@ int transport_curl_new(sd_event *event, struct tls_trust *trust,
     const struct transport_curl_listener *listener, struct transport_curl **ret);
 void transport_curl_free(struct transport_curl *transport);
 DEFINE_CLEANUP(struct transport_curl, transport_curl_free);
-/* Starts a request, whose path is a whole URL, under a slot below TRANSPORT_SLOTS_MAX; its end is told to the
- * listener, never from inside this call. -EBUSY the slot is in use, -EMSGSIZE, -ENOMEM, -EIO. */
-int transport_curl_send(struct transport_curl *transport, uint32_t slot, const struct http_request *request);
+/* Starts a request, whose path is a whole URL, under a slot's number, below TRANSPORT_SLOTS_MAX; its end is
+ * told to the listener, never from inside this call. -EBUSY the slot is in use, -EMSGSIZE, -ENOMEM, -EIO. */
+int transport_curl_send(
+    struct transport_curl *transport, uint32_t number, const struct http_request *request);
 /* Ends a request without telling. */
-void transport_curl_cancel(struct transport_curl *transport, uint32_t slot);
+void transport_curl_cancel(struct transport_curl *transport, uint32_t number);
 /* Forgets every kept connection: after the network changed, the next requests make new ones. Requests in
  * flight go on. */
 void transport_curl_drop_connections(struct transport_curl *transport);

@@ -148,15 +148,15 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *context
     (void)source;
     (void)fd;
     struct server *server = context;
-    int r = 0;
+    int r = 0, came = 0;
     if (events & EPOLLOUT)
         r = transport_stream_flush(&server->stream);
     if (r >= 0 && !transport_stream_has_waiting(&server->stream))
         r = sd_event_source_set_io_events(server->io, EPOLLIN);
-    struct transport_message message;
+    struct transport_message message = {0};
     if (r >= 0 && events & (EPOLLIN | EPOLLHUP | EPOLLERR))
-        r = transport_stream_read(&server->stream, &message);
-    if (r > 0)
+        r = came = transport_stream_read(&server->stream, &message);
+    if (came > 0)
         r = take(server, &message);
     if (r < 0)
         end_with(server, r == -ECONNRESET ? 0 : r);

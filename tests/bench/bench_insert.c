@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "tests/bench/bench_handheld.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <sqlite3.h>
 #include <time.h>
@@ -50,6 +51,7 @@ static void make_records(const struct sizes *sizes, struct buffer *ret_bytes, si
     _cleanup_free_ struct bench_handheld *handhelds = calloc(sizes->handhelds, sizeof(*handhelds));
     size_t at = 0;
 
+    assert(ret_ends);
     if (!handhelds)
         bench_must(-1, "memory");
     for (uint64_t i = 0; i < sizes->handhelds; i++)

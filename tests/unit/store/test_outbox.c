@@ -327,7 +327,7 @@ static void an_urgent_finding_waits_until_its_own_record_has_a_receipt(void **st
 {
     struct here *here = *state;
     struct store_photo photo = put_photo(here->store, 1, 100, true);
-    struct store_appended urgent, last;
+    struct store_appended urgent = {0}, last = {0};
 
     assert_false(urgent_waits(here->store));
     assert_int_equal(append_note(here->store, "calm", NULL), 0);
@@ -387,7 +387,7 @@ static void pending_photos_are_counted_and_listed_by_role_and_urgency(void **sta
         {BLOB_PHOTO, true, &urgent.photo.sha256},
         {BLOB_PHOTO, false, &calm.photo.sha256},
     };
-    struct store_appended last;
+    struct store_appended last = {0};
     struct store_blob blobs[4];
     size_t count;
 
