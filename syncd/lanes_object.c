@@ -30,9 +30,10 @@ static void size_text(uint64_t bytes, char ret[SIZE_TEXT_MAX])
     snprintf(ret, SIZE_TEXT_MAX, "%llu %s", (unsigned long long)bytes, units[unit]);
 }
 
-static const char *reason_of(const struct agent_status *status, const struct engine_lane_report *lane,
-    uint64_t count, char text[REASON_MAX])
+static const char *reason_of(
+    const struct agent_status *status, enum engine_lane which, uint64_t count, char text[REASON_MAX])
 {
+    const struct engine_lane_report *lane = &status->engine.lanes[which];
     const char *network = engine_network_name(status->engine.network);
     char size[SIZE_TEXT_MAX];
 
@@ -47,8 +48,11 @@ static const char *reason_of(const struct agent_status *status, const struct eng
     }
     if (lane->reason || count == 0)
         return lane->reason;
+    if (!status->enrolled)
+        return "this handheld is not enrolled";
     /* Photos that the engine does not see yet. */
-    return status->store.records_queued > 0 ? "the records that name them go first" : status->engine.reason;
+    return which != LANE_TEXT && status->store.records_queued > 0 ? "the records that name them go first"
+                                                                  : status->engine.reason;
 }
 
 json_t *lanes_object(const struct agent_status *status, uint64_t now_ms)
@@ -62,8 +66,8 @@ json_t *lanes_object(const struct agent_status *status, uint64_t now_ms)
         char text[REASON_MAX];
         json_t *object = json_pack("{s:s, s:I, s:s, s:s?, s:I, s:I, s:o}", "lane",
             engine_lane_name((enum engine_lane)i), "waiting", (json_int_t)count, "wait",
-            engine_lane_wait_name(lane->wait), "reason", reason_of(status, lane, count, text), "until_in_ms",
-            (json_int_t)(lane->until_ms > now_ms ? lane->until_ms - now_ms : 0), "used_bytes",
+            engine_lane_wait_name(lane->wait), "reason", reason_of(status, (enum engine_lane)i, count, text),
+            "until_in_ms", (json_int_t)(lane->until_ms > now_ms ? lane->until_ms - now_ms : 0), "used_bytes",
             (json_int_t)lane->used, "budget_bytes",
             is_limited ? json_integer((json_int_t)lane->budget_bytes) : json_null());
 

@@ -260,3 +260,11 @@ def test_connectivity_that_is_back_shortens_a_long_backoff(server, bus, on_bus):
     server.start()
     bus.set("Connectivity", CONNECTIVITY_FULL)
     handheld.wait_until_drained(15)
+
+
+def test_lanes_of_a_handheld_that_is_not_enrolled_say_so(make_real_handheld, tmp_path):
+    handheld = make_real_handheld()
+    handheld.record(photos=[harness.make_photo(tmp_path / "photo.jpg")])
+    handheld.start()
+    assert [(one["lane"], one["waiting"], one["reason"]) for one in handheld.status()["lanes"]] == [
+        (name, 1, "this handheld is not enrolled") for name in ("text", "previews", "photos")]
