@@ -63,11 +63,9 @@ static int read_logs(struct agent *agent, struct engine_outbox *outbox)
 static int read_class(struct agent *agent, enum engine_blob_class class, struct store_blob *blobs, size_t max,
     struct engine_blobs *ret)
 {
-    bool is_preview = class == BLOBS_URGENT_PREVIEWS || class == BLOBS_PREVIEWS;
-    bool is_urgent = class == BLOBS_URGENT_PREVIEWS || class == BLOBS_URGENT_PHOTOS;
+    enum blob_role role = lane_of_blobs(class) == LANE_PREVIEWS ? BLOB_PREVIEW : BLOB_PHOTO;
     size_t count;
-    int r = store_blobs_pending_of(
-        agent->store, is_preview ? BLOB_PREVIEW : BLOB_PHOTO, is_urgent, blobs, max, &count);
+    int r = store_blobs_pending_of(agent->store, role, blobs_are_urgent(class), blobs, max, &count);
 
     if (r < 0)
         return r;

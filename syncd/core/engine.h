@@ -85,6 +85,8 @@ enum engine_blob_class {
     BLOBS_PHOTOS,
     ENGINE_BLOB_CLASSES
 };
+enum engine_lane lane_of_blobs(enum engine_blob_class class);
+bool blobs_are_urgent(enum engine_blob_class class);
 
 struct engine_blobs {
     uint64_t pending; /* that may be sent now: their records have receipts */

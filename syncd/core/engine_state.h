@@ -302,8 +302,6 @@ bool refusal_is_about_device(enum refusal_reason reason);
 
 /* ---- lanes.c ---- */
 
-enum engine_lane lane_of_blobs(enum engine_blob_class class);
-bool blobs_are_urgent(enum engine_blob_class class);
 /* May this lane start a request, as far as link-up waits and budgets go? `urgent`: for an urgent finding. */
 bool lane_is_open(const struct engine *engine, enum engine_lane lane, bool urgent);
 bool lane_waits_for_link_up(const struct engine *engine, enum engine_lane lane, bool urgent);
