@@ -441,9 +441,6 @@ static void ten_thousand_that_come_back_at_once_are_spread_out(void **state)
     rates = rates_of(herd, 0, 600, 1);
     print_message("# backlog: %llu requests in %llu s, buckets of 1 s: mean %.0f/s, peak %.0f/s\n",
         (unsigned long long)rates.total, (unsigned long long)rates.seconds, rates.mean, rates.peak);
-    if (getenv("HERD_SHOW"))
-        for (size_t i = 0; i < rates.seconds; i++)
-            print_message("# %zu %u\n", i, herd->buckets[i]);
     assert_true(rates.peak <= 2 * rates.mean);
     assert_int_equal(herd->alarms, 0);
     /* And the next time they ask, with nothing to send. */
