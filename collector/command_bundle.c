@@ -9,6 +9,7 @@
 #include "base/output_file.h"
 #include "collector/commands.h"
 #include "collector/control_client.h"
+#include "proto/base64.h"
 #include "proto/bundle.h"
 
 #include <errno.h>
@@ -73,15 +74,8 @@ static enum exit_status status_of_error(const char *error)
 static int envelope_of(const json_t *reply, struct buffer *ret)
 {
     const char *text = json_string_value(parameter(reply, "envelope"));
-    size_t text_len = text ? strlen(text) : 0, len = 0;
-    uint8_t *place = text_len > 0 ? buffer_extend(ret, text_len) : NULL;
 
-    if (!place)
-        return ret->failed ? -ENOMEM : -EBADMSG;
-    if (sodium_base642bin(place, text_len, text, text_len, NULL, &len, NULL, BASE64) != 0)
-        return -EBADMSG;
-    ret->len -= text_len - len;
-    return 0;
+    return text && text[0] ? base64_take(bytes_of_text(text), BASE64_STANDARD, ret) : -EBADMSG;
 }
 
 /* ---- export ---- */

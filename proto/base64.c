@@ -20,6 +20,19 @@ int base64_decode(struct bytes text, enum base64_form form, uint8_t *ret, size_t
     return 0;
 }
 
+int base64_take(struct bytes text, enum base64_form form, struct buffer *ret)
+{
+    if (text.len == 0)
+        return 0;
+
+    size_t start = ret->len, len;
+    uint8_t *place = buffer_extend(ret, text.len);
+    int r = place ? base64_decode(text, form, place, text.len, &len) : -ENOMEM;
+
+    ret->len = r < 0 ? start : start + len;
+    return r;
+}
+
 int base64_decode_exactly(struct bytes text, enum base64_form form, uint8_t *ret, size_t len)
 {
     size_t decoded_len;

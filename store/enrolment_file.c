@@ -7,6 +7,7 @@
 
 #include "base/config.h"
 #include "base/files.h"
+#include "proto/base64.h"
 
 #include <errno.h>
 #include <sodium.h>
@@ -66,10 +67,8 @@ static int take_certificate(const char *text, struct enrolment *enrolment)
     enrolment->certificate = malloc(len + 1);
     if (!enrolment->certificate)
         return -ENOMEM;
-    return sodium_base642bin(enrolment->certificate, len, text, len, NULL, &enrolment->certificate_len, NULL,
-               sodium_base64_VARIANT_ORIGINAL) == 0
-               ? 0
-               : -EBADMSG;
+    return base64_decode(
+        bytes_of_text(text), BASE64_STANDARD, enrolment->certificate, len, &enrolment->certificate_len);
 }
 
 static int take_texts(

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "syncd/control.h"
 
+#include "proto/base64.h"
+
 #include <errno.h>
 #include <grp.h>
 #include <sodium.h>
@@ -189,15 +191,11 @@ static json_t *base64_of(struct bytes bytes)
 
 static int base64_to(const char *text, struct buffer *ret)
 {
-    size_t text_len = text ? strlen(text) : 0, len = 0;
-    uint8_t *place = text_len > 0 && text_len <= ENVELOPE_TEXT_MAX ? buffer_extend(ret, text_len) : NULL;
+    size_t len = text ? strlen(text) : 0;
 
-    if (!place)
-        return ret->failed ? -ENOMEM : -EBADMSG;
-    if (sodium_base642bin(place, text_len, text, text_len, NULL, &len, NULL, BASE64) != 0)
+    if (len == 0 || len > ENVELOPE_TEXT_MAX)
         return -EBADMSG;
-    ret->len -= text_len - len;
-    return 0;
+    return base64_take(bytes_of_text(text), BASE64_STANDARD, ret);
 }
 
 static void bundle_error(struct client *client, int error)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/core/tus_headers.h"
 
+#include "proto/base64.h"
+
 #include <errno.h>
-#include <sodium.h>
 #include <stdio.h>
 
 #define METADATA_KEYS_MAX 32u
@@ -42,10 +43,7 @@ static int decode_base64(struct bytes text, uint8_t *ret, size_t size)
 {
     size_t len;
 
-    if (sodium_base642bin(ret, size, (const char *)text.data, text.len, NULL, &len, NULL,
-            sodium_base64_VARIANT_ORIGINAL) != 0)
-        return -EINVAL;
-    return (int)len;
+    return base64_decode(text, BASE64_STANDARD, ret, size, &len) < 0 ? -EINVAL : (int)len;
 }
 
 /* A value of Upload-Metadata that is a hash in one of its two forms. */

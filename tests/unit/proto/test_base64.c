@@ -37,6 +37,18 @@ static void examples_of_the_standard_are_read(void **state)
     }
 }
 
+static void what_is_read_is_appended_and_what_is_refused_changes_nothing(void **state)
+{
+    struct buffer buffer = {0};
+
+    assert_int_equal(base64_take(bytes_of_text("Zm9vYg=="), BASE64_STANDARD, &buffer), 0);
+    assert_int_equal(base64_take(bytes_of_text("Zm9vYg"), BASE64_STANDARD, &buffer), -EBADMSG);
+    assert_int_equal(base64_take(bytes_of_text("Zm9\x80"), BASE64_STANDARD, &buffer), -EBADMSG);
+    assert_int_equal(base64_take(bytes_of_text("Zg"), BASE64_URL, &buffer), 0);
+    assert_string_equal(buffer_text(&buffer), "foobf");
+    buffer_done(&buffer);
+}
+
 static bool is_standard_letter(int letter)
 {
     return (letter >= 'A' && letter <= 'Z') || (letter >= 'a' && letter <= 'z') ||
@@ -107,6 +119,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(examples_of_the_standard_are_read),
+        cmocka_unit_test(what_is_read_is_appended_and_what_is_refused_changes_nothing),
         cmocka_unit_test(each_sequence_of_bytes_has_one_text_only),
         cmocka_unit_test(wrong_padding_bits_and_lengths_are_refused),
         cmocka_unit_test(text_longer_or_shorter_than_its_field_is_refused),

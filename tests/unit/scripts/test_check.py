@@ -84,6 +84,11 @@ class HouseRules(unittest.TestCase):
         self.write("base/a.c", LICENCE + "/* FIX" + "ME: later */\nchar t[] = \"/tmp/aXX" + "XXXX\";\n")
         self.assertEqual(len(self.check.check_words()), 1)
 
+    def test_call_past_the_place_that_stands_in_front_is_found(self):
+        self.write("proto/base64.c", "    if (sodium_base642bin(ret, size))\n")
+        self.write("syncd/control.c", "    if (sodium_base642bin(ret, size))\n")
+        self.assertEqual([line.split(":")[0] for line in self.check.check_includes()], ["syncd/control.c"])
+
     def test_file_that_grew_too_long_is_found(self):
         self.write("base/a.c", "\n" * 800)
         self.write("base/b.c", "\n" * 801)
