@@ -286,6 +286,7 @@ class Relp(FileReceiver):
         (self.directory / "spool").mkdir()
         self.config = self.write("sender.conf", f"""
             global(workDirectory="{self.directory}/spool" maxMessageSize="64k")
+            main_queue(queue.type="Direct")
             module(load="imfile" mode="inotify")
             module(load="omrelp")
             input(type="imfile" file="{lines}" tag="patrol" ruleset="out" persistStateInterval="100" freshStartTail="off")
@@ -293,7 +294,8 @@ class Relp(FileReceiver):
               action(type="omrelp" target="{self.address}" port="{self.port}" tls="on" tls.cacert="{self.certificates.ca}"
                      tls.mycert="{self.certificates.leaf}" tls.myprivkey="{self.certificates.key}"
                      tls.authMode="name" tls.permittedPeer=["localhost"]
-                     queue.type="Disk" queue.filename="out" queue.saveOnShutdown="on" queue.checkpointInterval="100"
+                     queue.type="Disk" queue.filename="out" queue.size="1000000" queue.saveOnShutdown="on"
+                     queue.checkpointInterval="100" queue.timeoutEnqueue="600000"
                      queue.syncQueueFiles="on" action.resumeRetryCount="-1" action.resumeInterval="1")
             }}
             """)
