@@ -578,29 +578,40 @@ static enum exchange_outcome answer_outcome(enum ingest_outcome outcome, const c
     return EXCHANGE_STORED;
 }
 
+static int read_lists(struct service_job *job, struct storage *storage, struct answer_parts *parts,
+    struct exchange_answer *answer)
+{
+    int r = list_quarantined(job, storage, parts, answer);
+
+    if (r >= 0)
+        r = list_released(job, storage, parts, answer);
+    if (r >= 0)
+        r = list_wanted(job, storage, parts, answer);
+    if (r >= 0)
+        r = list_stored(job, storage, parts, answer);
+    if (r >= 0)
+        r = storage->verbs->commands(storage, job->device.number, parts->commands, EXCHANGE_COMMANDS_MAX,
+            &answer->command_count);
+    answer->commands = parts->commands;
+    return r;
+}
+
 static int fill_answer(struct service_job *job, struct answer_parts *parts, struct exchange_answer *answer)
 {
     _cleanup_reader_ struct reader reader = {0};
     int r = reader_take(job->service, &reader);
 
+    /* One view for all lists: each by itself would take and drop the storage's locks. */
+    if (r >= 0)
+        r = reader.storage->verbs->view(reader.storage);
+    if (r >= 0) {
+        r = read_lists(job, reader.storage, parts, answer);
+        reader.storage->verbs->view_end(reader.storage);
+    }
     if (r >= 0)
         r = make_receipt(job, parts, answer);
-    if (r >= 0)
-        r = list_quarantined(job, reader.storage, parts, answer);
-    if (r >= 0)
-        r = list_released(job, reader.storage, parts, answer);
-    if (r >= 0)
-        r = list_wanted(job, reader.storage, parts, answer);
     /* Also when nothing is wanted: the handheld may not know yet that its last upload has come through. */
-    if (r >= 0)
-        r = put_token(job, parts, answer);
-    if (r >= 0)
-        r = list_stored(job, reader.storage, parts, answer);
-    if (r >= 0)
-        r = reader.storage->verbs->commands(reader.storage, job->device.number, parts->commands,
-            EXCHANGE_COMMANDS_MAX, &answer->command_count);
-    answer->commands = parts->commands;
-    return r;
+    return r < 0 ? r : put_token(job, parts, answer);
 }
 
 int exchange_answer(struct service_job *job, struct service_reply *ret)
