@@ -10,8 +10,11 @@
 #define ZLIB_CONST
 #include <zlib.h>
 
-#define MEMORY_LEVEL 8
+#define WINDOW_BITS_MIN 9
 #define WINDOW_BITS 15
+#define MEMORY_LEVEL_MAX 8
+/* zlib matches within its window but for so many bytes (its MIN_LOOKAHEAD). */
+#define LOOKAHEAD_BYTES 262u
 /* Bytes are looked at in pieces of this size, to see whether they have become of another kind. */
 #define PIECE_BYTES 512u
 /* What a block's own code costs, about; and what zlib may write besides for a block, at most. */
@@ -121,18 +124,37 @@ static int deflate_blocks(z_stream *stream, struct bytes plain)
     return r == Z_STREAM_END ? 0 : -ENOMEM;
 }
 
+/* The smallest window in which all of it can match. zlib clears its tables for each stream, a quarter of a
+ * megabyte at the default, which for a message of some hundred bytes is most of the work. */
+static int window_bits(size_t len)
+{
+    int bits = WINDOW_BITS_MIN;
+
+    while (bits < WINDOW_BITS && (size_t)1 << bits < len + LOOKAHEAD_BYTES)
+        bits++;
+    return bits;
+}
+
+/* Room for as many symbols in a block as the window has bytes: fewer would end blocks early. */
+static int memory_level(int bits)
+{
+    return bits - 6 < MEMORY_LEVEL_MAX ? bits - 6 : MEMORY_LEVEL_MAX;
+}
+
 int compress_bytes(struct bytes plain, int level, uint32_t dictionary_name, struct buffer *ret)
 {
     const struct bytes *dictionary = dictionary_find(dictionary_name);
     size_t start = ret->len, bound;
     uint8_t *room;
+    int bits;
 
     assert(level >= 1 && level <= 9 && plain.len < UINT_MAX / 2);
     if (dictionary_name != DICTIONARY_NONE && !dictionary)
         return -ENOENT;
 
+    bits = window_bits(plain.len + (dictionary ? dictionary->len : 0));
     _cleanup_(end_deflate) z_stream stream = {0};
-    if (deflateInit2(&stream, level, Z_DEFLATED, WINDOW_BITS, MEMORY_LEVEL, Z_DEFAULT_STRATEGY) != Z_OK)
+    if (deflateInit2(&stream, level, Z_DEFLATED, bits, memory_level(bits), Z_DEFAULT_STRATEGY) != Z_OK)
         return -ENOMEM;
     if (dictionary && deflateSetDictionary(&stream, dictionary->data, (uInt)dictionary->len) != Z_OK)
         return -ENOMEM;

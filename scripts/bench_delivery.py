@@ -40,9 +40,9 @@ ANSWER_S = 900  # longest wait for one thing that crosses the link
 class Bench:
     """What the parts share: sizes, the input, the tables."""
 
-    def __init__(self, build, directory, quick, repeat):
+    def __init__(self, build, directory, quick, repeat, load_s):
         self.build, self.directory, self.quick = build, directory, quick
-        self.repeat = repeat
+        self.repeat, self.load_s = repeat, load_s
         self.table = bench.Table()
         self.peers = []
         self.failed = {}  # name of a peer: the reason
@@ -472,10 +472,9 @@ COMMIT_GROUP = 1000
 
 
 def bench_server(run):
-    seconds = 60 if run.quick else 600
+    seconds = run.load_s or (60 if run.quick else 600)
     directory = run.path_for("load")
-    pair_directory = directory / "server"
-    server = harness.Server(pair_directory, run.certificates)
+    server = harness.Server(directory / "server", run.certificates)
     server.start()
     try:
         tokens = "".join(server.token() + "\n" for _ in range(CONNECTIONS))
@@ -573,12 +572,13 @@ def main():
     parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md")
     parser.add_argument("--repeat", type=int, default=1, metavar="N", help="runs of each peer")
     parser.add_argument("--only", action="append", choices=PARTS, help="only this part; may be given again")
+    parser.add_argument("--load-seconds", type=int, default=0, metavar="N", help="how long the server is loaded, instead of 600")
     arguments = parser.parse_args()
-    if arguments.write and (arguments.quick or arguments.only):
+    if arguments.write and (arguments.quick or arguments.only or arguments.load_seconds):
         parser.error("--write is for all of it, at full size")
     directory = pathlib.Path(tempfile.mkdtemp(prefix="gridpatrol-bench-", dir=os.environ.get("BENCH_DIR")))
     try:
-        run = Bench(arguments.build.resolve(), directory, arguments.quick, arguments.repeat)
+        run = Bench(arguments.build.resolve(), directory, arguments.quick, arguments.repeat, arguments.load_seconds)
         measure(run, arguments.only or PARTS)
     except network_lab.NotAllowed as refused:
         sys.exit(f"bench: {refused}")

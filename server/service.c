@@ -185,6 +185,7 @@ int service_open(const struct service_options *options, struct service **ret, ch
     pthread_mutex_init(&service->revocations.mutex, NULL);
     pthread_mutex_init(&service->audits.mutex, NULL);
     service_limit_audits(service, AUDITS_AT_ONCE_MAX);
+    tokens_open(service);
     uploads_open(service);
     r = copy_options(service, options);
     if (r >= 0)
@@ -206,6 +207,7 @@ void service_free(struct service *service)
     if (service->noted_boot_ms > 0)
         (void)incarnation_note(service);
     uploads_done(service);
+    tokens_done(service);
     readers_done(&service->readers);
     storage_close(service->writer);
     blobs_close(service->blobs);

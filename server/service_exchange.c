@@ -494,22 +494,11 @@ static int list_released(struct service_job *job, struct storage *storage, struc
     return 0;
 }
 
-/* A token for uploads, sealed so that only this device can use it. */
-static int make_token(struct service_job *job, struct answer_parts *parts, struct exchange_answer *answer)
+static int put_token(struct service_job *job, struct answer_parts *parts, struct exchange_answer *answer)
 {
-    const struct service *service = job->service;
-    const struct upload_token token = {.device = job->device_id,
-        .expires_s = service_now_s(service) + UPLOAD_TOKEN_S,
-        .quota_bytes = UPLOAD_QUOTA_BYTES};
-    char text[UPLOAD_TOKEN_TEXT_MAX];
-    uint8_t seed[32];
-    int r;
+    int r = token_for(job->service, &job->device, &parts->token, &answer->upload_token_s);
 
-    upload_token_make(&token, service->upload_secret, text);
-    service->world->verbs->random(service->world->context, seed, sizeof(seed));
-    r = seal_to_device(bytes_of_text(text), job->device.public_key, seed, &parts->token);
     answer->upload_token = buffer_bytes(&parts->token);
-    answer->upload_token_s = UPLOAD_TOKEN_S;
     return r;
 }
 
@@ -589,29 +578,40 @@ static enum exchange_outcome answer_outcome(enum ingest_outcome outcome, const c
     return EXCHANGE_STORED;
 }
 
+static int read_lists(struct service_job *job, struct storage *storage, struct answer_parts *parts,
+    struct exchange_answer *answer)
+{
+    int r = list_quarantined(job, storage, parts, answer);
+
+    if (r >= 0)
+        r = list_released(job, storage, parts, answer);
+    if (r >= 0)
+        r = list_wanted(job, storage, parts, answer);
+    if (r >= 0)
+        r = list_stored(job, storage, parts, answer);
+    if (r >= 0)
+        r = storage->verbs->commands(storage, job->device.number, parts->commands, EXCHANGE_COMMANDS_MAX,
+            &answer->command_count);
+    answer->commands = parts->commands;
+    return r;
+}
+
 static int fill_answer(struct service_job *job, struct answer_parts *parts, struct exchange_answer *answer)
 {
     _cleanup_reader_ struct reader reader = {0};
     int r = reader_take(job->service, &reader);
 
+    /* One view for all lists: each by itself would take and drop the storage's locks. */
+    if (r >= 0)
+        r = reader.storage->verbs->view(reader.storage);
+    if (r >= 0) {
+        r = read_lists(job, reader.storage, parts, answer);
+        reader.storage->verbs->view_end(reader.storage);
+    }
     if (r >= 0)
         r = make_receipt(job, parts, answer);
-    if (r >= 0)
-        r = list_quarantined(job, reader.storage, parts, answer);
-    if (r >= 0)
-        r = list_released(job, reader.storage, parts, answer);
-    if (r >= 0)
-        r = list_wanted(job, reader.storage, parts, answer);
     /* Also when nothing is wanted: the handheld may not know yet that its last upload has come through. */
-    if (r >= 0)
-        r = make_token(job, parts, answer);
-    if (r >= 0)
-        r = list_stored(job, reader.storage, parts, answer);
-    if (r >= 0)
-        r = reader.storage->verbs->commands(reader.storage, job->device.number, parts->commands,
-            EXCHANGE_COMMANDS_MAX, &answer->command_count);
-    answer->commands = parts->commands;
-    return r;
+    return r < 0 ? r : put_token(job, parts, answer);
 }
 
 int exchange_answer(struct service_job *job, struct service_reply *ret)

@@ -9,6 +9,7 @@
  *   readers.mutex          the sessions for reading that are not in use
  *   revocations.mutex      the revoked devices, and when their file was read
  *   audits.mutex           the devices whose records or photos are being read
+ *   tokens.mutex           the sealed upload tokens that are given again
  *   uploads.create_mutex   making and removing partials; the next may be taken under it
  *   uploads.mutex          the list of patches under way, and blobs found in place
  *   patch.mutex            one patch; may be taken under uploads.mutex, to end a stale patch
@@ -61,6 +62,22 @@ struct revocations {
     size_t count;
 };
 
+#define TOKENS_KEPT 1024u
+#define SEALED_BYTES_MAX (UPLOAD_TOKEN_TEXT_MAX + 48u) /* what a sealed box adds */
+
+struct sealed_token {
+    struct uuid device;
+    uint8_t public_key[SIGN_PUBLIC_BYTES];
+    uint64_t expires_s;
+    size_t len; /* 0: none */
+    uint8_t bytes[SEALED_BYTES_MAX];
+};
+
+struct tokens {
+    pthread_mutex_t mutex;
+    struct sealed_token places[TOKENS_KEPT];
+};
+
 struct uploads {
     pthread_mutex_t mutex, create_mutex;
     struct service_patch *patches;
@@ -95,6 +112,7 @@ struct service {
 
     struct readers readers;
     struct revocations revocations;
+    struct tokens tokens;
     struct uploads uploads;
     struct audits audits;
     struct counters counters;
@@ -307,6 +325,11 @@ void revocations_done(struct service *service);
 /* True when the device is revoked; reads the file again when it has changed. An unreadable file revokes
  * nobody new: -errno. */
 int revocations_has(struct service *service, const struct uuid *device, bool *ret);
+void tokens_open(struct service *service);
+void tokens_done(struct service *service);
+/* An upload token for the device, sealed to its key, and for how many seconds it is good. Any thread. */
+int token_for(
+    struct service *service, const struct stored_device *device, struct buffer *ret, uint32_t *ret_good_s);
 void uploads_open(struct service *service);
 void uploads_done(struct service *service);
 /* Enters blobs that were found in place. */

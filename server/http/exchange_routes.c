@@ -39,6 +39,12 @@ static void refuse_busy(struct request *request)
     request_answer_header(request, "Retry-After", "5");
 }
 
+/* So small that it is taken of anybody: who it is need not be looked up twice. */
+static bool is_small(const struct request *request)
+{
+    return request->has_length && request->length <= UNKNOWN_DEVICE_BYTES_MAX;
+}
+
 static void exchange_begin(struct request *request)
 {
     const char *text = request_header(request, "patrol-device");
@@ -48,8 +54,8 @@ static void exchange_begin(struct request *request)
         request_answer_text(request, 400, "bad_header", "patrol-device: not a UUID");
         return;
     }
-    if ((!text || !service_knows_device(request->shell->service, &device)) &&
-        request->body_bytes_max > UNKNOWN_DEVICE_BYTES_MAX)
+    if (request->body_bytes_max > UNKNOWN_DEVICE_BYTES_MAX && !is_small(request) &&
+        (!text || !service_knows_device(request->shell->service, &device)))
         request->body_bytes_max = UNKNOWN_DEVICE_BYTES_MAX;
     if (!take_body(request)) {
         give_body_back(request);

@@ -96,6 +96,45 @@ static void stream_over_the_limit_is_refused_and_leaves_nothing(void **state)
     }
 }
 
+/* RFC 1950, section 2.2: the upper half of the first byte is the window's size, 2 to the power of 8 and it. */
+static void window_is_as_large_as_what_it_has_to_hold(void **state)
+{
+    static const struct {
+        size_t len;
+        uint8_t window;
+    } cases[] = {{0, 1}, {249, 1}, {251, 2}, {762, 2}, {763, 3}, {32000, 7}, {300000, 7}};
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        _cleanup_buffer_ struct buffer plain = {0}, stream = {0};
+
+        put_noise(&plain, cases[i].len);
+        assert_int_equal(compress_bytes(buffer_bytes(&plain), 6, DICTIONARY_NONE, &stream), 0);
+        assert_int_equal(stream.data[0], cases[i].window << 4 | 8);
+    }
+}
+
+/* Small windows and their small tables, with and without the dictionary in front. */
+static void noise_and_text_of_every_short_length_come_back(void **state)
+{
+    const uint32_t *names;
+    size_t count = dictionary_names(&names);
+
+    for (size_t len = 0; len < 9000; len += len < 1100 ? 1 : 61) {
+        for (unsigned kind = 0; kind < 4; kind++) {
+            _cleanup_buffer_ struct buffer plain = {0}, stream = {0}, again = {0};
+            uint32_t dictionary = kind / 2 == 0 || count == 0 ? DICTIONARY_NONE : names[0];
+
+            if (kind % 2 == 0)
+                put_noise(&plain, len);
+            else
+                put_sample(&plain, len);
+            assert_int_equal(compress_bytes(buffer_bytes(&plain), 6, dictionary, &stream), 0);
+            assert_int_equal(inflate_bytes(buffer_bytes(&stream), len, &again), 0);
+            assert_true(bytes_equal(buffer_bytes(&again), buffer_bytes(&plain)));
+        }
+    }
+}
+
 /* A megabyte of zeros is a kilobyte of stream; what is inflated never passes the limit by much. */
 static void bomb_is_refused_without_being_inflated(void **state)
 {
@@ -307,6 +346,8 @@ int main(void)
         cmocka_unit_test(noise_comes_back),
         cmocka_unit_test(both_append_to_what_the_buffer_holds),
         cmocka_unit_test(stream_over_the_limit_is_refused_and_leaves_nothing),
+        cmocka_unit_test(window_is_as_large_as_what_it_has_to_hold),
+        cmocka_unit_test(noise_and_text_of_every_short_length_come_back),
         cmocka_unit_test(bomb_is_refused_without_being_inflated),
         cmocka_unit_test(damaged_stream_is_refused),
         cmocka_unit_test(bytes_of_several_kinds_take_fewer_than_in_the_blocks_of_zlib),

@@ -86,6 +86,45 @@ static void a_token_for_uploads_is_given_when_nothing_is_wanted_too(void **state
     handheld_free(handheld);
 }
 
+/* Exchanges once more; appends the token as it came, and says for how long it is good. */
+static uint32_t ask_for_token(struct centre *centre, struct handheld *handheld, struct buffer *ret)
+{
+    _cleanup_answered_ struct answered answered = {0};
+    _cleanup_buffer_ struct buffer token = {0};
+    struct uuid device;
+
+    exchange(centre, handheld, handheld->count, 0, &answered);
+    assert_int_equal(unseal_by_device(answered.exchange.upload_token, &handheld->key, &token), 0);
+    assert_int_equal(service_upload_authorise(centre->service, buffer_text(&token), &device), 0);
+    assert_memory_equal(device.b, handheld->device.b, UUID_BYTES);
+    buffer_put_bytes(ret, answered.exchange.upload_token);
+    assert_int_equal(buffer_finish(ret), 0);
+    return answered.exchange.upload_token_s;
+}
+
+static void the_token_of_the_answer_before_is_given_again_for_some_minutes(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_enrolled(centre), *other = handheld_enrolled(centre);
+    _cleanup_buffer_ struct buffer first = {0}, of_other = {0}, again = {0}, later = {0}, earlier = {0};
+
+    assert_int_equal(ask_for_token(centre, handheld, &first), UPLOAD_TOKEN_S);
+    assert_int_equal(ask_for_token(centre, other, &of_other), UPLOAD_TOKEN_S);
+    assert_false(bytes_equal(buffer_bytes(&first), buffer_bytes(&of_other)));
+    centre->wall_shift_ms += 200 * 1000;
+    assert_int_equal(ask_for_token(centre, handheld, &again), UPLOAD_TOKEN_S - 200);
+    assert_true(bytes_equal(buffer_bytes(&first), buffer_bytes(&again)));
+    centre->wall_shift_ms += 200 * 1000;
+    assert_int_equal(ask_for_token(centre, handheld, &later), UPLOAD_TOKEN_S);
+    assert_false(bytes_equal(buffer_bytes(&first), buffer_bytes(&later)));
+    /* A clock that is set back: the token would be good for longer than it says. */
+    centre->wall_shift_ms -= 3600 * 1000;
+    assert_int_equal(ask_for_token(centre, handheld, &earlier), UPLOAD_TOKEN_S);
+    assert_false(bytes_equal(buffer_bytes(&later), buffer_bytes(&earlier)));
+    handheld_free(handheld);
+    handheld_free(other);
+}
+
 static void photos_that_the_handheld_has_lost_are_wanted_no_more(void **state)
 {
     struct centre *centre = *state;
@@ -115,6 +154,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(photos_that_the_handheld_has_lost_are_wanted_no_more, start, stop),
         cmocka_unit_test_setup_teardown(photos_of_a_record_in_quarantine_are_wanted_too, start, stop),
         cmocka_unit_test_setup_teardown(a_token_for_uploads_is_given_when_nothing_is_wanted_too, start, stop),
+        cmocka_unit_test_setup_teardown(the_token_of_the_answer_before_is_given_again_for_some_minutes, start, stop),
     };
 
     return cmocka_run_group_tests_name("server service photos", tests, NULL, NULL);
