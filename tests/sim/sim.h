@@ -6,6 +6,8 @@
  *   sim_run.c        one seed from birth to verdict
  *   sim_schedule.c   virtual time, the event heap, the trace, failures
  *   sim_network.c    what becomes of each request on its way there and back
+ *   sim_link.c       a link that goes and comes back
+ *   sim_portal.c     captive portals, which answer in the centre's place for a while
  *   sim_server.c     the centre's machine: power, requests, group commits
  *   sim_uploads.c    tus requests, as server/http maps them
  *   sim_handheld.c   a handheld's machine: power, the daemon and its timers
@@ -57,6 +59,8 @@ struct machine {
 
 struct sim_request;
 
+enum portal { PORTAL_NONE, PORTAL_EVERYTHING, PORTAL_TEXT, PORTAL_PHOTOS, PORTAL_TLS };
+
 struct server {
     struct machine machine;
     struct service *service; /* NULL: the process is down */
@@ -82,7 +86,9 @@ struct handheld {
     uint64_t life; /* of the daemon */
     uint64_t timer_number;
     struct sim_request *slots[ENGINE_SLOTS_MAX];
-    bool link_up, is_captive;
+    bool link_up;
+    enum portal portal;
+    uint64_t portal_number; /* of its states: a later one ends by its own event */
     bool is_metered; /* then its photos have a budget for the day, and a run is no longer than a day */
     uint64_t budgeted_bytes;  /* of photos that keep to the budget, as they left */
     bool budget_is_uncertain; /* the disk did not take what was used */
@@ -234,6 +240,7 @@ enum sim_fate {
     FATE_DUPLICATE = COVER_NET_DUPLICATE,
     FATE_FORGED = COVER_NET_FORGED,
     FATE_CAPTIVE = COVER_NET_CAPTIVE,
+    FATE_TLS = COVER_NET_TLS,
     FATE_BUSY = COVER_NET_BUSY,
     FATE_LINK_DOWN = COVER_NET_LINK_DOWN,
 };
@@ -274,6 +281,25 @@ void network_forget_daemon(struct sim *sim, struct handheld *handheld);
 void network_done(struct sim *sim);
 unsigned network_in_flight(const struct handheld *handheld);
 
+/* ---- sim_link.c ---- */
+
+void link_set(struct sim *sim, struct handheld *handheld, bool up);
+/* Nothing may wait as after an outage: at the daemon's start, and when somebody has asked for a sync. */
+void link_check_no_wait(struct sim *sim, struct handheld *handheld, const char *when);
+/* Faults; each ends by itself. */
+bool link_flap(struct sim *sim, struct handheld *handheld);
+bool link_outage(struct sim *sim, struct handheld *handheld);
+bool link_flap_burst(struct sim *sim, struct handheld *handheld);
+
+/* ---- sim_portal.c ---- */
+
+void portal_begin(struct sim *sim, struct handheld *handheld);
+void portal_end(struct handheld *handheld);
+/* True when a portal takes what is sent to this path. */
+bool portal_meets(struct sim *sim, const struct handheld *handheld, const char *path, enum sim_fate *ret);
+/* What it says to it. */
+void portal_answer(struct sim *sim, struct sim_request *request);
+
 /* ---- sim_forge.c ---- */
 
 /* An answer without the centre's signature that claims everything was stored: records, and photos that were
@@ -292,7 +318,6 @@ void handheld_power_cut(struct sim *sim, struct handheld *handheld);
 /* After whatever the daemon did: planned deaths, timers, WAL. */
 void daemon_after(struct sim *sim, struct handheld *handheld);
 void daemon_doorbell(struct sim *sim, struct handheld *handheld);
-void daemon_set_link(struct sim *sim, struct handheld *handheld, bool up);
 
 /* ---- sim_collector.c ---- */
 
@@ -333,6 +358,8 @@ void check_server_start(struct sim *sim);
 void check_server_restored(struct sim *sim);
 /* The handheld has taken an answer. */
 void check_receipts(struct sim *sim, struct handheld *handheld);
+/* What is queued at the handheld before an answer that nobody signed, and after it: nothing may count. */
+void check_nothing_counts(struct sim *sim, struct handheld *handheld, const struct store_status *before);
 /* Photos that count as stored are stored. */
 void check_stored_photos(struct sim *sim, struct handheld *handheld);
 /* The handheld's store was opened: what people were told is there. */

@@ -230,6 +230,18 @@ void check_receipts(struct sim *sim, struct handheld *handheld)
     }
 }
 
+void check_nothing_counts(struct sim *sim, struct handheld *handheld, const struct store_status *before)
+{
+    struct store_status after;
+
+    if (!handheld->store || store_status(handheld->store, &after) < 0)
+        return;
+    if (after.records_queued != before->records_queued || after.photos_pending != before->photos_pending)
+        sim_fail(sim, "a portal's answer counts: %llu records and %llu photos were queued, %llu and %llu are",
+            (unsigned long long)before->records_queued, (unsigned long long)before->photos_pending,
+            (unsigned long long)after.records_queued, (unsigned long long)after.photos_pending);
+}
+
 /* A photo that the handheld takes for stored is what it may remove: the centre must have the file. */
 static void check_stored(struct sim *sim, struct handheld *handheld, const struct sim_photo *photo)
 {

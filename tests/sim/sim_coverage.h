@@ -21,7 +21,8 @@
     X(NET_ANSWER_OLD, "answer to an older request replayed")                                                 \
     X(NET_DUPLICATE, "request delivered twice")                                                              \
     X(NET_FORGED, "answer forged")                                                                           \
-    X(NET_CAPTIVE, "captive portal answered 200")                                                            \
+    X(NET_CAPTIVE, "captive portal answered")                                                                \
+    X(NET_TLS, "TLS handshake failed")                                                                       \
     X(NET_BUSY, "proxy answered 503")                                                                        \
     X(NET_LINK_DOWN, "no link")                                                                              \
     X(NET_REFUSED, "server down: connection refused")                                                        \
@@ -53,7 +54,15 @@
     X(DAMAGE_BLOB_CHANGED, "server: photo file changed")                                                     \
     X(CREDENTIAL_REVOKED, "credential revoked and restored")                                                 \
     X(LINK_FLAP, "link down for a while")                                                                    \
+    X(FLAP_BURST, "link down and up many times in a row")                                                    \
+    X(LINK_OUTAGE, "link down for hours")                                                                    \
+    X(LINK_UP_WAIT, "lanes waited after a long outage")                                                      \
     X(CAPTIVE_PERIOD, "captive portal for a while")                                                          \
+    X(PORTAL_EVERYTHING, "portal that answers everything met")                                               \
+    X(PORTAL_TEXT, "portal that answers the text met")                                                       \
+    X(PORTAL_PHOTOS, "portal that answers the photos met")                                                   \
+    X(PORTAL_TLS, "portal that lets TLS fail met")                                                           \
+    X(PORTAL_REDIRECT, "portal answered with a redirect")                                                    \
     X(BUSY_PERIOD, "503 for a while")                                                                        \
     X(RESYNC_BY_PERSON, "resync asked for at the handheld")                                                  \
     X(RESYNC_BY_CENTRE, "resync asked for at the centre")                                                    \

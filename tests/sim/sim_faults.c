@@ -403,30 +403,9 @@ static bool damage_blob_changed(struct sim *sim, struct handheld *handheld)
 
 /* ---- the network, the admin, the person ---- */
 
-static void run_link_up(struct sim *sim, void *object, uint64_t number)
-{
-    (void)number;
-    daemon_set_link(sim, object, true);
-}
-
-static bool link_flap(struct sim *sim, struct handheld *handheld)
-{
-    daemon_set_link(sim, handheld, false);
-    sim_at(sim, sim_between(sim, SECOND_MS, 2 * HOUR_MS), run_link_up, handheld, 0);
-    return true;
-}
-
-static void run_captive_end(struct sim *sim, void *object, uint64_t number)
-{
-    (void)sim;
-    (void)number;
-    ((struct handheld *)object)->is_captive = false;
-}
-
 static bool captive_period(struct sim *sim, struct handheld *handheld)
 {
-    handheld->is_captive = true;
-    sim_at(sim, sim_between(sim, MINUTE_MS, HOUR_MS), run_captive_end, handheld, 0);
+    portal_begin(sim, handheld);
     return true;
 }
 
@@ -495,6 +474,7 @@ static bool sync_by_person(struct sim *sim, struct handheld *handheld)
     if (!handheld->agent)
         return false;
     agent_sync_now(handheld->agent);
+    link_check_no_wait(sim, handheld, "after a sync was asked for");
     daemon_after(sim, handheld);
     return true;
 }
@@ -527,8 +507,10 @@ static const struct fault faults[] = {
     {COVER_DAMAGE_RECORD_CHANGED, 2, damage_record_changed},
     {COVER_DAMAGE_BLOB_GONE, 2, damage_blob_gone},
     {COVER_DAMAGE_BLOB_CHANGED, 2, damage_blob_changed},
-    {COVER_LINK_FLAP, 8, link_flap},
-    {COVER_CAPTIVE_PERIOD, 4, captive_period},
+    {COVER_LINK_FLAP, 5, link_flap},
+    {COVER_FLAP_BURST, 4, link_flap_burst},
+    {COVER_LINK_OUTAGE, 5, link_outage},
+    {COVER_CAPTIVE_PERIOD, 8, captive_period},
     {COVER_BUSY_PERIOD, 4, busy_period},
     {COVER_CREDENTIAL_REVOKED, 3, revoke_credential},
     {COVER_RESYNC_BY_PERSON, 4, resync_by_person},
@@ -596,12 +578,12 @@ void faults_end(struct sim *sim)
         struct handheld *handheld = &sim->handhelds[i];
 
         machine_heal(&handheld->machine);
-        handheld->is_captive = false;
+        portal_end(handheld);
         if (sim->server.service)
             (void)service_revoke(sim->server.service, &handheld->enrolment.device, false);
         if (!handheld->agent)
             daemon_start(sim, handheld);
-        daemon_set_link(sim, handheld, true);
+        link_set(sim, handheld, true);
         budget_end(sim, handheld);
     }
 }

@@ -64,16 +64,6 @@ void daemon_doorbell(struct sim *sim, struct handheld *handheld)
         sim_at(sim, sim_below(sim, 20), run_doorbell, handheld, handheld->life);
 }
 
-void daemon_set_link(struct sim *sim, struct handheld *handheld, bool up)
-{
-    handheld->link_up = up;
-    sim_trace(sim, "handheld %u: link %s", handheld->number, up ? "up" : "down");
-    if (!handheld->agent)
-        return;
-    agent_link(handheld->agent, up);
-    daemon_after(sim, handheld);
-}
-
 /* ---- what the agent tells ---- */
 
 static void on_resync_done(void *context, const struct resync_report *report)
@@ -224,6 +214,7 @@ void daemon_start(struct sim *sim, struct handheld *handheld)
     if (!is_broken_off(handheld))
         check_store_start(sim, handheld);
     agent_link(handheld->agent, handheld->link_up);
+    link_check_no_wait(sim, handheld, "at the start of the daemon");
     daemon_after(sim, handheld);
     if (handheld->agent && handheld->life == life)
         sim_at(sim, engine_config_default().slow_poll_ms, run_poll, handheld, life);
