@@ -238,47 +238,51 @@ static enum exit_status write_log(struct exporting *exporting, const struct stor
     return status;
 }
 
-/* True when the whole file is here, as the record names it. */
-static bool photo_is_whole(struct exporting *exporting, const struct store_blob *blob, uint8_t *chunk)
+static bool has_hash(crypto_hash_sha256_state state, const struct sha256 *expected)
 {
-    crypto_hash_sha256_state state;
     struct sha256 hash;
-    uint64_t at = 0;
-    ssize_t n;
 
-    crypto_hash_sha256_init(&state);
-    while ((n = store_blob_read(exporting->store, &blob->sha256, at, chunk, BUNDLE_CHUNK_BYTES_MAX)) > 0) {
-        crypto_hash_sha256_update(&state, chunk, (unsigned long long)n);
-        at += (uint64_t)n;
-    }
     crypto_hash_sha256_final(&state, hash.b);
-    return n == 0 && at == blob->size && sha256_equal(&hash, &blob->sha256);
+    return sha256_equal(&hash, expected);
 }
 
-/* One that ends too early, as the disk gives no more of it, counts for nothing at the centre. */
+/* The next chunk of a photo; 0 when the disk gives no more of it, or when it would complete a photo that is not
+ * the one the record names: then it is kept back, and what was written of it counts for nothing at the centre.
+ */
+static size_t read_chunk(struct exporting *exporting, const struct store_blob *blob, uint64_t at,
+    crypto_hash_sha256_state *state, uint8_t chunk[BUNDLE_CHUNK_BYTES_MAX])
+{
+    uint64_t left = blob->size - at;
+    size_t max = left < BUNDLE_CHUNK_BYTES_MAX ? (size_t)left : BUNDLE_CHUNK_BYTES_MAX;
+    ssize_t n = store_blob_read(exporting->store, &blob->sha256, at, chunk, max);
+
+    if (n <= 0)
+        return 0;
+    crypto_hash_sha256_update(state, chunk, (unsigned long long)n);
+    return (uint64_t)n < left || has_hash(*state, &blob->sha256) ? (size_t)n : 0;
+}
+
 static enum exit_status write_photo(struct exporting *exporting, const struct store_blob *blob)
 {
     uint8_t chunk[BUNDLE_CHUNK_BYTES_MAX];
-    enum exit_status status;
+    crypto_hash_sha256_state state;
+    enum exit_status status = EXIT_STATUS_DONE;
 
-    if (!photo_is_whole(exporting, blob, chunk)) {
-        exporting->photos_gone += blob->state == BLOB_PENDING;
-        return EXIT_STATUS_DONE;
-    }
-    status = put_frame(
-        exporting, bundle_write_photo(&exporting->writer, &blob->sha256, blob->size, &exporting->frame));
+    crypto_hash_sha256_init(&state);
     for (uint64_t at = 0; status == EXIT_STATUS_DONE && at < blob->size;) {
-        uint64_t left = blob->size - at;
-        ssize_t n = store_blob_read(exporting->store, &blob->sha256, at, chunk,
-            left < BUNDLE_CHUNK_BYTES_MAX ? (size_t)left : BUNDLE_CHUNK_BYTES_MAX);
+        size_t n = read_chunk(exporting, blob, at, &state, chunk);
 
-        if (n <= 0) {
-            exporting->photos_gone++;
+        if (n == 0) {
+            exporting->photos_gone += blob->state == BLOB_PENDING;
             return EXIT_STATUS_DONE;
         }
-        status = put_frame(
-            exporting, bundle_write_chunk(&exporting->writer, bytes_of(chunk, (size_t)n), &exporting->frame));
-        at += (uint64_t)n;
+        if (at == 0)
+            status = put_frame(exporting,
+                bundle_write_photo(&exporting->writer, &blob->sha256, blob->size, &exporting->frame));
+        if (status == EXIT_STATUS_DONE)
+            status = put_frame(
+                exporting, bundle_write_chunk(&exporting->writer, bytes_of(chunk, n), &exporting->frame));
+        at += n;
     }
     exporting->photos++;
     show_progress(exporting);

@@ -458,6 +458,23 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "--lazy", disk], check=True)
 
 
+def test_photo_that_is_damaged_on_the_handheld_is_counted_and_never_taken_for_whole(apart, tmp_path):
+    server, handheld = apart
+    for index, photo in enumerate(photos_of(tmp_path, 3, width=1600, height=1200)):
+        handheld.record(f"with photo {index}", photos=[photo])
+    largest = max((handheld.data / "photos").glob("??/*"), key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    assert len(content) > 64 * 1024, "several chunks"
+    content[1000] ^= 1
+    largest.write_bytes(content)
+    bundle, exported = export(handheld)
+    assert (exported["photos"], exported["photos_gone"]) == (5, 1)
+    told = load(server, bundle, tmp_path / "receipts", status=1)
+    assert (told["photos_new"], told["photos_refused"], told["whole"]) == (5, 1, True)
+    assert take(handheld, tmp_path / "receipts")["photos_stored"] == 5
+    server.run("check", "--media")
+
+
 def test_carrier_that_is_full_is_told_and_nothing_half_written_is_left(apart, small_disk, tmp_path):
     server, handheld = apart
     for photo in photos_of(tmp_path, 4, width=3000, height=2000):
