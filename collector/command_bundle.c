@@ -429,7 +429,7 @@ struct taking {
     const char *path;
     struct buffer content;
     /* Of all parts. */
-    uint64_t parts, records, quarantined, photos, backed_up, logs_odd;
+    uint64_t parts, records, quarantined, photos, backed_up, logs_left, logs_unknown;
     json_int_t server_time_ms;
     char id[2 * REQUEST_ID_BYTES + 1];
     bool is_last;
@@ -501,8 +501,8 @@ static void add_up(struct taking *taking, const json_t *reply)
     taking->quarantined += number(reply, "records_quarantined");
     taking->photos += number(reply, "photos_stored");
     taking->backed_up += number(reply, "photos_backed_up");
-    if (log && strcmp(log, "taken") != 0 && strcmp(log, "none") != 0)
-        taking->logs_odd++;
+    taking->logs_left += log && (strcmp(log, "forked") == 0 || strcmp(log, "set_back") == 0);
+    taking->logs_unknown += log && strcmp(log, "unknown") == 0;
 }
 
 static enum exit_status take_part(struct taking *taking, struct bytes envelope, bool check_only)
@@ -546,8 +546,8 @@ static enum exit_status take_parts(struct taking *taking, bool check_only)
         return complain_receipts(taking, "was made by another version of gridpatrol");
     if (r < 0)
         return complain_receipts(taking, "is no file of receipts");
-    taking->parts = taking->records = taking->quarantined = taking->photos = taking->backed_up =
-        taking->logs_odd = 0;
+    taking->parts = taking->records = taking->quarantined = taking->photos = taking->backed_up = 0;
+    taking->logs_left = taking->logs_unknown = 0;
     taking->is_last = false;
     while (status == EXIT_STATUS_DONE && (r = bundle_receipts_next(&file, &envelope)) > 0)
         status = take_part(taking, envelope, check_only);
@@ -565,7 +565,7 @@ static enum exit_status print_taken(const struct taking *taking)
         return print_json_object(json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:b}", "bundle", taking->id,
             "made_at", made, "records_acknowledged", (json_int_t)taking->records, "records_quarantined",
             (json_int_t)taking->quarantined, "photos_stored", (json_int_t)taking->photos, "photos_backed_up",
-            (json_int_t)taking->backed_up, "ok", (int)(taking->logs_odd == 0)));
+            (json_int_t)taking->backed_up, "ok", (int)(taking->logs_left == 0 && taking->logs_unknown == 0)));
     }
     program_instant_text(taking->program, taking->server_time_ms, made);
     printf("The centre's word of %s:\n%10" PRIu64
@@ -594,9 +594,13 @@ enum exit_status command_import_receipts(struct program *program, const char *co
         status = take_parts(&taking, false);
     if (status == EXIT_STATUS_DONE)
         status = print_taken(&taking);
-    if (status == EXIT_STATUS_DONE && taking.logs_odd > 0)
+    if (status == EXIT_STATUS_DONE && taking.logs_left > 0)
         status = complain(EXIT_STATUS_FAILED,
-            "the centre holds a log otherwise than this handheld: it was set back, or two copies of it are in use; "
-            "patrol sync settles it when there is a network");
+            "the centre holds a log otherwise than this handheld: two copies of it are in use, or it was set back; what "
+            "was recorded here goes on in a new log: export a bundle again, or sync");
+    else if (status == EXIT_STATUS_DONE && taking.logs_unknown > 0)
+        status = complain(EXIT_STATUS_FAILED,
+            "the centre holds a log that this handheld does not have any more: patrol sync settles it when there is a "
+            "network");
     return status;
 }

@@ -352,6 +352,33 @@ def test_wrong_receipts_are_told_apart_and_change_nothing(server, make_server, m
     assert handheld.list("--state", "queued") == []
 
 
+@pytest.mark.parametrize("mine,theirs", [(1, 3), (3, 1)], ids=["the-copy-is-shorter", "the-copy-is-longer"])
+def test_clone_that_is_never_online_hears_of_the_fork_by_receipts_and_nothing_is_lost(apart, tmp_path, mine, theirs):
+    server, handheld = apart
+    ids = [handheld.record("before there were two")]
+    handheld.stop()
+    keep(handheld, tmp_path / "copy")
+    handheld.start()
+    ids += [handheld.record(f"the one, {index}") for index in range(mine)]
+    load(server, export(handheld, "one")[0], tmp_path / "receipts-of-one")
+    put_back(handheld, tmp_path / "copy")  # from here on it is the other one
+    ids += [handheld.record(f"the other, {index}") for index in range(theirs)]
+    bundle, _ = export(handheld, "other")
+    assert load(server, bundle, tmp_path / "receipts")["records_refused"] > 0
+
+    told = handheld.run("import-receipts", tmp_path / "receipts", status=1).stderr
+    assert "new log" in told
+    assert handheld.status()["records_queued"] == 1 + theirs, "nothing counts as sent, nothing is gone"
+    bundle, _ = export(handheld, "again")
+    assert load(server, bundle, tmp_path / "receipts-again")["records_refused"] == 0
+    assert take(handheld, tmp_path / "receipts-again")["ok"]
+    assert handheld.status()["records_queued"] == 0
+    assert {item["id"] for item in server.findings()} == set(ids)
+    assert len(server.findings()) == len(ids), "what both had is there once"
+    assert server.devices()[0]["alarms"] == 1
+    server.run("check")
+
+
 def test_older_receipts_never_take_back_newer_ones(apart, tmp_path):
     server, handheld = apart
     handheld.record_many(10)
