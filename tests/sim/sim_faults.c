@@ -281,7 +281,7 @@ static bool restore_server(struct sim *sim, struct handheld *handheld)
         return false;
     server_power_cut(sim);
     sim_disk_restore(sim->server.machine.disk, sim->server.backup);
-    sim->was_restored = true;
+    sim->was_restored = sim->was_set_back_wholly = true;
     check_server_restored(sim);
     server_start_later(sim, sim_between(sim, SECOND_MS, 10 * MINUTE_MS));
     return true;
@@ -310,7 +310,7 @@ static bool restore_database(struct sim *sim, struct handheld *handheld)
             abort();
         buffer_done(&content[i]);
     }
-    sim->was_restored = true;
+    sim->was_restored = sim->was_set_back_wholly = true;
     check_server_restored(sim);
     server_start_later(sim, sim_between(sim, SECOND_MS, 10 * MINUTE_MS));
     return true;
@@ -320,7 +320,8 @@ static bool restore_database(struct sim *sim, struct handheld *handheld)
 
 static bool may_damage(struct sim *sim)
 {
-    return sim->server.service && !sim->was_rolled_back && !sim->was_cloned && !sim->was_restored;
+    return sim->server.service && !sim->was_rolled_back && !sim->was_cloned && !sim->was_restored &&
+           !sim->was_handheld_damaged;
 }
 
 static bool damage_by_sql(struct sim *sim, const char *sql)
@@ -399,6 +400,14 @@ static bool damage_blob_changed(struct sim *sim, struct handheld *handheld)
         return false;
     sim->was_damaged = true;
     return true;
+}
+
+bool faults_damage_centre(struct sim *sim)
+{
+    static bool (*const damages[])(struct sim *sim, struct handheld *handheld) = {
+        damage_record_gone, damage_record_changed, damage_blob_gone, damage_blob_changed};
+
+    return damages[sim_below(sim, ARRAY_LEN(damages))](sim, NULL);
 }
 
 /* ---- the network, the admin, the person ---- */
@@ -492,7 +501,8 @@ static const struct fault faults[] = {
     {COVER_HANDHELD_CLOCK_JUMP, 4, handheld_clock_jump},
     {COVER_NET_GOOD, 4, copy_handheld},
     {COVER_HANDHELD_ROLLED_BACK, 4, roll_back},
-    {COVER_HANDHELD_CLONED, 2, clone_handheld},
+    {COVER_HANDHELD_DAMAGED, 4, damage_handheld},
+    {COVER_HANDHELD_CLONED, 3, clone_handheld},
     {COVER_SERVER_POWER_CUT, 6, cut_server},
     {COVER_SERVER_POWER_CUT_AT_OPERATION, 10, cut_server_at_operation},
     {COVER_SERVER_KILLED_AT_OPERATION, 6, kill_server_at_operation},
@@ -503,6 +513,8 @@ static const struct fault faults[] = {
     {COVER_NET_GOOD, 6, copy_server},
     {COVER_SERVER_RESTORED, 4, restore_server},
     {COVER_SERVER_DATABASE_RESTORED, 4, restore_database},
+    {COVER_BACKED_UP, 8, backup_make},
+    {COVER_BACKUP_RESTORED, 4, backup_restore},
     {COVER_DAMAGE_RECORD_GONE, 2, damage_record_gone},
     {COVER_DAMAGE_RECORD_CHANGED, 2, damage_record_changed},
     {COVER_DAMAGE_BLOB_GONE, 2, damage_blob_gone},
@@ -516,6 +528,9 @@ static const struct fault faults[] = {
     {COVER_RESYNC_BY_PERSON, 4, resync_by_person},
     {COVER_RESYNC_BY_CENTRE, 4, resync_by_centre},
     {COVER_SYNC_BY_PERSON, 5, sync_by_person},
+    {COVER_OTHER_NETWORK, 3, budget_other_network},
+    {COVER_AUDIT_UNDER_LOSS, 3, audit_under_loss},
+    {COVER_AUDIT_AFTER_DAMAGE, 3, audit_after_damage},
     {COVER_NET_GOOD, 8, bundle_carry},
 };
 
@@ -569,8 +584,11 @@ static void machine_heal(struct machine *machine)
 
 void faults_end(struct sim *sim)
 {
+    unsigned copies = 0;
+
     sim->is_chaos = false;
     sim->server.is_busy = false;
+    audit_losses_end(sim);
     machine_heal(&sim->server.machine);
     if (!sim->server.service)
         server_start(sim);
@@ -583,7 +601,11 @@ void faults_end(struct sim *sim)
             (void)service_revoke(sim->server.service, &handheld->enrolment.device, false);
         if (!handheld->agent)
             daemon_start(sim, handheld);
+        if (sim->handheld_count == SIM_HANDHELDS_MAX)
+            copies += handheld->delivered_as_copy;
         link_set(sim, handheld, true);
         budget_end(sim, handheld);
     }
+    if (copies == SIM_HANDHELDS_MAX)
+        sim_cover(sim, COVER_COPIES_AT_WORK);
 }

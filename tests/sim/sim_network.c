@@ -256,7 +256,7 @@ static void send_twice(
     later(sim, delay(sim) * sim_between(sim, 1, 50), run_arrival, ghost, 0);
 }
 
-static enum sim_fate draw_fate(struct sim *sim, const struct handheld *handheld, const char *path)
+static enum sim_fate draw_fate(struct sim *sim, struct handheld *handheld, const char *path)
 {
     enum sim_fate fate;
 
@@ -266,6 +266,8 @@ static enum sim_fate draw_fate(struct sim *sim, const struct handheld *handheld,
         return fate;
     if (sim->server.is_busy)
         return FATE_BUSY;
+    if (audit_meets_loss(sim, handheld, path, &fate))
+        return fate;
     if (!sim->is_chaos || !sim_chance(sim, sim->network_faults_percent))
         return FATE_GOOD;
     return (enum sim_fate)sim_between(sim, FATE_REQUEST_LOST, FATE_BUSY);
