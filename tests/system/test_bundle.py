@@ -364,7 +364,7 @@ def test_clone_that_is_never_online_hears_of_the_fork_by_receipts_and_nothing_is
     put_back(handheld, tmp_path / "copy")  # from here on it is the other one
     ids += [handheld.record(f"the other, {index}") for index in range(theirs)]
     bundle, _ = export(handheld, "other")
-    assert load(server, bundle, tmp_path / "receipts")["records_refused"] > 0
+    assert load(server, bundle, tmp_path / "receipts", status=1)["records_refused"] > 0
 
     told = handheld.run("import-receipts", tmp_path / "receipts", status=1).stderr
     assert "new log" in told
@@ -375,7 +375,7 @@ def test_clone_that_is_never_online_hears_of_the_fork_by_receipts_and_nothing_is
     assert handheld.status()["records_queued"] == 0
     assert {item["id"] for item in server.findings()} == set(ids)
     assert len(server.findings()) == len(ids), "what both had is there once"
-    assert server.devices()[0]["alarms"] == 1
+    assert server.devices()[0]["alarms"] >= 1
     server.run("check")
 
 

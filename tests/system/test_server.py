@@ -347,10 +347,8 @@ def test_revoked_device_that_a_restored_centre_does_not_know_is_restored_by_its_
     device = "6fa12345-0000-4000-8000-000000000001"
     assert "none begins with" in server.run("restore", device, status=3).stderr
     with open(server.data / "revocations", "a", encoding="ascii") as revocations:  # all that is left of it
-        revocations.write(f"revoke {device} 2026-11-23T16:33:53Z
-")
-    assert server.run("restore", device).stdout == f"restored {device}
-"
+        revocations.write(f"revoke {device} 2026-11-23T16:33:53Z\n")
+    assert server.run("restore", device).stdout == f"restored {device}\n"
     assert "none begins with" in server.run("restore", device, status=3).stderr, "once"
 
 
