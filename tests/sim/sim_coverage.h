@@ -83,6 +83,7 @@
     X(CARRIED, "bundle carried by hand")                                                                     \
     X(CARRIED_CUT, "bundle imported in part")                                                                \
     X(CARRIED_AGAIN, "bundle imported again")                                                                \
+    X(COPIES_CARRIED, "bundles of a handheld and its clone carried, both without a network")                 \
     X(CARRIED_CRASHED, "server died in an import")                                                           \
     X(CARRIED_RECEIPTS, "receipts taken from a carrier")                                                     \
     /* branches that these lead to */                                                                        \

@@ -200,6 +200,29 @@ static bool clone_handheld(struct sim *sim, struct handheld *handheld)
     return true;
 }
 
+static void run_carry_copies(struct sim *sim, void *object, uint64_t number)
+{
+    (void)object;
+    (void)number;
+    for (size_t i = 0; i < sim->handheld_count && sim->is_chaos; i++) {
+        collector_act(sim, &sim->handhelds[i]);
+        if (bundle_carry(sim, &sim->handhelds[i]))
+            sim_cover(sim, COVER_COPIES_CARRIED);
+    }
+}
+
+/* Two of one handheld, neither of which has a network: only carriers tell that there are two. */
+static bool clones_without_network(struct sim *sim, struct handheld *handheld)
+{
+    if (sim->handheld_count < SIM_HANDHELDS_MAX && !clone_handheld(sim, handheld))
+        return false;
+    for (size_t i = 0; i < sim->handheld_count; i++)
+        (void)link_outage(sim, &sim->handhelds[i]);
+    for (uint64_t i = 1; i <= 3; i++)
+        sim_at(sim, i * sim_between(sim, 5 * MINUTE_MS, 20 * MINUTE_MS), run_carry_copies, NULL, 0);
+    return true;
+}
+
 /* ---- the centre ---- */
 
 static bool cut_server(struct sim *sim, struct handheld *handheld)
@@ -502,7 +525,8 @@ static const struct fault faults[] = {
     {COVER_NET_GOOD, 4, copy_handheld},
     {COVER_HANDHELD_ROLLED_BACK, 4, roll_back},
     {COVER_HANDHELD_DAMAGED, 4, damage_handheld},
-    {COVER_HANDHELD_CLONED, 3, clone_handheld},
+    {COVER_HANDHELD_CLONED, 2, clone_handheld},
+    {COVER_HANDHELD_CLONED, 3, clones_without_network},
     {COVER_SERVER_POWER_CUT, 6, cut_server},
     {COVER_SERVER_POWER_CUT_AT_OPERATION, 10, cut_server_at_operation},
     {COVER_SERVER_KILLED_AT_OPERATION, 6, kill_server_at_operation},
