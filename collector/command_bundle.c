@@ -246,9 +246,9 @@ static bool has_hash(crypto_hash_sha256_state state, const struct sha256 *expect
     return sha256_equal(&hash, expected);
 }
 
-/* The next chunk of a photo; 0 when the disk gives no more of it, or when it would complete a photo that is not
- * the one the record names: then it is kept back, and what was written of it counts for nothing at the centre.
- */
+/* The next chunk of a photo; 0 when the disk gives no more of it, or when it would complete a photo that is
+ * not the one the record names: then it is kept back, and what was written of it counts for nothing at the
+ * centre. */
 static size_t read_chunk(struct exporting *exporting, const struct store_blob *blob, uint64_t at,
     crypto_hash_sha256_state *state, uint8_t chunk[BUNDLE_CHUNK_BYTES_MAX])
 {

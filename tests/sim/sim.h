@@ -92,13 +92,13 @@ struct handheld {
     bool link_up;
     enum portal portal;
     uint64_t portal_number; /* of its states: a later one ends by its own event */
-    uint64_t photo_age_ms;    /* at which it removes photos that are stored; 0: it never does */
-    bool is_metered;          /* then its photos have a budget for the day */
+    uint64_t photo_age_ms;  /* at which it removes photos that are stored; 0: it never does */
+    bool is_metered;        /* then its photos have a budget for the day */
     bool recorded_as_copy, delivered_as_copy; /* since there are two of it */
     bool was_unknown;                         /* the centre did not know it, or not any more */
-    uint64_t budgeted_bytes;  /* of photos that keep to the budget, as they left */
-    bool budget_is_uncertain; /* the disk did not take what was used */
-    bool store_is_damaged;    /* the agent wants to be started again */
+    uint64_t budgeted_bytes;                  /* of photos that keep to the budget, as they left */
+    bool budget_is_uncertain;                 /* the disk did not take what was used */
+    bool store_is_damaged;                    /* the agent wants to be started again */
     struct sim_disk_image *backup;
     uint64_t backup_findings;
     struct buffer carried;   /* receipts on their way back by hand */
@@ -117,7 +117,7 @@ enum finding_truth {
 struct sim_photo {
     struct sha256 sha256;
     uint64_t size;
-    bool has_budget; /* a full photo of no urgent finding */
+    bool has_budget;                 /* a full photo of no urgent finding */
     bool freed_old, freed_backed_up; /* removed from a handheld, and why */
 };
 
@@ -130,7 +130,7 @@ struct sim_finding {
     struct position_in_log at;
     struct sim_photo photos[4];
     size_t photo_count;
-    unsigned seen; /* while checking */
+    unsigned seen;    /* while checking */
     bool is_complete; /* as the centre says, likewise */
 };
 

@@ -66,8 +66,7 @@ static bool counts_as_backed_up(struct sim *sim, const struct sim_photo *photo)
     for (size_t i = 0; i < sim->handheld_count; i++) {
         struct store_blob blob;
 
-        if (sim->handhelds[i].store &&
-            store_blob_find(sim->handhelds[i].store, &photo->sha256, &blob) >= 0 &&
+        if (sim->handhelds[i].store && store_blob_find(sim->handhelds[i].store, &photo->sha256, &blob) >= 0 &&
             blob.state == BLOB_BACKED_UP)
             return true;
     }

@@ -161,8 +161,7 @@ static int take_parts(struct handheld *handheld, bool check_only)
 
     while (r >= 0 && (r = bundle_receipts_next(&file, &envelope)) > 0) {
         r = agent_take_receipts(handheld->agent, envelope, check_only, &taken);
-        if (r >= 0 && !check_only &&
-            (taken.log == RECEIPTS_LOG_FORKED || taken.log == RECEIPTS_LOG_SET_BACK))
+        if (r >= 0 && !check_only && (taken.log == RECEIPTS_LOG_FORKED || taken.log == RECEIPTS_LOG_SET_BACK))
             sim_cover(handheld->sim, COVER_LEFT_BY_RECEIPTS);
     }
     return r;

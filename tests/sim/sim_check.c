@@ -83,8 +83,7 @@ static void check_durable_image(struct sim *sim, const struct uuid *log, uint64_
     sim_disk_free(disk);
 }
 
-static void look_at_outcome(
-    struct sim *sim, struct handheld *handheld, const struct exchange_answer *answer)
+static void look_at_outcome(struct sim *sim, struct handheld *handheld, const struct exchange_answer *answer)
 {
     if (answer->outcome == EXCHANGE_FORK) {
         sim->was_forked = true;

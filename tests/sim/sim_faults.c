@@ -427,7 +427,7 @@ static bool damage_blob_changed(struct sim *sim, struct handheld *handheld)
 
 bool faults_damage_centre(struct sim *sim)
 {
-    static bool (*const damages[])(struct sim *sim, struct handheld *handheld) = {
+    static bool (*const damages[])(struct sim * sim, struct handheld * handheld) = {
         damage_record_gone, damage_record_changed, damage_blob_gone, damage_blob_changed};
 
     return damages[sim_below(sim, ARRAY_LEN(damages))](sim, NULL);

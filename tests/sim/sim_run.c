@@ -102,8 +102,7 @@ static bool is_mended(const struct sim *sim, const struct handheld *handheld)
 {
     const struct resync_report *report = &handheld->resync;
 
-    return handheld->resync_ok ||
-           (backup_may_lack_any(sim) && !report->failed && report->records_gone == 0);
+    return handheld->resync_ok || (backup_may_lack_any(sim) && !report->failed && report->records_gone == 0);
 }
 
 /* The handheld whose resync did not end well, if there is one. */

@@ -388,7 +388,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             a_revocation_by_another_process_is_seen_by_the_next_request, start, stop),
         cmocka_unit_test_setup_teardown(a_revocation_survives_a_restored_database, start, stop),
-        cmocka_unit_test_setup_teardown(a_revoked_device_that_a_restored_centre_does_not_know_can_be_let_back_in, start, stop),
+        cmocka_unit_test_setup_teardown(
+            a_revoked_device_that_a_restored_centre_does_not_know_can_be_let_back_in, start, stop),
         cmocka_unit_test_setup_teardown(nobody_is_let_back_in_who_was_never_there, start, stop),
         cmocka_unit_test_setup_teardown(
             a_restored_database_has_less_and_a_new_incarnation_and_takes_the_rest_again, start, stop),

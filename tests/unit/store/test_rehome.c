@@ -144,8 +144,9 @@ static void photos_that_no_record_takes_along_wait_for_the_new_log(void **state)
     assert_int_equal(append_with_photos(here->store, "altered", &orphan, 1, &altered), 0);
     assert_int_equal(receive(here->store, &finding.at.log, altered.at.seq + 1), 0);
     assert_int_equal(store_blob_adopt(here->store, &adopted.photo.sha256), 1);
-    assert_int_equal(sqlite3_exec(here->store->database,
-                         "UPDATE records SET bytes = x'00' WHERE key = (SELECT max(key) FROM records)", NULL, NULL, NULL),
+    assert_int_equal(
+        sqlite3_exec(here->store->database,
+            "UPDATE records SET bytes = x'00' WHERE key = (SELECT max(key) FROM records)", NULL, NULL, NULL),
         SQLITE_OK);
     assert_int_equal(store_drop_receipt(here->store, &finding.at.log), 0);
     assert_int_equal(store_leave_log(here->store, &author, &finding.at.log, OPEN_FORK, &next, NULL), 0);

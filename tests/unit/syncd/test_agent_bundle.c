@@ -397,7 +397,8 @@ static void a_receipt_for_another_tree_or_a_larger_one_is_told_and_not_taken(voi
     agent_story_end(&story);
 }
 
-/* The receipts for a bundle, but for a log as a copy of this handheld has written it: another root, or more. */
+/* The receipts for a bundle, but for a log as a copy of this handheld has written it: another root, or more.
+ */
 static void receive_a_copys_log(struct agent_story *story, struct on_carrier *carried, uint64_t more)
 {
     _cleanup_buffer_ struct buffer note = {0};

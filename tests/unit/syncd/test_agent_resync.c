@@ -349,9 +349,10 @@ static void lose_a_record_here(struct agent_story *story)
 {
     agent_free(story->agent);
     story->agent = NULL;
-    assert_int_equal(sqlite3_exec(story->store->database,
-                         "UPDATE records SET bytes = zeroblob(length(bytes)), leaf = zeroblob(32) WHERE key & 255 = 3",
-                         NULL, NULL, NULL),
+    assert_int_equal(
+        sqlite3_exec(story->store->database,
+            "UPDATE records SET bytes = zeroblob(length(bytes)), leaf = zeroblob(32) WHERE key & 255 = 3",
+            NULL, NULL, NULL),
         SQLITE_OK);
     assert_int_equal(store_check(story->store, NULL, NULL), -EUCLEAN);
     store_free(story->store);
@@ -366,8 +367,8 @@ static void a_log_that_has_holes_since_a_recovery_ends_no_resync_and_no_daemon(v
     begin_settled(&story, 300);
     lose_a_record_here(&story);
     /* What the recovery has found again is gone as well. */
-    assert_int_equal(sqlite3_exec(story.store->database, "DELETE FROM records WHERE key & 255 = 3 AND key >> 40 = 1",
-                         NULL, NULL, NULL),
+    assert_int_equal(sqlite3_exec(story.store->database,
+                         "DELETE FROM records WHERE key & 255 = 3 AND key >> 40 = 1", NULL, NULL, NULL),
         SQLITE_OK);
     agent_story_settle(&story);
     resync(&story, AUDIT_RECORDS);
