@@ -238,47 +238,51 @@ static enum exit_status write_log(struct exporting *exporting, const struct stor
     return status;
 }
 
-/* True when the whole file is here, as the record names it. */
-static bool photo_is_whole(struct exporting *exporting, const struct store_blob *blob, uint8_t *chunk)
+static bool has_hash(crypto_hash_sha256_state state, const struct sha256 *expected)
 {
-    crypto_hash_sha256_state state;
     struct sha256 hash;
-    uint64_t at = 0;
-    ssize_t n;
 
-    crypto_hash_sha256_init(&state);
-    while ((n = store_blob_read(exporting->store, &blob->sha256, at, chunk, BUNDLE_CHUNK_BYTES_MAX)) > 0) {
-        crypto_hash_sha256_update(&state, chunk, (unsigned long long)n);
-        at += (uint64_t)n;
-    }
     crypto_hash_sha256_final(&state, hash.b);
-    return n == 0 && at == blob->size && sha256_equal(&hash, &blob->sha256);
+    return sha256_equal(&hash, expected);
 }
 
-/* One that ends too early, as the disk gives no more of it, counts for nothing at the centre. */
+/* The next chunk of a photo; 0 when the disk gives no more of it, or when it would complete a photo that is
+ * not the one the record names: then it is kept back, and what was written of it counts for nothing at the
+ * centre. */
+static size_t read_chunk(struct exporting *exporting, const struct store_blob *blob, uint64_t at,
+    crypto_hash_sha256_state *state, uint8_t chunk[BUNDLE_CHUNK_BYTES_MAX])
+{
+    uint64_t left = blob->size - at;
+    size_t max = left < BUNDLE_CHUNK_BYTES_MAX ? (size_t)left : BUNDLE_CHUNK_BYTES_MAX;
+    ssize_t n = store_blob_read(exporting->store, &blob->sha256, at, chunk, max);
+
+    if (n <= 0)
+        return 0;
+    crypto_hash_sha256_update(state, chunk, (unsigned long long)n);
+    return (uint64_t)n < left || has_hash(*state, &blob->sha256) ? (size_t)n : 0;
+}
+
 static enum exit_status write_photo(struct exporting *exporting, const struct store_blob *blob)
 {
     uint8_t chunk[BUNDLE_CHUNK_BYTES_MAX];
-    enum exit_status status;
+    crypto_hash_sha256_state state;
+    enum exit_status status = EXIT_STATUS_DONE;
 
-    if (!photo_is_whole(exporting, blob, chunk)) {
-        exporting->photos_gone += blob->state == BLOB_PENDING;
-        return EXIT_STATUS_DONE;
-    }
-    status = put_frame(
-        exporting, bundle_write_photo(&exporting->writer, &blob->sha256, blob->size, &exporting->frame));
+    crypto_hash_sha256_init(&state);
     for (uint64_t at = 0; status == EXIT_STATUS_DONE && at < blob->size;) {
-        uint64_t left = blob->size - at;
-        ssize_t n = store_blob_read(exporting->store, &blob->sha256, at, chunk,
-            left < BUNDLE_CHUNK_BYTES_MAX ? (size_t)left : BUNDLE_CHUNK_BYTES_MAX);
+        size_t n = read_chunk(exporting, blob, at, &state, chunk);
 
-        if (n <= 0) {
-            exporting->photos_gone++;
+        if (n == 0) {
+            exporting->photos_gone += blob->state == BLOB_PENDING;
             return EXIT_STATUS_DONE;
         }
-        status = put_frame(
-            exporting, bundle_write_chunk(&exporting->writer, bytes_of(chunk, (size_t)n), &exporting->frame));
-        at += (uint64_t)n;
+        if (at == 0)
+            status = put_frame(exporting,
+                bundle_write_photo(&exporting->writer, &blob->sha256, blob->size, &exporting->frame));
+        if (status == EXIT_STATUS_DONE)
+            status = put_frame(
+                exporting, bundle_write_chunk(&exporting->writer, bytes_of(chunk, n), &exporting->frame));
+        at += n;
     }
     exporting->photos++;
     show_progress(exporting);
@@ -425,7 +429,7 @@ struct taking {
     const char *path;
     struct buffer content;
     /* Of all parts. */
-    uint64_t parts, records, quarantined, photos, backed_up, logs_odd;
+    uint64_t parts, records, quarantined, photos, backed_up, logs_left, logs_unknown;
     json_int_t server_time_ms;
     char id[2 * REQUEST_ID_BYTES + 1];
     bool is_last;
@@ -497,8 +501,8 @@ static void add_up(struct taking *taking, const json_t *reply)
     taking->quarantined += number(reply, "records_quarantined");
     taking->photos += number(reply, "photos_stored");
     taking->backed_up += number(reply, "photos_backed_up");
-    if (log && strcmp(log, "taken") != 0 && strcmp(log, "none") != 0)
-        taking->logs_odd++;
+    taking->logs_left += log && (strcmp(log, "forked") == 0 || strcmp(log, "set_back") == 0);
+    taking->logs_unknown += log && strcmp(log, "unknown") == 0;
 }
 
 static enum exit_status take_part(struct taking *taking, struct bytes envelope, bool check_only)
@@ -542,8 +546,8 @@ static enum exit_status take_parts(struct taking *taking, bool check_only)
         return complain_receipts(taking, "was made by another version of gridpatrol");
     if (r < 0)
         return complain_receipts(taking, "is no file of receipts");
-    taking->parts = taking->records = taking->quarantined = taking->photos = taking->backed_up =
-        taking->logs_odd = 0;
+    taking->parts = taking->records = taking->quarantined = taking->photos = taking->backed_up = 0;
+    taking->logs_left = taking->logs_unknown = 0;
     taking->is_last = false;
     while (status == EXIT_STATUS_DONE && (r = bundle_receipts_next(&file, &envelope)) > 0)
         status = take_part(taking, envelope, check_only);
@@ -561,7 +565,7 @@ static enum exit_status print_taken(const struct taking *taking)
         return print_json_object(json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:b}", "bundle", taking->id,
             "made_at", made, "records_acknowledged", (json_int_t)taking->records, "records_quarantined",
             (json_int_t)taking->quarantined, "photos_stored", (json_int_t)taking->photos, "photos_backed_up",
-            (json_int_t)taking->backed_up, "ok", (int)(taking->logs_odd == 0)));
+            (json_int_t)taking->backed_up, "ok", (int)(taking->logs_left == 0 && taking->logs_unknown == 0)));
     }
     program_instant_text(taking->program, taking->server_time_ms, made);
     printf("The centre's word of %s:\n%10" PRIu64
@@ -590,9 +594,13 @@ enum exit_status command_import_receipts(struct program *program, const char *co
         status = take_parts(&taking, false);
     if (status == EXIT_STATUS_DONE)
         status = print_taken(&taking);
-    if (status == EXIT_STATUS_DONE && taking.logs_odd > 0)
+    if (status == EXIT_STATUS_DONE && taking.logs_left > 0)
         status = complain(EXIT_STATUS_FAILED,
-            "the centre holds a log otherwise than this handheld: it was set back, or two copies of it are in use; "
-            "patrol sync settles it when there is a network");
+            "the centre holds a log otherwise than this handheld: two copies of it are in use, or it was set back; what "
+            "was recorded here goes on in a new log: export a bundle again, or sync");
+    else if (status == EXIT_STATUS_DONE && taking.logs_unknown > 0)
+        status = complain(EXIT_STATUS_FAILED,
+            "the centre holds a log that this handheld does not have any more: patrol sync settles it when there is a "
+            "network");
     return status;
 }

@@ -16,8 +16,6 @@
 #include <jansson.h>
 
 #define PATROL_CONFIG_PATH "/etc/gridpatrol/patrol.conf"
-#define HANDHELD_DATA_DEFAULT "/var/lib/gridpatrol"
-#define HANDHELD_DATA_ENVIRONMENT "GRIDPATROL_DATA"
 #define CATEGORIES_FILE                                                                                      \
     "categories.tsv" /* in DATA: reference data, which replaces the built-in directory                       \
                       */

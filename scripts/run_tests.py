@@ -35,6 +35,7 @@ EXPECTED_SUITES = {"unit", "purity", "fuzz", "sim", "system", "lab", "tus", "pow
 PYTEST_SUITES = {"system": "tests/system", "lab": "tests/lab", "tus": "tests/tus", "power": "tests/fault"}
 # The simulator's program, wherever meson puts it: takes --seeds N --first-seed S.
 SIMULATOR_NAMES = ("simulator", "simulate", "sim")
+SIMULATOR_WORKERS_MAX = 16
 
 PROFILES = {
     "test": {"seeds": 2000, "sanitized_seeds": 400, "kill_rounds": 6, "power_rounds": 10, "backlog": 25000, "mutations": 3},
@@ -295,26 +296,18 @@ def simulator_of(folder):
 
 
 def seeds(folder, count, limit_s):
-    """Runs the simulator over `count` seeds, one process a core. A failing seed prints how to replay it."""
+    """Runs the simulator over `count` seeds, in one run, so that what never happened in any of them is found. A failing
+    seed prints how to replay it."""
     simulator = simulator_of(folder)
     if not simulator:
         return missing("sim")
     result = Result()
-    share = -(-count // CORES)
-
-    def run_share(index):
-        first = 1 + index * share
-        number = min(share, count - index * share)
-        status, output = run([simulator, "--seeds", str(number), "--first-seed", str(first)], limit_s,
-                             sanitizer_environment(folder))
-        return f"simulator seeds {first} to {first + number - 1}", status, output
-
-    with concurrent.futures.ThreadPoolExecutor(CORES) as pool:
-        for name, status, output in pool.map(run_share, range(CORES)):
-            if status:
-                result.fail(f"{name}: status {status}", output)
-            else:
-                result.passed += 1
+    status, output = run([simulator, "--seeds", str(count), "--workers", str(min(CORES, SIMULATOR_WORKERS_MAX))], limit_s,
+                         sanitizer_environment(folder))
+    if status:
+        result.fail(f"simulator seeds 1 to {count}: status {status}", output)
+    else:
+        result.passed += 1
     take_sanitizer_logs(folder, result)
     return result
 

@@ -89,11 +89,18 @@ static int set_revoked(const struct command_run *run, bool revoked)
             "say which device: %s %s DEVICE; patrol-server devices lists them", SERVER_PROGRAM,
             revoked ? "revoke" : "restore");
     int status = command_open(run, COMMAND_WRITES, (struct bytes){0}, &service);
-    if (status == EXIT_STATUS_DONE)
-        status = command_find_device(service, run->arguments[0], &device);
     if (status != EXIT_STATUS_DONE)
         return status;
-    int r = service_revoke(service, &device, revoked);
+    /* One that was revoked, and that a restored database does not know, is named by its whole id. */
+    int r = !revoked && text_parse_uuid(run->arguments[0], device.b) >= 0
+                ? service_revoke(service, &device, false)
+                : -ENOENT;
+    if (r == -ENOENT) {
+        status = command_find_device(service, run->arguments[0], &device);
+        if (status != EXIT_STATUS_DONE)
+            return status;
+        r = service_revoke(service, &device, revoked);
+    }
     if (r < 0)
         return command_fail(command_status_of(r), "nothing was changed: %s", strerror(-r));
     text_uuid(device.b, id);

@@ -166,6 +166,16 @@ static int append_decision(struct service *service, const char *path, const stru
     return r;
 }
 
+/* One that a restored database does not know must be let back in before it can show its certificate. 0, or
+ * -ENOENT. */
+static int is_revoked_here(struct service *service, const struct uuid *device)
+{
+    bool revoked = false;
+    int r = revocations_has(service, device, &revoked);
+
+    return r < 0 || revoked ? r : -ENOENT;
+}
+
 int service_revoke(struct service *service, const struct uuid *device, bool revoked)
 {
     _cleanup_free_ char *path = files_join(service->directory, REVOCATIONS_NAME);
@@ -180,6 +190,8 @@ int service_revoke(struct service *service, const struct uuid *device, bool revo
     if (r < 0)
         return r;
     r = transaction.storage->verbs->device_find(transaction.storage, device, &stored);
+    if (r == -ENOENT && !revoked)
+        r = is_revoked_here(service, device);
     if (r >= 0) {
         pthread_mutex_lock(&service->revocations.mutex);
         r = append_decision(service, path, device, revoked);

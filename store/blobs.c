@@ -196,6 +196,20 @@ int blobs_move(struct store *store, const struct finding *finding, int64_t old_k
     return 0;
 }
 
+int blobs_follow(struct store *store, int64_t old_key, int64_t key)
+{
+    static const char sql[] = "UPDATE blobs SET record = ?3 WHERE record BETWEEN ?1 AND ?2";
+    _cleanup_statement_ sqlite3_stmt *statement = NULL;
+
+    int r = database_prepare(store, sql, &statement);
+    if (r < 0)
+        return r;
+    sqlite3_bind_int64(statement, 1, old_key);
+    sqlite3_bind_int64(statement, 2, old_key | (int64_t)SEQ_MAX);
+    sqlite3_bind_int64(statement, 3, key);
+    return database_step(store, statement);
+}
+
 /* ---- reading ---- */
 
 static int read_blob(struct store *store, sqlite3_stmt *statement, struct store_blob *ret)

@@ -290,6 +290,8 @@ int blobs_add(struct store *store, const struct store_photo *photos, size_t coun
 int blobs_restore(struct store *store, const struct finding *finding, int64_t key, bool is_sent);
 /* In a write transaction: moves the blobs first named by a record to the record that carries it now. */
 int blobs_move(struct store *store, const struct finding *finding, int64_t old_key, int64_t key);
+/* What was not moved with a record, from `old_key` to the end of its log, waits for the one at `key` now. */
+int blobs_follow(struct store *store, int64_t old_key, int64_t key);
 /* In a write transaction. */
 int blob_set_state(struct store *store, const struct sha256 *sha256, enum blob_state state, int64_t at_ms);
 /* Reads the file of a photo and says whether it is what its name says. -ENOENT. */

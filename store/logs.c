@@ -379,6 +379,10 @@ static int leave(struct store *store, void *user)
     log.size = log.end; /* what stands behind it was carried over before */
     if (r >= 0 && carry)
         r = log_rehome(store, leaving->author, &log, first_seq, NULL, &current, &leaving->rehomed);
+    /* Photos that the centre has asked for, and those of a record that the disk has altered: nothing of this
+     * log gets a receipt any more. */
+    if (r >= 0 && carry)
+        r = blobs_follow(store, record_key(log.number, first_seq), record_key(current.number, 0));
     if (r < 0)
         return r;
     leaving->new_log = current.id;
@@ -420,6 +424,7 @@ int store_logs(
             .size = logs[i].end,
             .receipt_size = logs[i].receipt_size,
             .has_receipt = logs[i].receipt_size > 0,
+            .may_have_holes = logs[i].has_rehomed,
         };
     }
     *ret_count = n;

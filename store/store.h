@@ -25,6 +25,10 @@
 #include "proto/merkle.h"
 #include "proto/messages.h"
 
+/* DATA, where neither an option nor the environment nor a configuration names it. */
+#define HANDHELD_DATA_DEFAULT "/var/lib/gridpatrol"
+#define HANDHELD_DATA_ENVIRONMENT "GRIDPATROL_DATA"
+
 struct store;
 
 enum store_role {
@@ -198,6 +202,7 @@ struct store_log {
     /* What is to be sent ends at `size`: of a log whose rest was re-homed this is where that rest began. */
     uint64_t size, receipt_size;
     bool has_receipt;
+    bool may_have_holes; /* it was left with its rest re-homed: then it may have no root any more, -EUCLEAN */
 };
 /* Logs in order of opening; at most `max`. Those complete and closed are left out when `unfinished_only`. */
 int store_logs(

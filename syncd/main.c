@@ -4,6 +4,7 @@
  */
 #include "base/command_line.h"
 #include "base/log.h"
+#include "store/store.h"
 #include "syncd/daemon.h"
 #include "syncd/enrol.h"
 

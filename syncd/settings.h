@@ -8,8 +8,6 @@
 #include "syncd/core/engine.h"
 
 #define SYNCD_CONFIG_PATH "/etc/gridpatrol/patrol-syncd.conf"
-#define HANDHELD_DATA_DEFAULT "/var/lib/gridpatrol"
-#define HANDHELD_DATA_ENVIRONMENT "GRIDPATROL_DATA"
 
 enum network_setting { NETWORK_AUTO, NETWORK_ALWAYS_METERED, NETWORK_NEVER_METERED };
 

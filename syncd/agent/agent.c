@@ -92,7 +92,7 @@ struct store_author agent_author(const struct agent *agent)
 void agent_doubt(struct agent *agent)
 {
     agent->doubted_at = ++agent->moment;
-    memory_keep_doubt(agent);
+    memory_keep_doubt(agent, agent->last_server_time_ms);
 }
 
 int agent_store_error(struct agent *agent, int error)
@@ -133,7 +133,7 @@ static int drop_doubtful_receipt(struct agent *agent, const struct engine_action
 {
     if (action->leave.reason != OPEN_FORK)
         return 0;
-    memory_keep_doubt(agent);
+    memory_keep_doubt(agent, agent->last_server_time_ms);
     return store_drop_receipt(agent->store, &action->leave.log);
 }
 

@@ -289,4 +289,4 @@ void memory_keep_budget(struct agent *agent, const struct engine_budget *budget)
 int memory_budget(struct agent *agent, struct engine_budget *ret);
 void memory_take_server_time(struct agent *agent, int64_t server_time_ms, int64_t certificate_not_after_ms);
 /* The centre's word on what it lacks is remembered: receipts that are older say nothing any more. */
-void memory_keep_doubt(struct agent *agent);
+void memory_keep_doubt(struct agent *agent, int64_t server_time_ms);

@@ -267,7 +267,7 @@ static int take_log(
         return -EBADMSG;
     r = exchange_compare_root(agent, &receipts->log, &checkpoint);
     if (r == -ENOENT || r == -ERANGE || r == -EBADMSG) {
-        /* To be settled with the centre, in an exchange: nothing of it is taken here. */
+        /* Nothing of it is taken; a log that is here cannot go on (leave_misfit). */
         ret->log = r == -ENOENT   ? RECEIPTS_LOG_UNKNOWN
                    : r == -ERANGE ? RECEIPTS_LOG_SET_BACK
                                   : RECEIPTS_LOG_FORKED;
@@ -317,6 +317,17 @@ static int take_part(
     return r;
 }
 
+/* As after an answer that shows the same: a handheld that never has a network has no other way to learn of
+ * it. What the centre said before may hold no longer, as it may have been set back; this is what it says now.
+ */
+static void leave_misfit(struct agent *agent, const struct bundle_receipts *receipts, bool rolled_back)
+{
+    memory_keep_doubt(agent, receipts->server_time_ms - 1);
+    outbox_feed(agent);
+    agent_feed(agent, &(struct engine_event){.kind = ENGINE_MISFIT,
+                          .misfit = {.log = receipts->log, .rolled_back = rolled_back}});
+}
+
 int agent_take_receipts(
     struct agent *agent, struct bytes envelope, bool check_only, struct agent_receipts *ret)
 {
@@ -338,6 +349,8 @@ int agent_take_receipts(
     taken.part = receipts.part;
     taken.is_last = receipts.is_last;
     r = take_part(agent, &receipts, check_only, &taken);
+    if (!check_only && (taken.log == RECEIPTS_LOG_FORKED || taken.log == RECEIPTS_LOG_SET_BACK))
+        leave_misfit(agent, &receipts, taken.log == RECEIPTS_LOG_SET_BACK);
     if (!check_only)
         agent_store_changed(agent);
     if (r >= 0)

@@ -40,13 +40,13 @@ void memory_load(struct agent *agent)
 }
 
 /* By the server's clock. Where that went back meanwhile, too much is doubted, which costs another contact. */
-void memory_keep_doubt(struct agent *agent)
+void memory_keep_doubt(struct agent *agent, int64_t server_time_ms)
 {
     char text[24];
 
-    if (agent->last_server_time_ms <= agent->doubt_server_time_ms)
+    if (server_time_ms <= agent->doubt_server_time_ms)
         return;
-    agent->doubt_server_time_ms = agent->last_server_time_ms;
+    agent->doubt_server_time_ms = server_time_ms;
     snprintf(text, sizeof(text), "%lld", (long long)agent->doubt_server_time_ms);
     keep(agent, SETTING_DOUBT, text);
 }

@@ -5,7 +5,8 @@
  * Runs that the centre names as missing or damaged are noted as they are. When it could not tell them and its
  * root or the roots of its tiles differ from ours, the whole tiles are noted. Of a log that was left because
  * the centre holds other records behind what it has acknowledged (a copy of this handheld wrote them), only
- * the acknowledged part is ours to compare.
+ * the acknowledged part is ours to compare. One that has holes since this database was recovered cannot be
+ * compared at all.
  */
 #include "syncd/agent/agent_internal.h"
 
@@ -154,6 +155,10 @@ int mend_list_note(struct agent *agent, const struct store_log *log, const struc
         r = add_runs(mend, answer->damaged, answer->damaged_count);
     if (r >= 0 && !mend->is_diverged)
         r = compare_trees(agent, answer, mend);
+    if (r == -EUCLEAN && log->may_have_holes) {
+        mend->is_diverged = true;
+        r = 0;
+    }
     if (r >= 0)
         mend->total = merge_runs(mend);
     return r;

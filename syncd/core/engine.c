@@ -235,6 +235,7 @@ static void on_answer(struct engine *engine, const struct engine_event *event)
     case ENGINE_BUDGET:
     case ENGINE_SYNC_NOW:
     case ENGINE_RESYNC:
+    case ENGINE_MISFIT:
     case ENGINE_PAUSE:
     case ENGINE_RESUME:
     case ENGINE_BUILT:
@@ -314,6 +315,9 @@ static void dispatch(struct engine *engine, const struct engine_event *event)
         if (event->resync.cause == RESYNC_BY_USER)
             urge(engine);
         resync_ask(engine, event->resync.level, event->resync.cause, event->resync.command_id);
+        break;
+    case ENGINE_MISFIT:
+        text_misfit(engine, event);
         break;
     case ENGINE_PAUSE:
         engine->contact.paused = true;

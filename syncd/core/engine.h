@@ -59,6 +59,7 @@ enum engine_event_kind {
     ENGINE_BUDGET,   /* before ENGINE_STARTED: what ENGINE_KEEP_BUDGET had told the last time */
     ENGINE_SYNC_NOW, /* `patrol sync`: whatever backoff or pause says */
     ENGINE_RESYNC,   /* `patrol resync`, or a command of the server */
+    ENGINE_MISFIT,   /* a receipt that came by hand shows that a log cannot go on */
     ENGINE_PAUSE,
     ENGINE_RESUME,
     ENGINE_BUILT,           /* the request of this slot is on its way: what it carries */
@@ -159,6 +160,10 @@ struct engine_event {
             enum resync_cause cause;
             uint8_t command_id[COMMAND_ID_BYTES]; /* with RESYNC_BY_SERVER */
         } resync;
+        struct {
+            struct uuid log;
+            bool rolled_back; /* the receipt is larger than the log; else it has another root */
+        } misfit;
         struct {
             uint64_t records; /* of an exchange: from the action's first_seq on, without gaps */
             uint64_t plain_bytes;

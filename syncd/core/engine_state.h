@@ -337,6 +337,7 @@ void text_failed(struct engine *engine, const struct slot *slot, enum engine_fai
 void text_refused(
     struct engine *engine, const struct slot *slot, enum refusal_reason reason, uint32_t retry_after_s);
 void text_nothing(struct engine *engine, const struct slot *slot);
+void text_misfit(struct engine *engine, const struct engine_event *event);
 void text_urge(struct engine *engine);
 /* One more answer is wanted, to an exchange that starts from now on. */
 void text_want_answer(struct engine *engine);

@@ -55,6 +55,13 @@ static void leave_log(struct engine *engine, struct log_state *log, enum open_re
             engine_cancel(engine, i);
 }
 
+/* A receipt for this log has another root than it, or is larger than it. */
+static void receipt_does_not_fit(struct engine *engine, struct log_state *log, bool is_larger)
+{
+    engine_alarm(engine, is_larger ? ALARM_ROLLED_BACK : ALARM_FORK);
+    leave_log(engine, log, is_larger ? OPEN_RECOVERED : OPEN_FORK);
+}
+
 /* ---- what happened ---- */
 
 void text_outbox(struct engine *engine, const struct engine_outbox *outbox)
@@ -163,8 +170,7 @@ static void take_outcome(
         note_progress(engine, log, slot, event);
         break;
     case EXCHANGE_FORK:
-        engine_alarm(engine, ALARM_FORK);
-        leave_log(engine, log, OPEN_FORK);
+        receipt_does_not_fit(engine, log, false);
         break;
     case EXCHANGE_ROOT_MISMATCH:
         /* The receipts agree (the agent has looked), the trees do not: one side's kept hashes are damaged.
@@ -196,8 +202,7 @@ void text_exchanged(struct engine *engine, const struct slot *slot, const struct
     if (slot->records > 0 && event->exchanged.outcome == EXCHANGE_STORED)
         batch_answered(engine, slot);
     if (log && event->exchanged.rolled_back) {
-        engine_alarm(engine, ALARM_ROLLED_BACK);
-        leave_log(engine, log, OPEN_RECOVERED);
+        receipt_does_not_fit(engine, log, true);
     } else if (log) {
         take_outcome(engine, log, slot, event);
     }
@@ -312,6 +317,15 @@ void text_nothing(struct engine *engine, const struct slot *slot)
         log->hold_until_ms = engine_later(engine, NOTHING_HOLD_MS);
         log->hold_reason = "the queue changed while it was read";
     }
+}
+
+/* One that was left already is not in the outbox. */
+void text_misfit(struct engine *engine, const struct engine_event *event)
+{
+    struct log_state *log = find_log(&engine->text, &event->misfit.log);
+
+    if (log && !log->leave)
+        receipt_does_not_fit(engine, log, event->misfit.rolled_back);
 }
 
 void text_urge(struct engine *engine)

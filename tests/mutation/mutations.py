@@ -65,6 +65,10 @@ MUTATIONS = [
              "store/database.c", "        int r = world->verbs->try_lock(world->context, store->lock);\n", "        int r = 0;\n"),
     mutation("fork-unnoticed", "unit/server/test_service_exchange.c::a_fork_is_answered_with_the_leaf_held_and_raises_one_alarm",
              "server/core/ingest.c", "    if (find_fork(held, request, ret))\n", "    if (find_fork(held, request, ret) && false)\n"),
+    mutation("fork-on-a-carrier-unnoticed",
+             "unit/syncd/test_agent_bundle.c::receipts_for_a_log_that_a_copy_has_written_open_a_new_log_with_all_of_it",
+             "syncd/agent/bundle.c", "        leave_misfit(agent, &receipts, taken.log == RECEIPTS_LOG_SET_BACK);\n",
+             "        leave_misfit(agent, &(struct bundle_receipts){0}, false);\n"),
     # ---- sending twice, or claiming too much ----
     mutation("overlap-not-skipped", "unit/server/test_service_exchange.c::an_overlap_is_skipped_and_the_rest_appended",
              "server/core/ingest.c", "request->leaves + held->overlap_count, rest", "request->leaves, rest"),

@@ -6,13 +6,18 @@
  *   sim_run.c        one seed from birth to verdict
  *   sim_schedule.c   virtual time, the event heap, the trace, failures
  *   sim_network.c    what becomes of each request on its way there and back
+ *   sim_link.c       a link that goes and comes back
+ *   sim_portal.c     captive portals, which answer in the centre's place for a while
  *   sim_server.c     the centre's machine: power, requests, group commits
  *   sim_uploads.c    tus requests, as server/http maps them
  *   sim_handheld.c   a handheld's machine: power, the daemon and its timers
  *   sim_collector.c  what people record, and what they were told
  *   sim_bundle.c     what is carried by hand, and the receipts that come back
+ *   sim_audit.c      audits and repairs while their answers are lost
+ *   sim_damage.c     damage to a handheld's own database
  *   sim_faults.c     everything that goes wrong with machines
  *   sim_forge.c      answers that only a thief of the connection would make
+ *   sim_backup.c     backups of the centre, and photos that handhelds remove
  *   sim_budget.c     a metered network and the day's budget on it
  *   sim_check.c      what must hold, during the run and at its end
  */
@@ -57,6 +62,8 @@ struct machine {
 
 struct sim_request;
 
+enum portal { PORTAL_NONE, PORTAL_EVERYTHING, PORTAL_TEXT, PORTAL_PHOTOS, PORTAL_TLS };
+
 struct server {
     struct machine machine;
     struct service *service; /* NULL: the process is down */
@@ -82,11 +89,16 @@ struct handheld {
     uint64_t life; /* of the daemon */
     uint64_t timer_number;
     struct sim_request *slots[ENGINE_SLOTS_MAX];
-    bool link_up, is_captive;
-    bool is_metered; /* then its photos have a budget for the day, and a run is no longer than a day */
-    uint64_t budgeted_bytes;  /* of photos that keep to the budget, as they left */
-    bool budget_is_uncertain; /* the disk did not take what was used */
-    bool store_is_damaged;    /* the agent wants to be started again */
+    bool link_up;
+    enum portal portal;
+    uint64_t portal_number; /* of its states: a later one ends by its own event */
+    uint64_t photo_age_ms;  /* at which it removes photos that are stored; 0: it never does */
+    bool is_metered;        /* then its photos have a budget for the day */
+    bool recorded_as_copy, delivered_as_copy; /* since there are two of it */
+    bool was_unknown;                         /* the centre did not know it, or not any more */
+    uint64_t budgeted_bytes;                  /* of photos that keep to the budget, as they left */
+    bool budget_is_uncertain;                 /* the disk did not take what was used */
+    bool store_is_damaged;                    /* the agent wants to be started again */
     struct sim_disk_image *backup;
     uint64_t backup_findings;
     struct buffer carried;   /* receipts on their way back by hand */
@@ -105,7 +117,8 @@ enum finding_truth {
 struct sim_photo {
     struct sha256 sha256;
     uint64_t size;
-    bool has_budget; /* a full photo of no urgent finding */
+    bool has_budget;                 /* a full photo of no urgent finding */
+    bool freed_old, freed_backed_up; /* removed from a handheld, and why */
 };
 
 struct sim_finding {
@@ -117,7 +130,8 @@ struct sim_finding {
     struct position_in_log at;
     struct sim_photo photos[4];
     size_t photo_count;
-    unsigned seen; /* while checking */
+    unsigned seen;    /* while checking */
+    bool is_complete; /* as the centre says, likewise */
 };
 
 /* Receipts that left the centre. */
@@ -149,6 +163,8 @@ struct sim {
 
     bool is_chaos; /* faults may happen */
     uint32_t network_faults_percent;
+    uint32_t audit_faults_percent; /* of answers to audits and repairs that are lost, late, cut or doubled */
+    uint64_t audit_faults_number;  /* of the periods in which they are */
     struct server server;
     struct handheld handhelds[SIM_HANDHELDS_MAX];
     size_t handheld_count;
@@ -162,8 +178,10 @@ struct sim {
     size_t issued_count;
 
     /* What was done to this run, which decides what may be asked of it at the end. */
-    bool was_restored, was_rolled_back, was_cloned, was_damaged;
+    bool was_restored, was_rolled_back, was_cloned, was_damaged, was_forked;
+    bool was_handheld_damaged; /* and not the centre */
     bool server_clock_was_set;
+    bool was_set_back_wholly; /* the centre, with its backups */
     struct coverage *coverage;
 };
 
@@ -234,6 +252,7 @@ enum sim_fate {
     FATE_DUPLICATE = COVER_NET_DUPLICATE,
     FATE_FORGED = COVER_NET_FORGED,
     FATE_CAPTIVE = COVER_NET_CAPTIVE,
+    FATE_TLS = COVER_NET_TLS,
     FATE_BUSY = COVER_NET_BUSY,
     FATE_LINK_DOWN = COVER_NET_LINK_DOWN,
 };
@@ -274,6 +293,35 @@ void network_forget_daemon(struct sim *sim, struct handheld *handheld);
 void network_done(struct sim *sim);
 unsigned network_in_flight(const struct handheld *handheld);
 
+/* ---- sim_link.c ---- */
+
+void link_set(struct sim *sim, struct handheld *handheld, bool up);
+/* Nothing may wait as after an outage: at the daemon's start, and when somebody has asked for a sync. */
+void link_check_no_wait(struct sim *sim, struct handheld *handheld, const char *when);
+/* Faults; each ends by itself. */
+bool link_flap(struct sim *sim, struct handheld *handheld);
+bool link_outage(struct sim *sim, struct handheld *handheld);
+bool link_flap_burst(struct sim *sim, struct handheld *handheld);
+
+/* ---- sim_portal.c ---- */
+
+void portal_begin(struct sim *sim, struct handheld *handheld);
+void portal_end(struct handheld *handheld);
+/* True when a portal takes what is sent to this path. */
+bool portal_meets(struct sim *sim, const struct handheld *handheld, const char *path, enum sim_fate *ret);
+/* What it says to it. */
+void portal_answer(struct sim *sim, struct sim_request *request);
+
+/* ---- sim_audit.c ---- */
+
+/* Faults: a resync while answers are lost; damage, and such a resync after it. */
+bool audit_under_loss(struct sim *sim, struct handheld *handheld);
+bool audit_after_damage(struct sim *sim, struct handheld *handheld);
+void audit_losses_begin(struct sim *sim, uint32_t percent);
+void audit_losses_end(struct sim *sim);
+/* True when what is sent to this path meets such a loss. */
+bool audit_meets_loss(struct sim *sim, struct handheld *handheld, const char *path, enum sim_fate *ret);
+
 /* ---- sim_forge.c ---- */
 
 /* An answer without the centre's signature that claims everything was stored: records, and photos that were
@@ -292,7 +340,6 @@ void handheld_power_cut(struct sim *sim, struct handheld *handheld);
 /* After whatever the daemon did: planned deaths, timers, WAL. */
 void daemon_after(struct sim *sim, struct handheld *handheld);
 void daemon_doorbell(struct sim *sim, struct handheld *handheld);
-void daemon_set_link(struct sim *sim, struct handheld *handheld, bool up);
 
 /* ---- sim_collector.c ---- */
 
@@ -309,13 +356,35 @@ bool bundle_carry(struct sim *sim, struct handheld *handheld);
 
 /* ---- sim_faults.c ---- */
 
+/* Something is damaged behind the centre's back, if it may be. */
+bool faults_damage_centre(struct sim *sim);
+
 void faults_plan(struct sim *sim, uint64_t chaos_ms);
 /* Ends all faults: everything is up and well. */
 void faults_end(struct sim *sim);
 
+/* ---- sim_backup.c ---- */
+
+/* Faults, though a backup is none. */
+bool backup_make(struct sim *sim, struct handheld *handheld);
+bool backup_restore(struct sim *sim, struct handheld *handheld);
+/* What the daemon does with every slow poll. */
+void backup_free_photos(struct sim *sim, struct handheld *handheld);
+/* The only copy may have been at the centre, which was damaged or set back. */
+bool backup_may_lack(const struct sim *sim, const struct sim_photo *photo);
+bool backup_may_lack_of(const struct sim *sim, const struct sim_finding *finding);
+bool backup_may_lack_any(const struct sim *sim);
+
+/* ---- sim_damage.c ---- */
+
+/* A fault. */
+bool damage_handheld(struct sim *sim, struct handheld *handheld);
+
 /* ---- sim_budget.c ---- */
 
 void budget_configure(struct engine_config *config);
+/* A fault: the handheld comes to another kind of network. */
+bool budget_other_network(struct sim *sim, struct handheld *handheld);
 /* A request leaves: what it carries must be within the budget. */
 void budget_watch(struct sim *sim, struct handheld *handheld, const struct http_request *http);
 /* All is well again: the network is not metered any more. */
@@ -331,8 +400,12 @@ void check_carried(struct sim *sim, struct bytes receipts);
 void check_server_start(struct sim *sim);
 /* It was set back on purpose: what it signed since need not be there. */
 void check_server_restored(struct sim *sim);
+/* True when the centre has signed for this position, and must have it. */
+bool check_is_held(struct sim *sim, const struct position_in_log *at);
 /* The handheld has taken an answer. */
 void check_receipts(struct sim *sim, struct handheld *handheld);
+/* What is queued at the handheld before an answer that nobody signed, and after it: nothing may count. */
+void check_nothing_counts(struct sim *sim, struct handheld *handheld, const struct store_status *before);
 /* Photos that count as stored are stored. */
 void check_stored_photos(struct sim *sim, struct handheld *handheld);
 /* The handheld's store was opened: what people were told is there. */

@@ -159,8 +159,11 @@ static int take_parts(struct handheld *handheld, bool check_only)
     struct bytes envelope;
     int r = bundle_receipts_open(&file);
 
-    while (r >= 0 && (r = bundle_receipts_next(&file, &envelope)) > 0)
+    while (r >= 0 && (r = bundle_receipts_next(&file, &envelope)) > 0) {
         r = agent_take_receipts(handheld->agent, envelope, check_only, &taken);
+        if (r >= 0 && !check_only && (taken.log == RECEIPTS_LOG_FORKED || taken.log == RECEIPTS_LOG_SET_BACK))
+            sim_cover(handheld->sim, COVER_LEFT_BY_RECEIPTS);
+    }
     return r;
 }
 

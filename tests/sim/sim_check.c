@@ -83,14 +83,44 @@ static void check_durable_image(struct sim *sim, const struct uuid *log, uint64_
     sim_disk_free(disk);
 }
 
-static void look_at_outcome(struct sim *sim, const struct exchange_answer *answer)
+static void look_at_outcome(struct sim *sim, struct handheld *handheld, const struct exchange_answer *answer)
 {
-    if (answer->outcome == EXCHANGE_FORK)
+    if (answer->outcome == EXCHANGE_FORK) {
+        sim->was_forked = true;
         sim_cover(sim, COVER_ANSWER_FORK);
+    }
+    handheld->delivered_as_copy |= handheld->recorded_as_copy && answer->outcome == EXCHANGE_STORED;
+    if (handheld->was_unknown && answer->outcome == EXCHANGE_STORED) {
+        handheld->was_unknown = false;
+        sim_cover(sim, COVER_ADOPTED);
+    }
     if (answer->quarantined_count > 0)
         sim_cover(sim, COVER_QUARANTINED);
     if (answer->released_count > 0)
         sim_cover(sim, COVER_RELEASED);
+}
+
+static void look_at_refusal(struct sim *sim, struct handheld *handheld, const struct envelope *envelope)
+{
+    _cleanup_buffer_ struct buffer plain = {0};
+    _cleanup_arena_ struct arena arena = {0};
+    struct refusal refusal;
+
+    sim_cover(sim, COVER_ANSWER_REFUSED);
+    if (envelope_open(envelope, PAYLOAD_REFUSAL, sim->server.receipt_key.public_key,
+            EXCHANGE_INFLATED_BYTES_MAX, &plain) < 0) {
+        sim_fail(sim, "the centre's refusal is not signed by its key");
+        return;
+    }
+    arena_init(&arena, arena_budget_for(plain.len));
+    if (refusal_decode(buffer_bytes(&plain), &arena, &refusal) < 0) {
+        sim_fail(sim, "the centre's refusal cannot be decoded");
+        return;
+    }
+    if (refusal.reason != REFUSAL_UNKNOWN_DEVICE)
+        return;
+    handheld->was_unknown = true;
+    sim_cover(sim, COVER_UNKNOWN_DEVICE);
 }
 
 static int log_of_origin(const char *origin, struct uuid *ret)
@@ -112,7 +142,7 @@ void check_promise(struct sim *sim, const struct sim_request *request)
     if (request->reply.body.len == 0 || envelope_parse(buffer_bytes(&request->reply.body), &envelope) < 0)
         return;
     if (envelope.type == PAYLOAD_REFUSAL)
-        sim_cover(sim, COVER_ANSWER_REFUSED);
+        look_at_refusal(sim, &sim->handhelds[request->handheld], &envelope);
     if (envelope.type != PAYLOAD_EXCHANGE_ANSWER)
         return;
     if (envelope_open(&envelope, PAYLOAD_EXCHANGE_ANSWER, sim->server.receipt_key.public_key,
@@ -125,7 +155,7 @@ void check_promise(struct sim *sim, const struct sim_request *request)
         sim_fail(sim, "the centre's answer cannot be decoded");
         return;
     }
-    look_at_outcome(sim, &answer);
+    look_at_outcome(sim, &sim->handhelds[request->handheld], &answer);
     if (answer.receipt.len == 0)
         return;
     if (checkpoint_parse(answer.receipt, &checkpoint) < 0 || log_of_origin(checkpoint.origin, &log) < 0) {
@@ -213,6 +243,13 @@ void check_server_restored(struct sim *sim)
     storage_close(storage);
 }
 
+bool check_is_held(struct sim *sim, const struct position_in_log *at)
+{
+    const struct issued *issued = issued_find(sim, &at->log);
+
+    return issued && at->seq < issued->held;
+}
+
 void check_receipts(struct sim *sim, struct handheld *handheld)
 {
     struct store_log logs[64];
@@ -228,6 +265,18 @@ void check_receipts(struct sim *sim, struct handheld *handheld)
                 handheld->number, (unsigned long long)logs[i].receipt_size,
                 (unsigned long long)(issued ? issued->ever : 0));
     }
+}
+
+void check_nothing_counts(struct sim *sim, struct handheld *handheld, const struct store_status *before)
+{
+    struct store_status after;
+
+    if (!handheld->store || store_status(handheld->store, &after) < 0)
+        return;
+    if (after.records_queued != before->records_queued || after.photos_pending != before->photos_pending)
+        sim_fail(sim, "a portal's answer counts: %llu records and %llu photos were queued, %llu and %llu are",
+            (unsigned long long)before->records_queued, (unsigned long long)before->photos_pending,
+            (unsigned long long)after.records_queued, (unsigned long long)after.photos_pending);
 }
 
 /* A photo that the handheld takes for stored is what it may remove: the centre must have the file. */
@@ -259,6 +308,8 @@ void check_stored_photos(struct sim *sim, struct handheld *handheld)
 
 void check_store_start(struct sim *sim, struct handheld *handheld)
 {
+    if (sim->was_handheld_damaged)
+        return; /* what it had delivered need not be there any more */
     for (size_t i = 0; i < sim->finding_count; i++) {
         const struct sim_finding *finding = &sim->findings[i];
         _cleanup_buffer_ struct buffer bytes = {0};
@@ -299,7 +350,8 @@ static int see_finding(void *user, const struct service_finding *found)
         sim_fail(sim, "finding %llu is at the centre twice", (unsigned long long)number);
     if (finding->truth == TRUTH_CERTAIN && !uuid_equal(&finding->id, &found->id))
         sim_fail(sim, "finding %llu has another id at the centre", (unsigned long long)number);
-    if (finding->truth == TRUTH_CERTAIN && !found->complete)
+    finding->is_complete = found->complete;
+    if (finding->truth == TRUTH_CERTAIN && !found->complete && !backup_may_lack_of(sim, finding))
         sim_fail(sim, "finding %llu has no photos at the centre, but the handheld is done",
             (unsigned long long)number);
     return 0;
@@ -314,6 +366,13 @@ static void check_photo(struct sim *sim, const struct sim_finding *finding, cons
 
     if (r >= 0)
         r = files_read(sim->server.machine.world, path, BLOB_BYTES_MAX, &content);
+    if (r < 0 && backup_may_lack(sim, photo)) {
+        sim_cover(sim, COVER_PHOTO_GONE);
+        if (finding->is_complete)
+            sim_fail(sim, "finding %llu lacks a photo, and the centre calls it complete",
+                (unsigned long long)finding->number);
+        return;
+    }
     sha256 = sha256_of(buffer_bytes(&content));
     if (r < 0 || content.len != photo->size || !sha256_equal(&sha256, &photo->sha256))
         sim_fail(sim, "a photo of finding %llu is not whole at the centre: %s",
@@ -523,7 +582,7 @@ static void check_counters(struct sim *sim, struct handheld *handheld)
             handheld->number, (unsigned long long)status.records_sent,
             (unsigned long long)status.records_quarantined, (unsigned long long)counts[RECORD_SENT],
             (unsigned long long)counts[RECORD_QUARANTINED]);
-    if (status.blobs_lost != 0)
+    if (status.blobs_lost != 0 && !backup_may_lack_any(sim))
         sim_fail(
             sim, "handheld %u lost %llu photos", handheld->number, (unsigned long long)status.blobs_lost);
 }
@@ -552,16 +611,38 @@ static void check_store(struct sim *sim, struct handheld *handheld)
         sim_fail(sim, "handheld %u's check of its store: %s", handheld->number, strerror(-r));
 }
 
+static int add_alarms(void *user, const struct service_device *device)
+{
+    *(uint64_t *)user += device->alarms;
+    return 0;
+}
+
+/* Whoever runs the centre must be able to see that there are two of one handheld. */
+static void check_alarms(struct sim *sim)
+{
+    uint64_t alarms = 0;
+    int r = service_each_device(sim->server.service, add_alarms, &alarms);
+
+    if (r < 0)
+        sim_fail(sim, "the centre's devices cannot be listed: %s", strerror(-r));
+    else if (alarms == 0)
+        sim_fail(sim, "a fork was answered, and the centre has no alarm");
+}
+
 void check_end(struct sim *sim)
 {
     check_findings(sim);
     for (size_t i = 0; i < sim->handheld_count && !sim_failed(sim); i++) {
+        if (sim->was_handheld_damaged)
+            continue; /* its old logs may have holes */
         compare_logs(sim, &sim->handhelds[i]);
         compare_quarantine(sim, &sim->handhelds[i]);
         check_counters(sim, &sim->handhelds[i]);
         check_store_start(sim, &sim->handhelds[i]);
         check_store(sim, &sim->handhelds[i]);
     }
+    if (!sim_failed(sim) && sim->was_forked && !sim->was_restored)
+        check_alarms(sim);
     if (!sim_failed(sim))
         check_centre(sim);
 }

@@ -14,6 +14,7 @@
 #define PHOTO_BYTES_MAX 90000u
 #define PREVIEW_SIZE_MAX 3000u
 #define PHOTOS_MAX 2u
+#define TRIES_MAX 3u
 
 struct act_record {
     struct buffer bytes;
@@ -29,6 +30,7 @@ struct act {
     struct act_record records[ACT_RECORDS_MAX];
     struct store_entry entries[ACT_RECORDS_MAX];
     size_t count;
+    bool has_recovered; /* it found the database damaged, and set it aside */
 };
 
 uint64_t finding_number_of(struct bytes note)
@@ -207,6 +209,7 @@ static void tell(struct act *act, const struct store_appended *appended)
         struct sim_finding *finding = &sim->findings[act->records[i].finding];
 
         finding->truth = TRUTH_CERTAIN;
+        act->handheld->recorded_as_copy |= sim->was_cloned;
         finding->id = appended[i].id;
         finding->at = appended[i].at;
         sim->coverage->findings++;
@@ -218,9 +221,10 @@ static int carry_out(struct act *act, size_t count, bool is_plain)
     static const struct store_author author = {
         .inspector = {(const uint8_t *)"wang", 4}, .software = {(const uint8_t *)"sim", 3}};
     struct store_appended appended[ACT_RECORDS_MAX];
-    struct store_opened opened;
+    struct store_opened opened = {0};
     int r = store_open(act->handheld->machine.world, DATA_DIRECTORY, STORE_COLLECTOR, &act->store, &opened);
 
+    act->has_recovered = opened.recovered;
     for (size_t i = 0; r >= 0 && i < count; i++)
         r = add_record(act, is_plain);
     if (r >= 0)
@@ -251,10 +255,16 @@ static void end(struct act *act, int result)
         sim_disk_end_stop(disk);
     } else if (result < 0) {
         sim_cover(sim, COVER_APPEND_REFUSED);
-        if (result != -ENOSPC && result != -EIO)
+        if (result != -ENOSPC && result != -EIO && !(result == -EUCLEAN && sim->was_handheld_damaged))
             sim_fail(sim, "a finding could not be recorded: %s", strerror(-result));
     } else if (sim_chance(sim, 90)) {
         daemon_doorbell(sim, act->handheld);
+    }
+    /* The daemon sees that the database is another one, and ends. */
+    if (act->has_recovered && act->handheld->agent) {
+        sim_cover(sim, COVER_HANDHELD_RECOVERED);
+        daemon_stop(sim, act->handheld);
+        daemon_start_later(sim, act->handheld, SECOND_MS);
     }
 }
 
@@ -279,8 +289,14 @@ void collector_act(struct sim *sim, struct handheld *handheld)
 void collector_record_one(struct sim *sim, struct handheld *handheld)
 {
     size_t index = sim->finding_count;
+    unsigned tries = 1;
 
     act_out(sim, handheld, 1, true);
+    /* Damage that nobody has met yet is met now; the next one finds it mended. */
+    while (sim->was_handheld_damaged && sim->findings[index].truth != TRUTH_CERTAIN && ++tries < TRIES_MAX) {
+        index = sim->finding_count;
+        act_out(sim, handheld, 1, true);
+    }
     if (sim->findings[index].truth != TRUTH_CERTAIN)
         sim_fail(sim, "a finding could not be recorded though all is well again");
 }

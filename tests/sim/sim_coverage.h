@@ -21,7 +21,8 @@
     X(NET_ANSWER_OLD, "answer to an older request replayed")                                                 \
     X(NET_DUPLICATE, "request delivered twice")                                                              \
     X(NET_FORGED, "answer forged")                                                                           \
-    X(NET_CAPTIVE, "captive portal answered 200")                                                            \
+    X(NET_CAPTIVE, "captive portal answered")                                                                \
+    X(NET_TLS, "TLS handshake failed")                                                                       \
     X(NET_BUSY, "proxy answered 503")                                                                        \
     X(NET_LINK_DOWN, "no link")                                                                              \
     X(NET_REFUSED, "server down: connection refused")                                                        \
@@ -37,6 +38,8 @@
     X(HANDHELD_SYNC_FAILED, "handheld: fsync failed")                                                        \
     X(HANDHELD_CLOCK_JUMP, "handheld: wall clock set")                                                       \
     X(HANDHELD_ROLLED_BACK, "handheld: older copy restored")                                                 \
+    X(HANDHELD_DAMAGED, "handheld: database damaged")                                                        \
+    X(HANDHELD_RECOVERED, "handheld: damaged database recovered")                                            \
     X(HANDHELD_CLONED, "handheld: cloned")                                                                   \
     X(SERVER_POWER_CUT, "server: power cut")                                                                 \
     X(SERVER_POWER_CUT_AT_OPERATION, "server: power cut at a disk operation")                                \
@@ -47,21 +50,40 @@
     X(SERVER_CLOCK_JUMP, "server: wall clock set")                                                           \
     X(SERVER_RESTORED, "server: older copy of everything restored")                                          \
     X(SERVER_DATABASE_RESTORED, "server: older copy of the database restored")                               \
+    X(BACKED_UP, "server: backed up")                                                                        \
+    X(BACKUP_CRASHED, "server: died in a backup")                                                            \
+    X(BACKUP_RESTORED, "server: set up anew from the newest backup")                                         \
     X(DAMAGE_RECORD_GONE, "server: record row removed")                                                      \
     X(DAMAGE_RECORD_CHANGED, "server: record bytes changed")                                                 \
     X(DAMAGE_BLOB_GONE, "server: photo file removed")                                                        \
     X(DAMAGE_BLOB_CHANGED, "server: photo file changed")                                                     \
     X(CREDENTIAL_REVOKED, "credential revoked and restored")                                                 \
     X(LINK_FLAP, "link down for a while")                                                                    \
+    X(FLAP_BURST, "link down and up many times in a row")                                                    \
+    X(LINK_OUTAGE, "link down for hours")                                                                    \
+    X(LINK_UP_WAIT, "lanes waited after a long outage")                                                      \
     X(CAPTIVE_PERIOD, "captive portal for a while")                                                          \
+    X(PORTAL_EVERYTHING, "portal that answers everything met")                                               \
+    X(PORTAL_TEXT, "portal that answers the text met")                                                       \
+    X(PORTAL_PHOTOS, "portal that answers the photos met")                                                   \
+    X(PORTAL_TLS, "portal that lets TLS fail met")                                                           \
+    X(PORTAL_REDIRECT, "portal answered with a redirect")                                                    \
     X(BUSY_PERIOD, "503 for a while")                                                                        \
+    X(OTHER_NETWORK, "metered network instead of another, or the other way round")                           \
     X(RESYNC_BY_PERSON, "resync asked for at the handheld")                                                  \
     X(RESYNC_BY_CENTRE, "resync asked for at the centre")                                                    \
     X(SYNC_BY_PERSON, "sync asked for at the handheld")                                                      \
+    X(AUDIT_UNDER_LOSS, "resync while answers to audits are lost")                                           \
+    X(AUDIT_AFTER_DAMAGE, "damage, and a resync while answers to audits are lost")                           \
+    X(AUDIT_ANSWER_LOST, "answer to an audit of presence or records lost")                                   \
+    X(MEDIA_AUDIT_ANSWER_LOST, "answer to an audit of media lost")                                           \
+    X(REPAIR_ANSWER_LOST, "answer to a repair lost")                                                         \
+    X(MENDED_UNDER_LOSS, "all damage mended while answers were lost")                                        \
     /* by hand */                                                                                            \
     X(CARRIED, "bundle carried by hand")                                                                     \
     X(CARRIED_CUT, "bundle imported in part")                                                                \
     X(CARRIED_AGAIN, "bundle imported again")                                                                \
+    X(COPIES_CARRIED, "bundles of a handheld and its clone carried, both without a network")                 \
     X(CARRIED_CRASHED, "server died in an import")                                                           \
     X(CARRIED_RECEIPTS, "receipts taken from a carrier")                                                     \
     /* branches that these lead to */                                                                        \
@@ -74,6 +96,10 @@
     X(ANSWER_REFUSED, "signed refusal")                                                                      \
     X(WENT_BACK, "the centre was seen to have gone back")                                                    \
     X(REHOMED, "records carried over into a new log")                                                        \
+    X(LEFT_BY_RECEIPTS, "log left because of receipts from a carrier")                                       \
+    X(COPIES_AT_WORK, "handheld and its clone both recorded, and both delivered")                            \
+    X(UNKNOWN_DEVICE, "handheld not known to a restored centre")                                             \
+    X(ADOPTED, "handheld known again by its certificate")                                                    \
     X(UPLOAD_CREATED, "upload created")                                                                      \
     X(UPLOAD_RESUMED, "upload resumed above 0")                                                              \
     X(UPLOAD_WRONG_OFFSET, "upload at a wrong offset refused")                                               \
@@ -84,7 +110,11 @@
     X(AUDIT_BLOB, "audit found photos missing or damaged")                                                   \
     X(REPAIRED, "records mended by a repair")                                                                \
     X(DURABLE_IMAGE_READ, "durable image of the server read at an answer")                                   \
+    X(PHOTO_FREED_BACKED_UP, "photos removed from the handheld that are in a backup")                        \
+    X(PHOTO_FREED_OLD, "photos removed from the handheld by age")                                            \
+    X(PHOTO_GONE, "photo in neither place, and the centre says so")                                          \
     X(BUDGET_USED_UP, "photos waited for the day's budget to end")                                           \
+    X(BUDGET_NEXT_DAY, "photos went out on a later day's budget")                                            \
     X(QUARANTINED, "record in quarantine")                                                                   \
     X(RELEASED, "record out of quarantine again")
 

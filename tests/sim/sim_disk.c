@@ -501,6 +501,55 @@ struct sim_disk_image *sim_disk_snapshot(const struct sim_disk *disk)
     return image;
 }
 
+static bool is_under(const char *path, const char *directory)
+{
+    size_t len = strlen(directory);
+
+    return strncmp(path, directory, len) == 0 && (path[len] == '/' || path[len] == 0);
+}
+
+static void saved_file_free(struct sim_saved_file *file)
+{
+    free(file->path);
+    free(file->data);
+    free(file);
+}
+
+void sim_disk_image_copy(struct sim_disk_image *image, const char *from, const char *to)
+{
+    struct sim_saved_file *copies = NULL;
+
+    for (struct sim_saved_file **at = &image->files; *at;) {
+        struct sim_saved_file *file = *at;
+
+        if (is_under(file->path, to)) {
+            *at = file->next;
+            saved_file_free(file);
+            continue;
+        }
+        if (is_under(file->path, from)) {
+            struct sim_saved_file *copy = sim_must_alloc(calloc(1, sizeof(*copy)));
+
+            *copy = (struct sim_saved_file){.directory = file->directory, .len = file->len, .next = copies};
+            if (asprintf(&copy->path, "%s%s", to, file->path + strlen(from)) < 0)
+                abort();
+            if (file->data) {
+                copy->data = sim_must_alloc(malloc(file->len + 1));
+                memcpy(copy->data, file->data, file->len);
+            }
+            copies = copy;
+        }
+        at = &file->next;
+    }
+    while (copies) {
+        struct sim_saved_file *copy = copies;
+
+        copies = copy->next;
+        copy->next = image->files;
+        image->files = copy;
+    }
+}
+
 void sim_disk_restore(struct sim_disk *disk, const struct sim_disk_image *image)
 {
     sim_disk_kill(disk);
@@ -536,9 +585,7 @@ void sim_disk_image_free(struct sim_disk_image *image)
     while (image->files) {
         struct sim_saved_file *file = image->files;
         image->files = file->next;
-        free(file->path);
-        free(file->data);
-        free(file);
+        saved_file_free(file);
     }
     free(image);
 }

@@ -60,6 +60,8 @@ void sim_disk_fail_syncs(struct sim_disk *disk, unsigned count);
 struct sim_disk_image *sim_disk_snapshot(const struct sim_disk *disk);
 void sim_disk_restore(struct sim_disk *disk, const struct sim_disk_image *image);
 void sim_disk_image_free(struct sim_disk_image *image);
+/* What is under the directory `from` stands under `to` as well, in the place of what was there. */
+void sim_disk_image_copy(struct sim_disk_image *image, const char *from, const char *to);
 
 /* Damage: removes a file, or flips one bit of it, behind everybody's back. -ENOENT, -EINVAL. */
 int sim_disk_remove(struct sim_disk *disk, const char *path);

@@ -200,6 +200,29 @@ static bool clone_handheld(struct sim *sim, struct handheld *handheld)
     return true;
 }
 
+static void run_carry_copies(struct sim *sim, void *object, uint64_t number)
+{
+    (void)object;
+    (void)number;
+    for (size_t i = 0; i < sim->handheld_count && sim->is_chaos; i++) {
+        collector_act(sim, &sim->handhelds[i]);
+        if (bundle_carry(sim, &sim->handhelds[i]))
+            sim_cover(sim, COVER_COPIES_CARRIED);
+    }
+}
+
+/* Two of one handheld, neither of which has a network: only carriers tell that there are two. */
+static bool clones_without_network(struct sim *sim, struct handheld *handheld)
+{
+    if (sim->handheld_count < SIM_HANDHELDS_MAX && !clone_handheld(sim, handheld))
+        return false;
+    for (size_t i = 0; i < sim->handheld_count; i++)
+        (void)link_outage(sim, &sim->handhelds[i]);
+    for (uint64_t i = 1; i <= 3; i++)
+        sim_at(sim, i * sim_between(sim, 5 * MINUTE_MS, 20 * MINUTE_MS), run_carry_copies, NULL, 0);
+    return true;
+}
+
 /* ---- the centre ---- */
 
 static bool cut_server(struct sim *sim, struct handheld *handheld)
@@ -281,7 +304,7 @@ static bool restore_server(struct sim *sim, struct handheld *handheld)
         return false;
     server_power_cut(sim);
     sim_disk_restore(sim->server.machine.disk, sim->server.backup);
-    sim->was_restored = true;
+    sim->was_restored = sim->was_set_back_wholly = true;
     check_server_restored(sim);
     server_start_later(sim, sim_between(sim, SECOND_MS, 10 * MINUTE_MS));
     return true;
@@ -310,7 +333,7 @@ static bool restore_database(struct sim *sim, struct handheld *handheld)
             abort();
         buffer_done(&content[i]);
     }
-    sim->was_restored = true;
+    sim->was_restored = sim->was_set_back_wholly = true;
     check_server_restored(sim);
     server_start_later(sim, sim_between(sim, SECOND_MS, 10 * MINUTE_MS));
     return true;
@@ -320,7 +343,8 @@ static bool restore_database(struct sim *sim, struct handheld *handheld)
 
 static bool may_damage(struct sim *sim)
 {
-    return sim->server.service && !sim->was_rolled_back && !sim->was_cloned && !sim->was_restored;
+    return sim->server.service && !sim->was_rolled_back && !sim->was_cloned && !sim->was_restored &&
+           !sim->was_handheld_damaged;
 }
 
 static bool damage_by_sql(struct sim *sim, const char *sql)
@@ -401,32 +425,19 @@ static bool damage_blob_changed(struct sim *sim, struct handheld *handheld)
     return true;
 }
 
+bool faults_damage_centre(struct sim *sim)
+{
+    static bool (*const damages[])(struct sim * sim, struct handheld * handheld) = {
+        damage_record_gone, damage_record_changed, damage_blob_gone, damage_blob_changed};
+
+    return damages[sim_below(sim, ARRAY_LEN(damages))](sim, NULL);
+}
+
 /* ---- the network, the admin, the person ---- */
-
-static void run_link_up(struct sim *sim, void *object, uint64_t number)
-{
-    (void)number;
-    daemon_set_link(sim, object, true);
-}
-
-static bool link_flap(struct sim *sim, struct handheld *handheld)
-{
-    daemon_set_link(sim, handheld, false);
-    sim_at(sim, sim_between(sim, SECOND_MS, 2 * HOUR_MS), run_link_up, handheld, 0);
-    return true;
-}
-
-static void run_captive_end(struct sim *sim, void *object, uint64_t number)
-{
-    (void)sim;
-    (void)number;
-    ((struct handheld *)object)->is_captive = false;
-}
 
 static bool captive_period(struct sim *sim, struct handheld *handheld)
 {
-    handheld->is_captive = true;
-    sim_at(sim, sim_between(sim, MINUTE_MS, HOUR_MS), run_captive_end, handheld, 0);
+    portal_begin(sim, handheld);
     return true;
 }
 
@@ -495,6 +506,7 @@ static bool sync_by_person(struct sim *sim, struct handheld *handheld)
     if (!handheld->agent)
         return false;
     agent_sync_now(handheld->agent);
+    link_check_no_wait(sim, handheld, "after a sync was asked for");
     daemon_after(sim, handheld);
     return true;
 }
@@ -512,7 +524,9 @@ static const struct fault faults[] = {
     {COVER_HANDHELD_CLOCK_JUMP, 4, handheld_clock_jump},
     {COVER_NET_GOOD, 4, copy_handheld},
     {COVER_HANDHELD_ROLLED_BACK, 4, roll_back},
+    {COVER_HANDHELD_DAMAGED, 4, damage_handheld},
     {COVER_HANDHELD_CLONED, 2, clone_handheld},
+    {COVER_HANDHELD_CLONED, 3, clones_without_network},
     {COVER_SERVER_POWER_CUT, 6, cut_server},
     {COVER_SERVER_POWER_CUT_AT_OPERATION, 10, cut_server_at_operation},
     {COVER_SERVER_KILLED_AT_OPERATION, 6, kill_server_at_operation},
@@ -523,17 +537,24 @@ static const struct fault faults[] = {
     {COVER_NET_GOOD, 6, copy_server},
     {COVER_SERVER_RESTORED, 4, restore_server},
     {COVER_SERVER_DATABASE_RESTORED, 4, restore_database},
+    {COVER_BACKED_UP, 8, backup_make},
+    {COVER_BACKUP_RESTORED, 4, backup_restore},
     {COVER_DAMAGE_RECORD_GONE, 2, damage_record_gone},
     {COVER_DAMAGE_RECORD_CHANGED, 2, damage_record_changed},
     {COVER_DAMAGE_BLOB_GONE, 2, damage_blob_gone},
     {COVER_DAMAGE_BLOB_CHANGED, 2, damage_blob_changed},
-    {COVER_LINK_FLAP, 8, link_flap},
-    {COVER_CAPTIVE_PERIOD, 4, captive_period},
+    {COVER_LINK_FLAP, 5, link_flap},
+    {COVER_FLAP_BURST, 4, link_flap_burst},
+    {COVER_LINK_OUTAGE, 5, link_outage},
+    {COVER_CAPTIVE_PERIOD, 8, captive_period},
     {COVER_BUSY_PERIOD, 4, busy_period},
     {COVER_CREDENTIAL_REVOKED, 3, revoke_credential},
     {COVER_RESYNC_BY_PERSON, 4, resync_by_person},
     {COVER_RESYNC_BY_CENTRE, 4, resync_by_centre},
     {COVER_SYNC_BY_PERSON, 5, sync_by_person},
+    {COVER_OTHER_NETWORK, 3, budget_other_network},
+    {COVER_AUDIT_UNDER_LOSS, 3, audit_under_loss},
+    {COVER_AUDIT_AFTER_DAMAGE, 3, audit_after_damage},
     {COVER_NET_GOOD, 8, bundle_carry},
 };
 
@@ -587,8 +608,11 @@ static void machine_heal(struct machine *machine)
 
 void faults_end(struct sim *sim)
 {
+    unsigned copies = 0;
+
     sim->is_chaos = false;
     sim->server.is_busy = false;
+    audit_losses_end(sim);
     machine_heal(&sim->server.machine);
     if (!sim->server.service)
         server_start(sim);
@@ -596,12 +620,16 @@ void faults_end(struct sim *sim)
         struct handheld *handheld = &sim->handhelds[i];
 
         machine_heal(&handheld->machine);
-        handheld->is_captive = false;
+        portal_end(handheld);
         if (sim->server.service)
             (void)service_revoke(sim->server.service, &handheld->enrolment.device, false);
         if (!handheld->agent)
             daemon_start(sim, handheld);
-        daemon_set_link(sim, handheld, true);
+        if (sim->handheld_count == SIM_HANDHELDS_MAX)
+            copies += handheld->delivered_as_copy;
+        link_set(sim, handheld, true);
         budget_end(sim, handheld);
     }
+    if (copies == SIM_HANDHELDS_MAX)
+        sim_cover(sim, COVER_COPIES_AT_WORK);
 }

@@ -43,6 +43,7 @@ static void run_poll(struct sim *sim, void *object, uint64_t life)
     if (!handheld->agent || handheld->life != life)
         return;
     agent_store_changed(handheld->agent);
+    backup_free_photos(sim, handheld);
     daemon_after(sim, handheld);
     if (handheld->agent && handheld->life == life)
         sim_at(sim, engine_config_default().slow_poll_ms, run_poll, handheld, life);
@@ -62,16 +63,6 @@ void daemon_doorbell(struct sim *sim, struct handheld *handheld)
 {
     if (handheld->agent)
         sim_at(sim, sim_below(sim, 20), run_doorbell, handheld, handheld->life);
-}
-
-void daemon_set_link(struct sim *sim, struct handheld *handheld, bool up)
-{
-    handheld->link_up = up;
-    sim_trace(sim, "handheld %u: link %s", handheld->number, up ? "up" : "down");
-    if (!handheld->agent)
-        return;
-    agent_link(handheld->agent, up);
-    daemon_after(sim, handheld);
 }
 
 /* ---- what the agent tells ---- */
@@ -191,6 +182,7 @@ static int process_begin(struct sim *sim, struct handheld *handheld)
     if (r < 0)
         return r;
     if (opened.recovered) {
+        sim_cover(sim, COVER_HANDHELD_RECOVERED);
         sim_trace(sim, "handheld %u: store recovered, %llu records saved", handheld->number,
             (unsigned long long)opened.records_salvaged);
         if (!sim->was_damaged)
@@ -224,6 +216,7 @@ void daemon_start(struct sim *sim, struct handheld *handheld)
     if (!is_broken_off(handheld))
         check_store_start(sim, handheld);
     agent_link(handheld->agent, handheld->link_up);
+    link_check_no_wait(sim, handheld, "at the start of the daemon");
     daemon_after(sim, handheld);
     if (handheld->agent && handheld->life == life)
         sim_at(sim, engine_config_default().slow_poll_ms, run_poll, handheld, life);
@@ -353,6 +346,7 @@ void handheld_init(struct sim *sim, struct handheld *handheld, unsigned number)
     handheld->link_up = true;
     machine_init(sim, &handheld->machine, number == 0 ? "handheld" : "clone");
     handheld->is_metered = sim_chance(sim, 25);
+    handheld->photo_age_ms = sim_chance(sim, 40) ? sim_between(sim, 10 * MINUTE_MS, 6 * HOUR_MS) : 0;
 }
 
 void handheld_done(struct sim *sim, struct handheld *handheld)

@@ -88,11 +88,16 @@ static void deliver(struct sim *sim, struct handheld *handheld, struct sim_reque
         .upload_offset = reply->upload_offset[0] ? reply->upload_offset : NULL,
         .retry_after = reply->retry_after[0] ? reply->retry_after : NULL};
 
+    struct store_status before;
+    bool is_portal = request->fate == FATE_CAPTIVE && store_status(handheld->store, &before) >= 0;
+
     sim_trace(sim, "request %llu answered with %u", (unsigned long long)request->number, reply->status);
     request->is_over = true;
     handheld->slots[request->slot] = NULL;
     agent_response(handheld->agent, request->slot, &response);
     check_receipts(sim, handheld);
+    if (is_portal)
+        check_nothing_counts(sim, handheld, &before);
     if (request->fate == FATE_FORGED || sim_chance(sim, STORED_LOOK_PERCENT))
         check_stored_photos(sim, handheld);
     daemon_after(sim, handheld);
@@ -167,6 +172,7 @@ void network_answer(struct sim *sim, struct sim_request *request)
     case FATE_RESET_BEFORE:
     case FATE_FORGED:
     case FATE_CAPTIVE:
+    case FATE_TLS:
     case FATE_BUSY:
     case FATE_LINK_DOWN:
         break; /* fates of the way there, or none */
@@ -250,14 +256,18 @@ static void send_twice(
     later(sim, delay(sim) * sim_between(sim, 1, 50), run_arrival, ghost, 0);
 }
 
-static enum sim_fate draw_fate(struct sim *sim, const struct handheld *handheld)
+static enum sim_fate draw_fate(struct sim *sim, struct handheld *handheld, const char *path)
 {
+    enum sim_fate fate;
+
     if (!handheld->link_up)
         return FATE_LINK_DOWN;
-    if (handheld->is_captive)
-        return FATE_CAPTIVE;
+    if (portal_meets(sim, handheld, path, &fate))
+        return fate;
     if (sim->server.is_busy)
         return FATE_BUSY;
+    if (audit_meets_loss(sim, handheld, path, &fate))
+        return fate;
     if (!sim->is_chaos || !sim_chance(sim, sim->network_faults_percent))
         return FATE_GOOD;
     return (enum sim_fate)sim_between(sim, FATE_REQUEST_LOST, FATE_BUSY);
@@ -284,8 +294,6 @@ static void send_forged(struct sim *sim, struct sim_request *request)
 
 static void set_off(struct sim *sim, struct sim_request *request)
 {
-    static const char portal[] = "<html><body>Welcome to the guest network</body></html>";
-
     switch (request->fate) {
     case FATE_LINK_DOWN:
     case FATE_RESET_BEFORE:
@@ -294,7 +302,12 @@ static void set_off(struct sim *sim, struct sim_request *request)
     case FATE_REQUEST_LOST:
         return;
     case FATE_CAPTIVE:
-        answer_instead(sim, request, 200, bytes_of_text(portal));
+        portal_answer(sim, request);
+        request->is_answered = true;
+        later(sim, delay(sim), run_response, request, 0);
+        return;
+    case FATE_TLS:
+        later(sim, delay(sim), run_failed, request, FAILURE_TLS);
         return;
     case FATE_BUSY:
         answer_instead(sim, request, 503, bytes_of_text("busy\n"));
@@ -338,7 +351,7 @@ static int transport_send(void *context, uint32_t slot, const struct http_reques
         sim_fail(sim, "the agent sends under slot %u, which is in use", slot);
         return -EBUSY;
     }
-    request->fate = draw_fate(sim, handheld);
+    request->fate = draw_fate(sim, handheld, http->path);
     sim_cover(sim, (enum coverage_kind)request->fate);
     sim_trace(sim, "handheld %u: request %llu: %s %s, %zu bytes: %s", handheld->number,
         (unsigned long long)request->number, http->method, http->path, http->body.len,

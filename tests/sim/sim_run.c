@@ -97,6 +97,51 @@ static void nudge(struct sim *sim, bool with_resync)
     }
 }
 
+/* A photo that was removed here may have been damaged there: that is told, and checked at the end. */
+static bool is_mended(const struct sim *sim, const struct handheld *handheld)
+{
+    const struct resync_report *report = &handheld->resync;
+
+    return handheld->resync_ok || (backup_may_lack_any(sim) && !report->failed && report->records_gone == 0);
+}
+
+/* The handheld whose resync did not end well, if there is one. */
+static const struct handheld *mend_all(struct sim *sim)
+{
+    for (size_t i = 0; i < sim->handheld_count; i++)
+        sim->handhelds[i].resync_done = false;
+    nudge(sim, true);
+    wait_for_rest(sim);
+    for (size_t i = 0; i < sim->handheld_count; i++)
+        if (!sim->handhelds[i].resync_done || !is_mended(sim, &sim->handhelds[i]))
+            return &sim->handhelds[i];
+    return NULL;
+}
+
+static void mend(struct sim *sim)
+{
+    const struct handheld *bad = mend_all(sim);
+
+    if (bad)
+        sim_fail(sim, "the resync after the damage did not end well: %s",
+            bad->resync.problem ? bad->resync.problem : "no problem told");
+}
+
+/* Such a resync may be given up; but when it says that all is well, it is. */
+static bool mend_under_loss(struct sim *sim)
+{
+    bool is_mended;
+
+    if (!sim_chance(sim, 50))
+        return false;
+    audit_losses_begin(sim, (uint32_t)sim_between(sim, 20, 60));
+    is_mended = mend_all(sim) == NULL;
+    audit_losses_end(sim);
+    if (is_mended)
+        sim_cover(sim, COVER_MENDED_UNDER_LOSS);
+    return is_mended;
+}
+
 static void come_to_rest(struct sim *sim)
 {
     faults_end(sim);
@@ -106,14 +151,8 @@ static void come_to_rest(struct sim *sim)
     wait_for_rest(sim);
     if (!sim->was_damaged || sim_failed(sim))
         return;
-    for (size_t i = 0; i < sim->handheld_count; i++)
-        sim->handhelds[i].resync_done = false;
-    nudge(sim, true);
-    wait_for_rest(sim);
-    for (size_t i = 0; i < sim->handheld_count && !sim_failed(sim); i++)
-        if (!sim->handhelds[i].resync_done || !sim->handhelds[i].resync_ok)
-            sim_fail(sim, "the resync after the damage did not end well: %s",
-                sim->handhelds[i].resync.problem ? sim->handhelds[i].resync.problem : "no problem told");
+    if (!mend_under_loss(sim))
+        mend(sim);
 }
 
 /* ---- life ---- */
@@ -127,6 +166,9 @@ static void sim_init(struct sim *sim, uint64_t seed, bool prints_trace, struct c
     /* SQLite salts its WAL with random numbers of its own, from the real world if it were let. */
     sqlite3_test_control(SQLITE_TESTCTRL_PRNG_SEED, (int)(seed % 1000000007) + 1, NULL);
     server_init(sim);
+    /* A copy from before the enrolment: who is restored to it does not know the handheld. */
+    if (sim_chance(sim, 15))
+        sim->server.backup = sim_disk_snapshot(sim->server.machine.disk);
     handheld_init(sim, &sim->handhelds[0], 0);
     sim->handheld_count = 1;
     handheld_enrol(sim, &sim->handhelds[0]);
@@ -152,6 +194,8 @@ void sim_run(uint64_t seed, bool prints_trace, struct coverage *coverage, struct
         abort();
     sim_init(sim, seed, prints_trace, coverage);
     chaos_ms = sim_chance(sim, 70) ? sim_between(sim, MINUTE_MS, HOUR_MS) : sim_between(sim, HOUR_MS, DAY_MS);
+    if (sim->handhelds[0].is_metered && sim_chance(sim, 15))
+        chaos_ms += sim_between(sim, DAY_MS, 3 * DAY_MS);
     plan(sim, chaos_ms);
     while (sim_step(sim, chaos_ms))
         ;

@@ -352,6 +352,33 @@ def test_wrong_receipts_are_told_apart_and_change_nothing(server, make_server, m
     assert handheld.list("--state", "queued") == []
 
 
+@pytest.mark.parametrize("mine,theirs", [(1, 3), (3, 1)], ids=["the-copy-is-shorter", "the-copy-is-longer"])
+def test_clone_that_is_never_online_hears_of_the_fork_by_receipts_and_nothing_is_lost(apart, tmp_path, mine, theirs):
+    server, handheld = apart
+    ids = [handheld.record("before there were two")]
+    handheld.stop()
+    keep(handheld, tmp_path / "copy")
+    handheld.start()
+    ids += [handheld.record(f"the one, {index}") for index in range(mine)]
+    load(server, export(handheld, "one")[0], tmp_path / "receipts-of-one")
+    put_back(handheld, tmp_path / "copy")  # from here on it is the other one
+    ids += [handheld.record(f"the other, {index}") for index in range(theirs)]
+    bundle, _ = export(handheld, "other")
+    assert load(server, bundle, tmp_path / "receipts", status=1)["records_refused"] > 0
+
+    told = handheld.run("import-receipts", tmp_path / "receipts", status=1).stderr
+    assert "new log" in told
+    assert handheld.status()["records_queued"] == 1 + theirs, "nothing counts as sent, nothing is gone"
+    bundle, _ = export(handheld, "again")
+    assert load(server, bundle, tmp_path / "receipts-again")["records_refused"] == 0
+    assert take(handheld, tmp_path / "receipts-again")["ok"]
+    assert handheld.status()["records_queued"] == 0
+    assert {item["id"] for item in server.findings()} == set(ids)
+    assert len(server.findings()) == len(ids), "what both had is there once"
+    assert server.devices()[0]["alarms"] >= 1
+    server.run("check")
+
+
 def test_older_receipts_never_take_back_newer_ones(apart, tmp_path):
     server, handheld = apart
     handheld.record_many(10)
@@ -456,6 +483,23 @@ def small_disk(tmp_path):
         pytest.skip(f"a small file system cannot be mounted here: {made.stderr.strip()}")
     yield disk
     subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def test_photo_that_is_damaged_on_the_handheld_is_counted_and_never_taken_for_whole(apart, tmp_path):
+    server, handheld = apart
+    for index, photo in enumerate(photos_of(tmp_path, 3, width=1600, height=1200)):
+        handheld.record(f"with photo {index}", photos=[photo])
+    largest = max((handheld.data / "photos").glob("??/*"), key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    assert len(content) > 64 * 1024, "several chunks"
+    content[1000] ^= 1
+    largest.write_bytes(content)
+    bundle, exported = export(handheld)
+    assert (exported["photos"], exported["photos_gone"]) == (5, 1)
+    told = load(server, bundle, tmp_path / "receipts", status=1)
+    assert (told["photos_new"], told["photos_refused"], told["whole"]) == (5, 1, True)
+    assert take(handheld, tmp_path / "receipts")["photos_stored"] == 5
+    server.run("check", "--media")
 
 
 def test_carrier_that_is_full_is_told_and_nothing_half_written_is_left(apart, small_disk, tmp_path):

@@ -343,6 +343,15 @@ def test_revoked_device_is_refused_and_loses_nothing(server, make_handheld):
     assert handheld.exchange(5, 5)[1]["size"] == 10
 
 
+def test_revoked_device_that_a_restored_centre_does_not_know_is_restored_by_its_whole_id(server):
+    device = "6fa12345-0000-4000-8000-000000000001"
+    assert "none begins with" in server.run("restore", device, status=3).stderr
+    with open(server.data / "revocations", "a", encoding="ascii") as revocations:  # all that is left of it
+        revocations.write(f"revoke {device} 2026-11-23T16:33:53Z\n")
+    assert server.run("restore", device).stdout == f"restored {device}\n"
+    assert "none begins with" in server.run("restore", device, status=3).stderr, "once"
+
+
 def test_device_is_named_by_the_start_of_its_id_when_that_is_clear(server, make_handheld):
     for seed in range(1, 20):
         make_handheld(server, seed)

@@ -227,6 +227,32 @@ static void a_revocation_survives_a_restored_database(void **state)
     handheld_free(handheld);
 }
 
+static void a_revoked_device_that_a_restored_centre_does_not_know_can_be_let_back_in(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_enrolled(centre);
+    struct exchange_request with = {.certificate = buffer_bytes(&handheld->certificate)};
+    _cleanup_answered_ struct answered refused = {0}, adopted = {0};
+
+    assert_int_equal(service_revoke(centre->service, &handheld->device, true), 0);
+    centre_sql(centre, "DELETE FROM devices");
+    exchange_with(centre, handheld, 0, 0, &with, &refused);
+    assert_int_equal(refused.refusal.reason, REFUSAL_REVOKED);
+    assert_int_equal(service_revoke(centre->service, &handheld->device, false), 0);
+    exchange_with(centre, handheld, 0, 0, &with, &adopted);
+    assert_false(adopted.is_refused);
+    assert_int_equal(adopted.exchange.outcome, EXCHANGE_STORED);
+    handheld_free(handheld);
+}
+
+static void nobody_is_let_back_in_who_was_never_there(void **state)
+{
+    struct centre *centre = *state;
+    struct uuid unknown = random_uuid();
+
+    assert_int_equal(service_revoke(centre->service, &unknown, false), -ENOENT);
+}
+
 static void a_restored_database_has_less_and_a_new_incarnation_and_takes_the_rest_again(void **state)
 {
     struct centre *centre = *state;
@@ -362,6 +388,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             a_revocation_by_another_process_is_seen_by_the_next_request, start, stop),
         cmocka_unit_test_setup_teardown(a_revocation_survives_a_restored_database, start, stop),
+        cmocka_unit_test_setup_teardown(
+            a_revoked_device_that_a_restored_centre_does_not_know_can_be_let_back_in, start, stop),
+        cmocka_unit_test_setup_teardown(nobody_is_let_back_in_who_was_never_there, start, stop),
         cmocka_unit_test_setup_teardown(
             a_restored_database_has_less_and_a_new_incarnation_and_takes_the_rest_again, start, stop),
         cmocka_unit_test_setup_teardown(an_ordinary_restart_keeps_the_incarnation, start, stop),

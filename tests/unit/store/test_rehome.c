@@ -131,6 +131,35 @@ static void amendments_photos_and_their_order_follow_the_record(void **state)
     buffer_done(&bytes);
 }
 
+static void photos_that_no_record_takes_along_wait_for_the_new_log(void **state)
+{
+    struct here *here = *state;
+    struct store_photo adopted = put_photo(here->store, 5, 700, false);
+    struct store_photo orphan = put_photo(here->store, 6, 700, false);
+    struct store_appended finding = {0}, altered = {0};
+    struct store_blob blob;
+    struct uuid next;
+
+    assert_int_equal(append_note(here->store, "f", &finding), 0);
+    assert_int_equal(append_with_photos(here->store, "altered", &orphan, 1, &altered), 0);
+    assert_int_equal(receive(here->store, &finding.at.log, altered.at.seq + 1), 0);
+    assert_int_equal(store_blob_adopt(here->store, &adopted.photo.sha256), 1);
+    assert_int_equal(
+        sqlite3_exec(here->store->database,
+            "UPDATE records SET bytes = x'00' WHERE key = (SELECT max(key) FROM records)", NULL, NULL, NULL),
+        SQLITE_OK);
+    assert_int_equal(store_drop_receipt(here->store, &finding.at.log), 0);
+    assert_int_equal(store_leave_log(here->store, &author, &finding.at.log, OPEN_FORK, &next, NULL), 0);
+    assert_int_equal(store_blob_find(here->store, &adopted.photo.sha256, &blob), 0);
+    assert_false(blob.record_sent);
+
+    assert_int_equal(receive(here->store, &next, 1), 0);
+    assert_int_equal(store_blob_find(here->store, &adopted.photo.sha256, &blob), 0);
+    assert_true(blob.record_sent);
+    assert_int_equal(store_blob_find(here->store, &orphan.photo.sha256, &blob), 0);
+    assert_true(blob.record_sent);
+}
+
 static void rotated_log_is_sent_to_its_end_and_carries_nothing_over(void **state)
 {
     struct here *here = *state;
@@ -234,6 +263,7 @@ int main(void)
         store_test(fork_carries_what_has_no_receipt_over_unchanged),
         store_test(second_fork_carries_over_what_was_carried_over_not_nested),
         store_test(amendments_photos_and_their_order_follow_the_record),
+        store_test(photos_that_no_record_takes_along_wait_for_the_new_log),
         store_test(rotated_log_is_sent_to_its_end_and_carries_nothing_over),
         store_test(fork_of_a_log_that_was_closed_carries_its_rest_into_the_current_one),
         store_test(second_fork_of_a_log_carries_what_its_receipt_covers_no_longer),

@@ -397,6 +397,88 @@ static void a_receipt_for_another_tree_or_a_larger_one_is_told_and_not_taken(voi
     agent_story_end(&story);
 }
 
+/* The receipts for a bundle, but for a log as a copy of this handheld has written it: another root, or more.
+ */
+static void receive_a_copys_log(struct agent_story *story, struct on_carrier *carried, uint64_t more)
+{
+    _cleanup_buffer_ struct buffer note = {0};
+    struct checkpoint checkpoint;
+    struct sign_key device_key;
+
+    carry(story, carried);
+    sign_key_from_seed(story->centre.device_key.name, story->device_seed, &device_key);
+    assert_int_equal(checkpoint_parse(buffer_bytes(&carried->note), &checkpoint), 0);
+    checkpoint.root.b[3] ^= 1;
+    checkpoint.size += more;
+    assert_int_equal(checkpoint_sign(&checkpoint, &device_key, &note), 0);
+    cosign(story, &note, &carried->receipt);
+    carried->receipts.receipt = buffer_bytes(&carried->receipt);
+}
+
+static void receipts_for_a_log_that_a_copy_has_written_open_a_new_log_with_all_of_it(void **state)
+{
+    static const uint64_t more[] = {0, 100};
+
+    for (size_t i = 0; i < ARRAY_LEN(more); i++) {
+        struct agent_story story;
+        _cleanup_on_carrier_ struct on_carrier carried, again;
+        _cleanup_buffer_ struct buffer envelope = {0};
+        struct agent_receipts taken;
+        struct uuid log, fresh;
+
+        begin_without_network(&story);
+        agent_story_record(&story, 0, 5);
+        log = current_log(&story);
+        receive_a_copys_log(&story, &carried, more[i]);
+
+        /* A look changes nothing. */
+        seal_receipts(&carried.receipts, &story.centre.receipt_key, &story.centre.device, &envelope);
+        assert_int_equal(agent_take_receipts(story.agent, buffer_bytes(&envelope), true, &taken), 0);
+        fresh = current_log(&story);
+        assert_true(uuid_equal(&log, &fresh));
+        assert_int_equal(story.alarms, 0);
+
+        assert_int_equal(take(&story, &carried.receipts, &taken), 0);
+        fresh = current_log(&story);
+        assert_false(uuid_equal(&log, &fresh));
+        assert_int_equal(story.alarms, 1);
+        assert_int_equal(agent_story_status(&story).records_queued, 5);
+
+        /* Once is enough. */
+        assert_int_equal(take(&story, &carried.receipts, &taken), 0);
+        log = current_log(&story);
+        assert_true(uuid_equal(&log, &fresh));
+        assert_int_equal(story.alarms, 1);
+
+        /* What goes on the next carrier is acknowledged like anything else. */
+        carry(&story, &again);
+        assert_int_equal(take(&story, &again.receipts, &taken), 0);
+        assert_int_equal(taken.log, RECEIPTS_LOG_TAKEN);
+        assert_int_equal(agent_story_status(&story).records_queued, 0);
+        agent_story_end(&story);
+    }
+}
+
+static void receipts_from_before_a_fork_came_to_light_count_no_more(void **state)
+{
+    struct agent_story story;
+    _cleanup_on_carrier_ struct on_carrier before, carried;
+    struct agent_receipts taken;
+
+    begin_without_network(&story);
+    agent_story_record(&story, 0, 5);
+    carry(&story, &before);
+    receive_a_copys_log(&story, &carried, 0);
+    assert_int_equal(take(&story, &carried.receipts, &taken), 0);
+    assert_int_equal(taken.log, RECEIPTS_LOG_FORKED);
+    assert_int_equal(take(&story, &before.receipts, &taken), -ESTALE);
+    /* The other parts of the same receipts are as good as before. */
+    carried.receipts.log = (struct uuid){{0}};
+    carried.receipts.receipt = bytes_of(NULL, 0);
+    assert_int_equal(take(&story, &carried.receipts, &taken), 0);
+    agent_story_end(&story);
+}
+
 static void older_receipts_take_nothing_back_and_are_refused_after_newer_ones_of_the_bundle(void **state)
 {
     struct agent_story story;
@@ -562,6 +644,8 @@ int main(void)
         cmocka_unit_test(looking_at_receipts_changes_nothing),
         cmocka_unit_test(receipts_that_are_not_for_this_handheld_are_told_apart_and_change_nothing),
         cmocka_unit_test(a_receipt_for_another_tree_or_a_larger_one_is_told_and_not_taken),
+        cmocka_unit_test(receipts_for_a_log_that_a_copy_has_written_open_a_new_log_with_all_of_it),
+        cmocka_unit_test(receipts_from_before_a_fork_came_to_light_count_no_more),
         cmocka_unit_test(older_receipts_take_nothing_back_and_are_refused_after_newer_ones_of_the_bundle),
         cmocka_unit_test(receipts_older_than_what_the_centre_was_found_to_lack_are_refused),
         cmocka_unit_test(the_state_of_a_photo_goes_only_forward),

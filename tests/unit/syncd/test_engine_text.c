@@ -577,6 +577,45 @@ static void a_fork_leaves_the_log_and_ends_its_other_exchange(void **state)
     story_end(&story);
 }
 
+static struct engine_event misfit(const struct uuid *log, bool rolled_back)
+{
+    return (struct engine_event){.kind = ENGINE_MISFIT, .misfit = {.log = *log, .rolled_back = rolled_back}};
+}
+
+static void a_receipt_by_hand_that_does_not_fit_leaves_the_log_as_an_answer_would(void **state)
+{
+    for (unsigned rolled_back = 0; rolled_back < 2; rolled_back++) {
+        struct story story;
+        struct uuid log = story_log_id(0);
+
+        two_in_flight(&story);
+        story_feed(&story, misfit(&log, rolled_back));
+        assert_int_equal(story.leaves, 1);
+        assert_int_equal(story.leave.leave.reason, rolled_back ? OPEN_RECOVERED : OPEN_FORK);
+        assert_true(uuid_equal(&story.leave.leave.log, &log));
+        assert_int_equal(story.alarms, 1);
+        assert_int_equal(story.cancels, 2);
+        assert_int_equal(story_busy(&story), 0);
+        /* Once more, before the store has left it: it is known. */
+        story_feed(&story, misfit(&log, rolled_back));
+        assert_int_equal(story.leaves, 1);
+        assert_int_equal(story.alarms, 1);
+        story_end(&story);
+    }
+}
+
+static void a_receipt_by_hand_for_a_log_that_is_not_in_the_outbox_changes_nothing(void **state)
+{
+    struct story story;
+    struct uuid other = story_log_id(7);
+
+    two_in_flight(&story);
+    story_feed(&story, misfit(&other, false));
+    assert_int_equal(story.leaves + story.alarms + story.cancels, 0);
+    assert_int_equal(story_busy(&story), 2);
+    story_end(&story);
+}
+
 static void a_handheld_set_back_opens_a_new_log(void **state)
 {
     struct story story;
@@ -700,6 +739,8 @@ int main(void)
         cmocka_unit_test(went_back_needs_an_answer_below_the_receipt_held_when_asking),
         cmocka_unit_test(a_new_incarnation_of_the_server_is_audited),
         cmocka_unit_test(a_fork_leaves_the_log_and_ends_its_other_exchange),
+        cmocka_unit_test(a_receipt_by_hand_that_does_not_fit_leaves_the_log_as_an_answer_would),
+        cmocka_unit_test(a_receipt_by_hand_for_a_log_that_is_not_in_the_outbox_changes_nothing),
         cmocka_unit_test(a_handheld_set_back_opens_a_new_log),
         cmocka_unit_test(a_root_that_never_agrees_is_audited_and_the_log_is_left_at_last),
         cmocka_unit_test(a_server_that_answers_but_takes_nothing_is_not_hammered),
