@@ -372,8 +372,8 @@ int exchange_take_erasures(struct agent *agent, const struct erasure_order *orde
         return 0; /* somebody reads: the centre tells again */
     if (r < 0)
         return agent_store_error(agent, r);
-    agent_note(
-        agent, LOG_INFO, "erased by order %llu of the centre", (unsigned long long)orders[count - 1].number);
+    agent_note(agent, LOG_LEVEL_INFO, "erased by order %llu of the centre",
+        (unsigned long long)orders[count - 1].number);
     if (store_has_set_aside(agent->store, &has_set_aside) >= 0 && has_set_aside)
         agent_alarm(agent, "a damaged database is set aside (damaged-*): it may hold what an order of the "
                            "centre has erased; delete it when it is not needed any more");
