@@ -203,6 +203,9 @@ static int run_steps(struct backup *backup)
     const struct world *world = backup->service->world;
     int r = storage_sqlite_is_unused(world, backup->target);
 
+    /* The copy is one of pages: nothing that is being erased may still be in them. */
+    if (r >= 0)
+        r = erasure_finish(backup->service);
     if (r >= 0)
         r = keys_back_up(backup->service, backup->target);
     if (r >= 0)

@@ -57,32 +57,45 @@ static int erase_blob_row(struct transaction *transaction, const struct sha256 *
 }
 
 struct partials {
-    const struct sha256 *sha256;
-    struct uuid devices[UPLOAD_PARTIALS_MAX];
-    size_t count;
+    const struct orders *orders;
+    struct buffer found; /* of struct blob_partial */
 };
 
 static int note_partial(void *user, const struct blob_partial *partial)
 {
     struct partials *partials = user;
 
-    if (partials->count < ARRAY_LEN(partials->devices) && sha256_equal(&partial->sha256, partials->sha256))
-        partials->devices[partials->count++] = partial->device;
-    return 0;
+    if (orders_find_blob(partials->orders, &partial->sha256) > 0)
+        buffer_put(&partials->found, partial, sizeof(*partial));
+    return buffer_finish(&partials->found);
 }
 
-/* The file, and what has come of it but is not whole. */
-static int remove_files(struct service *service, const struct sha256 *sha256)
+/* What has come of erased photos but is not whole. */
+static int remove_partials(struct service *service, const struct orders *orders)
 {
     struct blobs *blobs = service->blobs;
-    struct partials partials = {.sha256 = sha256};
-    int r = blobs->verbs->remove(blobs, sha256);
+    struct partials partials = {.orders = orders};
+    int r = blobs->verbs->partials_each(blobs, NULL, note_partial, &partials);
+    const struct blob_partial *found = (const struct blob_partial *)(const void *)partials.found.data;
 
-    if (r >= 0 || r == -ENOENT)
-        r = blobs->verbs->partials_each(blobs, NULL, note_partial, &partials);
-    for (size_t i = 0; r >= 0 && i < partials.count; i++)
-        r = blobs->verbs->partial_remove(blobs, &partials.devices[i], sha256);
-    return r < 0 && r != -ENOENT ? r : 0;
+    for (size_t i = 0; r >= 0 && i < partials.found.len / sizeof(*found); i++) {
+        r = blobs->verbs->partial_remove(blobs, &found[i].device, &found[i].sha256);
+        r = r == -ENOENT ? 0 : r;
+    }
+    buffer_done(&partials.found);
+    return r;
+}
+
+static int remove_files(struct service *service, const struct orders *orders)
+{
+    struct blobs *blobs = service->blobs;
+    int r = 0;
+
+    for (size_t i = 0; r >= 0 && i < orders->blob_count; i++) {
+        r = blobs->verbs->remove(blobs, &orders->blobs[i].sha256);
+        r = r == -ENOENT ? 0 : r;
+    }
+    return r < 0 || orders->blob_count == 0 ? r : remove_partials(service, orders);
 }
 
 /* What all orders name. A copy, as the file may be read anew meanwhile. */
@@ -124,8 +137,8 @@ static int apply_all(struct service *service)
         transaction_rollback(&transaction);
     else
         r = transaction_commit(&transaction);
-    for (size_t i = 0; r >= 0 && i < orders.blob_count; i++)
-        r = remove_files(service, &orders.blobs[i].sha256);
+    if (r >= 0)
+        r = remove_files(service, &orders);
     orders_done(&orders);
     return r;
 }

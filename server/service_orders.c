@@ -14,6 +14,7 @@
 #include "base/files.h"
 
 #define ERASING_NAME "erasing"
+#define ORDER_NUMBER_TOLD_MAX (UINT64_C(1) << 40)
 
 /* ---- the file ---- */
 
@@ -265,10 +266,11 @@ int orders_note_done(struct transaction *transaction, uint64_t device, uint64_t 
     uint64_t noted;
     int r;
 
-    if (number == 0 && orders_last_number(transaction->service) == 0)
+    /* No honest handheld has done so many; and the next order's number is above all that were told. */
+    if (number > ORDER_NUMBER_TOLD_MAX || (number == 0 && orders_last_number(transaction->service) == 0))
         return 0;
     r = storage->verbs->orders_done(storage, device, &noted);
-    if (r < 0 || noted == number || number > INT64_MAX)
+    if (r < 0 || noted == number)
         return r;
     transaction->has_changed = true;
     return storage->verbs->set_orders_done(storage, device, number);

@@ -471,8 +471,12 @@ int database_scrub(struct store *store)
      * no length at all would look like one that was lost. */
     commit_nothing(store);
     (void)database_run(store, "PRAGMA journal_size_limit=4194304");
-    r = store_file_size(store, WAL_NAME, &size);
-    return r >= 0 && size > SCRUBBED_WAL_BYTES_MAX ? -EBUSY : r;
+    _cleanup_free_ char *wal = store_path(store, WAL_NAME);
+    r = wal ? store_file_size(store, WAL_NAME, &size) : -ENOMEM;
+    if (r >= 0 && size > SCRUBBED_WAL_BYTES_MAX)
+        r = -EBUSY;
+    /* SQLite does not fsync what it has cut off: after a power cut the old end would be back. */
+    return r < 0 ? r : files_rewrite(store->world, wal);
 }
 
 int store_change_counter(struct store *store, uint64_t *ret)

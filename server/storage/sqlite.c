@@ -328,12 +328,18 @@ static int scrub(struct storage *storage)
 
     if (r >= 0)
         r = trust_disk_again(sqlite);
+    /* Tried first, as a reader that is in the way now will be so afterwards. */
+    if (r >= 0)
+        r = checkpoint(sqlite, SQLITE_CHECKPOINT_TRUNCATE);
     if (r >= 0)
         r = execute_marked(sqlite, "VACUUM");
     if (r < 0 && (sqlite3_errcode(sqlite->db) & 0xff) == SQLITE_IOERR)
         distrust_disk(sqlite);
     if (r >= 0)
         r = checkpoint(sqlite, SQLITE_CHECKPOINT_TRUNCATE);
+    /* SQLite does not fsync what it has cut off: after a power cut the old log would be back. */
+    if (r >= 0)
+        r = files_rewrite(sqlite->world, sqlite->wal_path);
     lock_release(sqlite);
     return r;
 }
