@@ -114,6 +114,12 @@ static enum exit_status write_blob(struct export *export, struct output_file *fi
     uint8_t chunk[COPY_CHUNK];
     for (uint64_t at = 0; at < export->blob_sizes[index];) {
         ssize_t n = store_blob_read(export->store, &export->blobs[index], at, chunk, sizeof(chunk));
+        uint64_t erased_by = 0;
+        if (n == -ENOENT && store_blob_erased_by(export->store, &export->blobs[index], &erased_by) >= 0 &&
+            erased_by > 0)
+            return complain(EXIT_STATUS_REFUSED,
+                "evidence: a photo of this finding was erased by order %llu of the centre; nothing was written",
+                (unsigned long long)erased_by);
         if (n == 0 || n == -ENOENT)
             return complain(EXIT_STATUS_FAILED,
                 "evidence: a photo of this finding is no longer on this handheld; nothing was written");
@@ -175,6 +181,10 @@ enum exit_status command_export(struct program *program, const char *const *argu
             "evidence: no record %s on this handheld; patrol list shows them", options->evidence);
     if (r < 0)
         return complain_store(program, r, "read the record");
+    if (export.stored.is_erased)
+        return complain(EXIT_STATUS_REFUSED,
+            "evidence: %s was erased by order %llu of the centre: its bytes and photos are gone, here and there",
+            options->evidence, (unsigned long long)export.stored.erased_by);
     status = list_blobs(&export);
     if (status == EXIT_STATUS_DONE)
         status = prove(&export);

@@ -24,7 +24,10 @@ static int photo_state(struct store *store, const struct sha256 *sha256, const c
     if (r < 0 && r != -ENOENT)
         return r;
     enum blob_state state = r == -ENOENT ? BLOB_PENDING : blob.state;
-    *ret = blob_state_name(state);
+    uint64_t erased_by = 0;
+    if (state == BLOB_FREED && (r = store_blob_erased_by(store, sha256, &erased_by)) < 0)
+        return r;
+    *ret = erased_by > 0 ? "erased" : blob_state_name(state);
     if (state == BLOB_PENDING || state == BLOB_STATE_LOST)
         *complete = false;
     return 0;
@@ -115,6 +118,26 @@ static int print_row(struct listing *listing, const struct record *record, const
                : 0;
 }
 
+/* Of a record that was erased only its place and its id are left. */
+static int print_erased(struct listing *listing, const struct store_record *stored)
+{
+    char id[UUID_TEXT_LEN + 1], log[UUID_TEXT_LEN + 1];
+    const char *kind = record_kind_name(stored->recorded_kind);
+    text_uuid(stored->id.b, id);
+    text_uuid(stored->at.log.b, log);
+    if (listing->program->options.json)
+        return printf("{\"id\":\"%s\",\"log\":\"%s\",\"seq\":%llu,\"kind\":\"%s\",\"state\":\"erased\","
+                      "\"erased_by\":%llu}\n",
+                   id, log, (unsigned long long)stored->at.seq, kind,
+                   (unsigned long long)stored->erased_by) < 0
+                   ? OUTPUT_ENDED
+                   : 0;
+    return printf("%s  %-19s  %-11s  by order %llu of the centre (%s)\n", id, "", "erased",
+               (unsigned long long)stored->erased_by, kind) < 0
+               ? OUTPUT_ENDED
+               : 0;
+}
+
 static int decode(struct listing *listing, const struct store_record *stored, struct record *ret)
 {
     arena_reset(&listing->arena, arena_budget_for(stored->record.len));
@@ -130,6 +153,8 @@ static int each(void *user, const struct store_record *stored)
     struct listing *listing = user;
     struct record record;
     struct finding_state state;
+    if (stored->is_erased)
+        return print_erased(listing, stored);
     if (decode(listing, stored, &record) < 0) {
         fprintf(stderr, "patrol: the record at %llu cannot be read; patrol list goes on\n",
             (unsigned long long)stored->at.seq);
@@ -225,6 +250,8 @@ enum exit_status command_show(struct program *program, const char *const *argume
     program_read_enrolment(program);
     enum exit_status status;
     struct listing listing = {.program = program, .store = store};
+    if (stored.is_erased)
+        return print_erased(&listing, &stored) < 0 ? EXIT_STATUS_FAILED : EXIT_STATUS_DONE;
     arena_init(&listing.arena, DECODE_BUDGET_BYTES_MIN);
     struct record record;
     struct finding_state state;

@@ -27,6 +27,7 @@
 #define EXCHANGE_ASKED_QUARANTINED_MAX 256u
 #define EXCHANGE_COMMANDS_MAX 16u
 #define EXCHANGE_REFERENCE_CHANGES_MAX 1024u
+#define ORDER_ENTRIES_MAX 512u    /* records and blobs of one erasure order, and of those of one answer */
 #define CAPABILITY_VALUES_MAX 64u /* protocol versions, dictionaries, encodings: so many of each */
 #define SEALED_TOKEN_BYTES_MAX 512u
 #define EXCHANGES_IN_FLIGHT_MAX 2u

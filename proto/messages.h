@@ -39,6 +39,22 @@ struct device_status {
     int64_t wall_ms;
 };
 
+/* A record that a lawful order at the centre has turned into its leaf. */
+struct erased_record {
+    struct position_in_log at;
+    struct sha256 leaf;
+};
+
+/* Such an order, as far as it is about one device. */
+struct erasure_order {
+    uint64_t number; /* from 1 */
+    int64_t time_ms;
+    const struct erased_record *records;
+    size_t record_count;
+    const struct sha256 *blobs;
+    size_t blob_count;
+};
+
 struct exchange_request {
     uint8_t request_id[REQUEST_ID_BYTES];
     struct uuid log;
@@ -55,7 +71,10 @@ struct exchange_request {
     size_t asked_blob_count;
     const struct position_in_log *asked_quarantined; /* of any log of the device */
     size_t asked_quarantined_count;
-    struct bytes certificate; /* only after the refusal `unknown device` */
+    struct bytes certificate;           /* only after the refusal `unknown device` */
+    uint64_t orders_done;               /* erasure orders up to this number are carried out */
+    const struct sha256 *erased_leaves; /* of the empty ones among the records, one for each; or none */
+    size_t erased_leaf_count;
 };
 
 enum exchange_outcome {
@@ -114,6 +133,8 @@ struct exchange_answer {
     struct capabilities capabilities;
     uint64_t fork_seq; /* with EXCHANGE_FORK */
     struct sha256 fork_leaf;
+    const struct erasure_order *erasures;
+    size_t erasure_count;
 };
 
 enum refusal_reason {
@@ -203,6 +224,9 @@ struct repair_request {
     size_t lost_count;
     const struct sha256 *lost_blobs;
     size_t lost_blob_count;
+    const uint64_t *erased_seqs;        /* erased by order on the handheld, gone at the centre */
+    const struct sha256 *erased_leaves; /* as many */
+    size_t erased_count;
 };
 
 struct repair_answer {
@@ -235,6 +259,8 @@ struct bundle_receipts {
     bool quarantined_all; /* no other one of this log, below the receipt's size */
     const struct blob_stored *stored_blobs;
     size_t stored_blob_count;
+    const struct erasure_order *erasures;
+    size_t erasure_count;
 };
 
 int exchange_request_encode(const struct exchange_request *request, struct buffer *ret);

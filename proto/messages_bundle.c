@@ -3,6 +3,7 @@
  * The head of a bundle and the centre's receipts for one: see messages.h; proto/README.md, "Bundles".
  */
 #include "proto/answer_lists.h"
+#include "proto/erasures.h"
 
 #include <errno.h>
 
@@ -58,6 +59,7 @@ static bool within_limits(const struct bundle_receipts *receipts)
 {
     return quarantined_within_limits(receipts->quarantined, receipts->quarantined_count) &&
            receipts->stored_blob_count <= BUNDLE_RECEIPTS_BLOBS_MAX &&
+           erasures_within_limits(receipts->erasures, receipts->erasure_count) &&
            receipts->receipt.len <= NOTE_TEXT_BYTES_MAX;
 }
 
@@ -81,12 +83,14 @@ int bundle_receipts_encode(const struct bundle_receipts *receipts, struct buffer
     wire.quarantined_all = receipts->quarantined_all;
     wire.n_stored_blobs = receipts->stored_blob_count;
     wire.stored_blobs = stored_blobs_fill(receipts->stored_blobs, receipts->stored_blob_count, &scratch);
+    wire.n_erasures = receipts->erasure_count;
+    wire.erasures = erasures_fill(receipts->erasures, receipts->erasure_count, &scratch);
     return wire_pack(&wire.base, &scratch, EXCHANGE_INFLATED_BYTES_MAX, ret);
 }
 
 /* The lists while they are read. */
 struct lists {
-    struct wire_items quarantined, stored_blobs;
+    struct wire_items quarantined, stored_blobs, erasures;
 };
 
 static void read_field(struct wire_reader *reader, struct lists *lists, struct bundle_receipts *ret)
@@ -122,6 +126,9 @@ static void read_field(struct wire_reader *reader, struct lists *lists, struct b
     case 10:
         stored_blobs_read_item(reader, &lists->stored_blobs, BUNDLE_RECEIPTS_BLOBS_MAX);
         break;
+    case 11:
+        erasures_read_item(reader, &lists->erasures);
+        break;
     }
 }
 
@@ -137,6 +144,8 @@ int bundle_receipts_decode(struct bytes bytes, struct arena *arena, struct bundl
     receipts.quarantined_count = lists.quarantined.count;
     receipts.stored_blobs = lists.stored_blobs.items;
     receipts.stored_blob_count = lists.stored_blobs.count;
+    receipts.erasures = lists.erasures.items;
+    receipts.erasure_count = lists.erasures.count;
     wire_demand(&reader, WIRE_FIELD(1) | WIRE_FIELD(2));
     if (!reader.error && (!within_limits(&receipts) || !is_consistent(&receipts)))
         wire_fail(&reader, "a log without its receipt, or a number out of range");

@@ -4,6 +4,7 @@
  */
 #include "proto/answer_lists.h"
 #include "proto/capabilities.h"
+#include "proto/erasures.h"
 #include "proto/positions.h"
 
 #include <errno.h>
@@ -15,7 +16,8 @@ static bool lists_within_limits(const struct exchange_answer *answer)
         answer->stored_blob_count > EXCHANGE_ASKED_BLOBS_MAX ||
         answer->reference_change_count > EXCHANGE_REFERENCE_CHANGES_MAX ||
         answer->command_count > EXCHANGE_COMMANDS_MAX ||
-        !positions_within_limits(answer->released, answer->released_count))
+        !positions_within_limits(answer->released, answer->released_count) ||
+        !erasures_within_limits(answer->erasures, answer->erasure_count))
         return false;
     for (size_t i = 0; i < answer->wanted_blob_count; i++)
         if (answer->wanted_blobs[i].have > BLOB_BYTES_MAX)
@@ -49,6 +51,8 @@ static void fill_lists(const struct exchange_answer *answer, struct arena *scrat
     ret->stored_blobs = stored_blobs_fill(answer->stored_blobs, answer->stored_blob_count, scratch);
     ret->n_quarantined = answer->quarantined_count;
     ret->quarantined = quarantined_fill(answer->quarantined, answer->quarantined_count, scratch);
+    ret->n_erasures = answer->erasure_count;
+    ret->erasures = erasures_fill(answer->erasures, answer->erasure_count, scratch);
 }
 
 static void fill_commands(
@@ -163,7 +167,8 @@ static void read_command(struct wire_reader *outer, struct wire_items *items)
 
 /* The lists of an answer while they are read. */
 struct lists {
-    struct wire_items quarantined, wanted_blobs, stored_blobs, reference_changes, commands, released;
+    struct wire_items quarantined, wanted_blobs, stored_blobs, reference_changes, commands, released,
+        erasures;
 };
 
 static void read_list_item(struct wire_reader *reader, struct lists *lists)
@@ -187,6 +192,9 @@ static void read_list_item(struct wire_reader *reader, struct lists *lists)
     case 20:
         positions_read_item(reader, &lists->released);
         break;
+    case 21:
+        erasures_read_item(reader, &lists->erasures);
+        break;
     }
 }
 
@@ -204,6 +212,8 @@ static void take_lists(const struct lists *lists, struct exchange_answer *ret)
     ret->command_count = lists->commands.count;
     ret->released = lists->released.items;
     ret->released_count = lists->released.count;
+    ret->erasures = lists->erasures.items;
+    ret->erasure_count = lists->erasures.count;
 }
 
 static void read_field(struct wire_reader *reader, struct exchange_answer *ret)

@@ -7,6 +7,16 @@
 
 #include <errno.h>
 
+/* Leaves of erased records stand for the empty ones among the records. */
+static bool erased_within_limits(const struct exchange_request *request)
+{
+    size_t empty = 0;
+
+    for (size_t i = 0; i < request->record_count; i++)
+        empty += request->records[i].len == 0;
+    return request->erased_leaf_count == 0 || request->erased_leaf_count == empty;
+}
+
 static bool within_limits(const struct exchange_request *request)
 {
     if (request->record_count > EXCHANGE_RECORDS_MAX || request->first_seq > LOG_SIZE_MAX ||
@@ -17,7 +27,7 @@ static bool within_limits(const struct exchange_request *request)
             return false;
     return request->checkpoint.len <= NOTE_TEXT_BYTES_MAX &&
            request->certificate.len <= ENROLMENT_BYTES_MAX &&
-           request->asked_blob_count <= EXCHANGE_ASKED_BLOBS_MAX &&
+           request->asked_blob_count <= EXCHANGE_ASKED_BLOBS_MAX && erased_within_limits(request) &&
            positions_within_limits(request->asked_quarantined, request->asked_quarantined_count) &&
            (!request->has_status || request->status.software.len <= SOFTWARE_BYTES_MAX);
 }
@@ -98,6 +108,9 @@ int exchange_request_encode(const struct exchange_request *request, struct buffe
     wire.n_asked_quarantined = request->asked_quarantined_count;
     wire.asked_quarantined =
         positions_fill(request->asked_quarantined, request->asked_quarantined_count, &scratch);
+    wire.orders_done = request->orders_done;
+    wire.n_erased_leaves = request->erased_leaf_count;
+    wire.erased_leaves = wire_list_of_sha256(&scratch, request->erased_leaves, request->erased_leaf_count);
     return wire_pack(&wire.base, &scratch, EXCHANGE_INFLATED_BYTES_MAX, ret);
 }
 
@@ -128,7 +141,7 @@ static void read_status(struct wire_reader *outer, struct device_status *ret)
 
 static void read_request(struct wire_reader *reader, struct exchange_request *ret, struct bytes *ret_columns)
 {
-    struct wire_items records = {0}, asked_blobs = {0}, asked_quarantined = {0};
+    struct wire_items records = {0}, asked_blobs = {0}, asked_quarantined = {0}, erased_leaves = {0};
 
     while (wire_next(reader))
         switch (reader->field) {
@@ -169,6 +182,12 @@ static void read_request(struct wire_reader *reader, struct exchange_request *re
         case 12:
             *ret_columns = wire_bytes(reader, EXCHANGE_INFLATED_BYTES_MAX);
             break;
+        case 13:
+            ret->orders_done = wire_u64(reader);
+            break;
+        case 16:
+            wire_item_sha256(reader, &erased_leaves, EXCHANGE_RECORDS_MAX);
+            break;
         }
     ret->records = records.items;
     ret->record_count = records.count;
@@ -176,6 +195,8 @@ static void read_request(struct wire_reader *reader, struct exchange_request *re
     ret->asked_blob_count = asked_blobs.count;
     ret->asked_quarantined = asked_quarantined.items;
     ret->asked_quarantined_count = asked_quarantined.count;
+    ret->erased_leaves = erased_leaves.items;
+    ret->erased_leaf_count = erased_leaves.count;
     wire_demand(reader, WIRE_FIELD(1) | WIRE_FIELD(2));
 }
 

@@ -26,7 +26,8 @@ static bool within_limits(const struct repair_request *request)
     size_t record_count = 0;
 
     if (request->size > LOG_SIZE_MAX || request->run_count > REPAIR_RUNS_MAX ||
-        request->lost_count > REPAIR_LOST_MAX || request->lost_blob_count > AUDIT_WINDOW_BLOBS_MAX)
+        request->lost_count > REPAIR_LOST_MAX || request->erased_count > REPAIR_LOST_MAX ||
+        request->lost_blob_count > AUDIT_WINDOW_BLOBS_MAX)
         return false;
     for (size_t i = 0; i < request->run_count; i++) {
         if (!run_within_limits(&request->runs[i], request->size))
@@ -35,6 +36,9 @@ static bool within_limits(const struct repair_request *request)
     }
     for (size_t i = 0; i < request->lost_count; i++)
         if (request->lost_seqs[i] >= request->size)
+            return false;
+    for (size_t i = 0; i < request->erased_count; i++)
+        if (request->erased_seqs[i] >= request->size)
             return false;
     return record_count <= REPAIR_RECORDS_MAX;
 }
@@ -76,6 +80,10 @@ int repair_request_encode(const struct repair_request *request, struct buffer *r
     }
     wire.n_lost_blobs = request->lost_blob_count;
     wire.lost_blobs = wire_list_of_sha256(&scratch, request->lost_blobs, request->lost_blob_count);
+    wire.n_erased_seqs = request->erased_count;
+    wire.erased_seqs = (uint64_t *)(uintptr_t)request->erased_seqs;
+    wire.n_erased_leaves = request->erased_count;
+    wire.erased_leaves = wire_list_of_sha256(&scratch, request->erased_leaves, request->erased_count);
     return wire_pack(&wire.base, &scratch, EXCHANGE_INFLATED_BYTES_MAX, ret);
 }
 
@@ -108,7 +116,8 @@ static void read_run(struct wire_reader *outer, struct wire_items *items)
 
 static void read_request(struct wire_reader *reader, struct repair_request *ret)
 {
-    struct wire_items runs = {0}, lost_seqs = {0}, lost_leaves = {0}, lost_blobs = {0};
+    struct wire_items runs = {0}, lost_seqs = {0}, lost_leaves = {0}, lost_blobs = {0}, erased_seqs = {0},
+                      erased_leaves = {0};
 
     while (wire_next(reader))
         switch (reader->field) {
@@ -133,6 +142,12 @@ static void read_request(struct wire_reader *reader, struct repair_request *ret)
         case 7:
             wire_item_sha256(reader, &lost_blobs, AUDIT_WINDOW_BLOBS_MAX);
             break;
+        case 8:
+            wire_packed_u64(reader, &erased_seqs, REPAIR_LOST_MAX);
+            break;
+        case 9:
+            wire_item_sha256(reader, &erased_leaves, REPAIR_LOST_MAX);
+            break;
         }
     ret->runs = runs.items;
     ret->run_count = runs.count;
@@ -141,6 +156,11 @@ static void read_request(struct wire_reader *reader, struct repair_request *ret)
     ret->lost_leaves = lost_leaves.items;
     if (lost_leaves.count != 0 && lost_leaves.count != lost_seqs.count)
         wire_fail(reader, "not as many leaves as positions");
+    ret->erased_seqs = erased_seqs.items;
+    ret->erased_leaves = erased_leaves.items;
+    ret->erased_count = erased_seqs.count;
+    if (erased_leaves.count != erased_seqs.count)
+        wire_fail(reader, "not as many leaves as erased positions");
     ret->lost_blobs = lost_blobs.items;
     ret->lost_blob_count = lost_blobs.count;
     wire_demand(reader, WIRE_FIELD(1) | WIRE_FIELD(2));

@@ -14,7 +14,7 @@
 #define SERVER_DATA_PATH "/var/lib/gridpatrol-server"
 #define SERVER_DATA_VARIABLE "GRIDPATROL_SERVER_DATA"
 
-#define COMMAND_ARGUMENTS_MAX 4u
+#define COMMAND_ARGUMENTS_MAX 64u
 
 struct server_options {
     const char *config, *data;
@@ -28,6 +28,8 @@ struct server_options {
     bool media, rebuild;
     bool all;
     const char *level;
+    const char *reason, *by;
+    bool photos_only, dry_run;
 };
 
 struct server_config {
@@ -61,6 +63,8 @@ int command_backup(const struct command_run *run);
 int command_import_bundle(const struct command_run *run);
 int command_check(const struct command_run *run);
 int command_resync(const struct command_run *run);
+int command_erase(const struct command_run *run);
+int command_orders(const struct command_run *run);
 int command_findings(const struct command_run *run);
 
 /* ---- shared helpers (command_common.c) ---- */

@@ -38,6 +38,10 @@ static const struct option_row option_rows[] = {
     OPTION("rebuild", 0, OPTION_FLAG, rebuild, NULL, "make the derived tables again from the records"),
     OPTION("all", 0, OPTION_FLAG, all, NULL, "every handheld"),
     OPTION("level", 0, OPTION_TEXT, level, "LEVEL", "presence, records (default) or media"),
+    OPTION("reason", 0, OPTION_TEXT, reason, "TEXT", "why, as the order shall say"),
+    OPTION("by", 0, OPTION_TEXT, by, "NAME", "who gives the order"),
+    OPTION("photos-only", 0, OPTION_FLAG, photos_only, NULL, "the records stay, their photos go"),
+    OPTION("dry-run", 0, OPTION_FLAG, dry_run, NULL, "only show what would go"),
 };
 #define COMMON_OPTIONS 4u /* the first rows */
 
@@ -104,6 +108,10 @@ static const struct command_row command_rows[] = {
         "take what a handheld has exported to a data carrier, and write receipts for it", " output json ", 1,
         command_import_bundle},
     {"resync", "DEVICE|--all", "ask handhelds for an audit and repair", " all level ", 1, command_resync},
+    {"erase", "ID...", "erase findings or photos for ever, here and on the handhelds",
+        " reason by photos-only dry-run ", COMMAND_ARGUMENTS_MAX, command_erase},
+    {"orders", "", "list the erasure orders, and who has not carried them out yet", " json ", 0,
+        command_orders},
     {"findings", "", "print what was reported", " json geojson csv device since ", 0, command_findings},
 };
 

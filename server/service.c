@@ -154,7 +154,11 @@ static int open_parts(struct service *service, bool must_exist, const char **ret
     if (r < 0)
         return r;
     *ret_part = "blobs";
-    return blobs_files_open(service->world, service->directory, service->read_only, &service->blobs);
+    r = blobs_files_open(service->world, service->directory, service->read_only, &service->blobs);
+    if (r < 0)
+        return r;
+    *ret_part = "orders";
+    return erasure_open(service);
 }
 
 /* Allocated; NULL when memory ran out. */
@@ -183,6 +187,7 @@ int service_open(const struct service_options *options, struct service **ret, ch
         return -ENOMEM;
     pthread_mutex_init(&service->readers.mutex, NULL);
     pthread_mutex_init(&service->revocations.mutex, NULL);
+    pthread_mutex_init(&service->orders.mutex, NULL);
     pthread_mutex_init(&service->audits.mutex, NULL);
     service_limit_audits(service, AUDITS_AT_ONCE_MAX);
     tokens_open(service);
@@ -212,6 +217,7 @@ void service_free(struct service *service)
     storage_close(service->writer);
     blobs_close(service->blobs);
     revocations_done(service);
+    orders_file_done(service);
     pthread_mutex_destroy(&service->audits.mutex);
     buffer_done(&service->ca_pem);
     free(service->directory);
@@ -289,6 +295,10 @@ int service_housekeeping(struct service *service)
         r = incarnation_note(service);
         if (r >= 0)
             r = uploads_expire(service);
+        if (r >= 0)
+            r = erasure_finish(service);
+        if (r == -EBUSY)
+            r = 0; /* somebody reads; next time */
         if (r < 0)
             return r;
     }

@@ -25,7 +25,7 @@ struct service_job;
 
 struct service_options {
     const struct world *world;
-    const char *directory; /* DATA: storage, blobs, keys, revocations */
+    const char *directory; /* DATA: storage, blobs, keys, revocations, orders */
     const char *authority; /* names the centre in origins; default "gridpatrol" */
     const char *tenant;    /* default "default" */
     struct bytes ca_pem;   /* the CA that an enrolment answer carries; empty on plain HTTP; copied */
@@ -202,6 +202,53 @@ int service_finding_by_id(struct service *service, const struct uuid *id,
     int (*each)(void *user, const struct service_finding *finding), void *user);
 /* Path of a stored blob, allocated. -ENOENT. */
 int service_blob_path(struct service *service, const struct sha256 *sha256, char **ret);
+
+/* ---- lawful erasure ---- */
+
+#define ERASE_TEXT_BYTES_MAX 1024u /* of a reason, and of a name */
+
+struct service_erase_target {
+    bool is_photo;
+    struct uuid id;       /* of a record: it goes with all that came after it about the same finding */
+    struct sha256 sha256; /* of a photo, wherever it is named */
+};
+
+struct service_erasure {
+    const struct service_erase_target *targets;
+    size_t target_count;
+    const char *by, *reason; /* one line of text each */
+    bool photos_only;        /* of the records: their photos, they stay themselves */
+    bool dry_run;
+    void (*told)(void *user, const char *line); /* what goes, and what is wrong with a target */
+    void *user;
+};
+
+struct service_erasure_report {
+    uint64_t order; /* 0: none was given */
+    size_t records, photos, photos_kept;
+    bool is_finished; /* no copy is left in any file; else the serve that runs here goes on with it */
+};
+
+/* Gives a numbered order that turns records and photos into their hashes, here and on the handhelds, and
+ * carries it out here. A record's photos go with it unless another finding names them. 0; -EINVAL a target is
+ * not there, and was told; -ENODATA nothing is left to erase; -E2BIG more than ORDER_ENTRIES_MAX. After any
+ * other error the order may stand all the same: service_each_order tells. */
+int service_erase(
+    struct service *service, const struct service_erasure *erasure, struct service_erasure_report *ret);
+
+struct service_order {
+    uint64_t number;
+    int64_t time_ms;
+    struct bytes by, reason;
+    uint64_t records; /* places at which records stood */
+    uint64_t photos;
+    size_t device_count;
+    const struct uuid *waiting; /* the handhelds that have not carried it out yet */
+    size_t waiting_count;
+};
+int service_each_order(
+    struct service *service, int (*each)(void *user, const struct service_order *order), void *user);
+bool service_erasure_is_finished(struct service *service);
 
 struct service_check_report {
     uint64_t logs, records, records_bad, blobs, blobs_bad, findings_rebuilt;

@@ -79,21 +79,29 @@ static int put_row(
     return r;
 }
 
+/* One that an order has erased is not wanted, also when the database was set back since. */
+static int name_blob(struct transaction *transaction, const struct subject *subject,
+    const struct sha256 *sha256, uint64_t size)
+{
+    struct storage *storage = transaction->storage;
+    int r = storage->verbs->blob_name(storage, sha256, size, device_of(subject), subject->key);
+
+    if (r >= 0 && orders_cover_blob(transaction->service, sha256))
+        r = storage->verbs->blob_set_state(storage, sha256, STORED_BLOB_ERASED, 0);
+    return r;
+}
+
 static int name_blobs(
     struct transaction *transaction, const struct subject *subject, const struct finding *finding)
 {
-    struct storage *storage = transaction->storage;
-
     for (size_t i = 0; i < finding->photo_count; i++) {
         const struct photo *photo = &finding->photos[i];
         int r = 0;
 
         if (photo->preview_size > 0)
-            r = storage->verbs->blob_name(
-                storage, &photo->preview_sha256, photo->preview_size, device_of(subject), subject->key);
+            r = name_blob(transaction, subject, &photo->preview_sha256, photo->preview_size);
         if (r >= 0)
-            r = storage->verbs->blob_name(
-                storage, &photo->sha256, photo->size, device_of(subject), subject->key);
+            r = name_blob(transaction, subject, &photo->sha256, photo->size);
         if (r < 0)
             return r;
     }
@@ -125,7 +133,7 @@ static int settle_versions(struct transaction *transaction, uint64_t root)
     size_t count = 0, found = 0;
     int r = storage->verbs->versions(storage, root, keys + 1, STORAGE_VERSIONS_MAX, &count);
 
-    if (r < 0 || count == 0)
+    if (r < 0)
         return r;
     keys[0] = root;
     for (size_t i = 0; i <= count; i++) {
@@ -180,6 +188,7 @@ static int find_parent_in_place(struct storage *storage, const struct stored_log
     if (r < 0)
         return r;
     id = record_public_id(&log->id, parent->seq, &record.leaf);
+    facts->is_erased = record.state == STORED_RECORD_ERASED && uuid_equal(&id, &parent->id);
     return uuid_equal(&id, &parent->id) ? look_at_parent(storage, record.key, facts, ret_root) : 0;
 }
 
@@ -535,6 +544,17 @@ int apply_record(struct transaction *transaction, struct stored_log *log, const 
     if (r >= 0 && projection->is_rehomed)
         r = apply_awaiting(transaction, &subject.first.log, subject.first.seq, subject.first.seq + 1);
     return r;
+}
+
+int apply_forget(struct transaction *transaction, uint64_t key)
+{
+    struct storage *storage = transaction->storage;
+    struct stored_finding row = {.root = key};
+    int r = storage->verbs->finding_at(storage, key, &row);
+
+    if (r >= 0 || r == -ENOENT)
+        r = storage->verbs->record_forget(storage, key);
+    return r < 0 || row.root == key ? r : settle_versions(transaction, row.root);
 }
 
 /* ---- what has waited ---- */

@@ -6,7 +6,8 @@
  *   TARGET/keys, revocations without the receipt key all the rest is worth little
  *   TARGET/new/centre.db     one moment of the database
  *   TARGET/blobs             every photo that this moment names as stored
- *   TARGET/incarnation       ahead of that database: who serves from here begins a new incarnation
+ *   TARGET/orders            later than the database, so that no order is missed; what they erase goes here
+ * too TARGET/incarnation       ahead of that database: who serves from here begins a new incarnation
  *   TARGET/centre.db         moved into place: now the backup is whole
  *   DATA/centre.db           the photos are marked
  *
@@ -181,6 +182,20 @@ static int put_in_place(struct backup *backup)
     return r < 0 ? r : storage_sqlite_place(world, backup->new_directory, backup->target);
 }
 
+/* An earlier backup may have left photos here that were erased since. */
+static int carry_out_orders(struct backup *backup)
+{
+    struct orders orders = {0};
+    int r = orders_back_up(backup->service, backup->target, &orders);
+
+    for (size_t i = 0; r >= 0 && i < orders.blob_count; i++) {
+        r = backup->blobs->verbs->remove(backup->blobs, &orders.blobs[i].sha256);
+        r = r == -ENOENT ? 0 : r;
+    }
+    orders_done(&orders);
+    return r;
+}
+
 /* ---- all of it ---- */
 
 static int run_steps(struct backup *backup)
@@ -188,6 +203,9 @@ static int run_steps(struct backup *backup)
     const struct world *world = backup->service->world;
     int r = storage_sqlite_is_unused(world, backup->target);
 
+    /* The copy is one of pages: nothing that is being erased may still be in them. */
+    if (r >= 0)
+        r = erasure_finish(backup->service);
     if (r >= 0)
         r = keys_back_up(backup->service, backup->target);
     if (r >= 0)
@@ -198,6 +216,8 @@ static int run_steps(struct backup *backup)
         r = take_snapshot(backup);
     if (r >= 0)
         r = copy_blobs(backup);
+    if (r >= 0)
+        r = carry_out_orders(backup);
     if (r >= 0)
         r = put_in_place(backup);
     return r < 0 ? r : mark_blobs(backup);

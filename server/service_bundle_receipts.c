@@ -218,9 +218,35 @@ int receipts_note_blob(struct receipts_writer *receipts, const struct sha256 *sh
     return r;
 }
 
+/* A handheld that is reached by data carriers alone hears of erasure orders here. */
+static int write_erasures(struct receipts_writer *receipts)
+{
+    _cleanup_reader_ struct reader reader = {0};
+    uint64_t after = 0;
+    int r = reader_take(receipts->service, &reader);
+
+    if (r >= 0)
+        r = reader.storage->verbs->orders_done(reader.storage, receipts->device.number, &after);
+    while (r >= 0) {
+        _cleanup_(told_orders_done) struct told_orders told = {0};
+        struct bundle_receipts part = {0};
+
+        r = orders_tell(receipts->service, &receipts->device.id, after, &told);
+        if (r < 0 || told.count == 0)
+            return r;
+        after = told.orders[told.count - 1].number;
+        part.erasures = told.orders;
+        part.erasure_count = told.count;
+        r = write_part(receipts, &part);
+    }
+    return r;
+}
+
 int receipts_end(struct receipts_writer *receipts)
 {
     int r = write_logs(receipts);
 
+    if (r >= 0)
+        r = write_erasures(receipts);
     return r < 0 ? r : write_blobs(receipts, true);
 }

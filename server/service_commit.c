@@ -21,6 +21,9 @@ int transaction_begin(struct service *service, struct transaction *ret)
     if (r < 0)
         return r;
     r = transaction.storage->verbs->state(transaction.storage, &transaction.state);
+    /* Under the lock, so that nothing is taken against an order that an admin has just given. */
+    if (r >= 0)
+        r = orders_refresh(service);
     if (r < 0) {
         transaction.storage->verbs->rollback(transaction.storage);
         return r;

@@ -37,12 +37,18 @@ static int verify_checkpoint(struct service_job *job)
     return 0;
 }
 
+/* A record that its handheld has erased by order comes as its leaf alone. */
+static bool is_leaf_alone(const struct exchange_request *request, size_t i)
+{
+    return request->erased_leaf_count > 0 && request->records[i].len == 0;
+}
+
 /* Hashes and decodes every record, so that the writer has only to insert. */
 static int digest_records(struct service_job *job)
 {
     struct exchange_job *exchange = &job->exchange;
     const struct exchange_request *request = &exchange->request;
-    size_t record_bytes = 0;
+    size_t record_bytes = 0, erased = 0;
 
     if (request->record_count == 0)
         return 0;
@@ -56,6 +62,10 @@ static int digest_records(struct service_job *job)
     for (size_t i = 0; i < request->record_count; i++) {
         int r;
 
+        if (is_leaf_alone(request, i)) {
+            exchange->leaves[i] = request->erased_leaves[erased++];
+            continue;
+        }
         exchange->leaves[i] = merkle_leaf(request->records[i]);
         r = projection_decode(request->records[i], &job->records_arena, &exchange->projections[i]);
         if (r == -ENOBUFS && request->record_count > 1)
@@ -196,6 +206,30 @@ static int find_log(struct service_job *job, struct transaction *transaction, st
     return r;
 }
 
+/* Erased by an order: by the handheld already, or now that it comes again. */
+static bool is_erased(const struct service_job *job, const struct transaction *transaction,
+    const struct stored_log *log, size_t i)
+{
+    const struct exchange_job *exchange = &job->exchange;
+    const struct position_in_log at = {.log = log->id, .seq = exchange->request.first_seq + i};
+
+    return is_leaf_alone(&exchange->request, i) ||
+           orders_cover_record(transaction->service, &at, &exchange->leaves[i], &exchange->projections[i]);
+}
+
+/* The order may have been given before this centre was set up anew from a copy that has not got it. */
+static int check_order(
+    struct service_job *job, struct transaction *transaction, const struct stored_log *log, size_t i)
+{
+    const struct exchange_job *exchange = &job->exchange;
+    const struct position_in_log at = {.log = log->id, .seq = exchange->request.first_seq + i};
+
+    if (orders_cover_record(transaction->service, &at, &exchange->leaves[i], NULL))
+        return 0;
+    return transaction_alarm(transaction, ALARM_ERASED, job->device.number, record_key(log->number, at.seq),
+        "a handheld has erased a record by an order that this centre does not know");
+}
+
 static int insert_records(struct service_job *job, struct transaction *transaction,
     const struct stored_log *log, size_t skipped, size_t count, uint64_t first_arrival)
 {
@@ -204,18 +238,21 @@ static int insert_records(struct service_job *job, struct transaction *transacti
     int r = 0;
 
     for (size_t i = skipped; r >= 0 && i < skipped + count; i++) {
+        bool erased = is_erased(job, transaction, log, i);
         const struct stored_record row = {
             .key = record_key(log->number, exchange->request.first_seq + i),
             .arrival = first_arrival + (i - skipped),
             .received_ms = transaction->now_ms,
-            .state = STORED_RECORD_PRESENT,
+            .state = erased ? STORED_RECORD_ERASED : STORED_RECORD_PRESENT,
             .has_leaf = true,
             .leaf = exchange->leaves[i],
-            .has_bytes = true,
-            .bytes = exchange->request.records[i],
+            .has_bytes = !erased,
+            .bytes = erased ? bytes_of(NULL, 0) : exchange->request.records[i],
         };
 
         r = storage->verbs->record_put(storage, &row);
+        if (r >= 0 && is_leaf_alone(&exchange->request, i))
+            r = check_order(job, transaction, log, i);
     }
     return r;
 }
@@ -235,6 +272,8 @@ static int apply_records(struct service_job *job, struct transaction *transactio
             .projection = &exchange->projections[skipped + i],
         };
 
+        if (is_erased(job, transaction, log, skipped + i))
+            continue;
         r = apply_record(transaction, log, &record);
     }
     return r < 0 ? r : apply_awaiting(transaction, &log->id, first_seq, first_seq + count);
@@ -365,6 +404,8 @@ int exchange_commit(struct service_job *job, struct transaction *transaction)
         r = keep_note(job, transaction, &log, &decision);
     if (r >= 0)
         r = note_seen(job, transaction);
+    if (r >= 0)
+        r = orders_note_done(transaction, job->device.number, exchange->request.orders_done);
     exchange->outcome = decision.outcome;
     exchange->size = log.frontier.size;
     exchange->appended = decision.appended;
@@ -385,6 +426,7 @@ struct answer_parts {
     struct blob_stored stored[EXCHANGE_ASKED_BLOBS_MAX];
     struct command commands[EXCHANGE_COMMANDS_MAX];
     struct position_in_log released[EXCHANGE_ASKED_QUARANTINED_MAX];
+    struct told_orders erasures;
 };
 
 static void answer_parts_done(struct answer_parts *parts)
@@ -393,6 +435,7 @@ static void answer_parts_done(struct answer_parts *parts)
     buffer_done(&parts->token);
     buffer_done(&parts->reasons);
     free(parts->quarantined);
+    told_orders_done(&parts->erasures);
 }
 
 static int make_receipt(struct service_job *job, struct answer_parts *parts, struct exchange_answer *answer)
@@ -611,7 +654,13 @@ static int fill_answer(struct service_job *job, struct answer_parts *parts, stru
     if (r >= 0)
         r = make_receipt(job, parts, answer);
     /* Also when nothing is wanted: the handheld may not know yet that its last upload has come through. */
-    return r < 0 ? r : put_token(job, parts, answer);
+    if (r >= 0)
+        r = put_token(job, parts, answer);
+    if (r >= 0)
+        r = orders_tell(job->service, &job->device_id, job->exchange.request.orders_done, &parts->erasures);
+    answer->erasures = parts->erasures.orders;
+    answer->erasure_count = parts->erasures.count;
+    return r;
 }
 
 int exchange_answer(struct service_job *job, struct service_reply *ret)

@@ -8,6 +8,7 @@
  *
  *   readers.mutex          the sessions for reading that are not in use
  *   revocations.mutex      the revoked devices, and when their file was read
+ *   orders.mutex           the erasure orders, and when their file was read
  *   audits.mutex           the devices whose records or photos are being read
  *   tokens.mutex           the sealed upload tokens that are given again
  *   uploads.create_mutex   making and removing partials; the next may be taken under it
@@ -21,6 +22,7 @@
 #include "server/blobs/blobs.h"
 #include "server/core/audit.h"
 #include "server/core/ingest.h"
+#include "server/core/orders.h"
 #include "server/core/projection.h"
 #include "server/service.h"
 #include "server/storage/storage.h"
@@ -33,6 +35,8 @@
 #define AUDITS_AT_ONCE_MAX 16u
 #define REVOCATIONS_NAME "revocations"
 #define REVOCATIONS_BYTES_MAX (64u * 1024u * 1024u)
+#define ORDERS_NAME "orders"
+#define ORDERS_BYTES_MAX (64u * 1024u * 1024u)
 #define ADOPTION_INFLATED_BYTES_MAX                                                                          \
     (64u * 1024u) /* of a device that is not known: its certificate, no records */
 #define DEVICE_SEEN_EVERY_MS 60000
@@ -78,6 +82,14 @@ struct tokens {
     struct sealed_token places[TOKENS_KEPT];
 };
 
+struct orders_file {
+    pthread_mutex_t mutex;
+    bool is_read;
+    uint64_t size;
+    int64_t modified_ms;
+    struct orders orders;
+};
+
 struct uploads {
     pthread_mutex_t mutex, create_mutex;
     struct service_patch *patches;
@@ -113,6 +125,7 @@ struct service {
     struct readers readers;
     struct revocations revocations;
     struct tokens tokens;
+    struct orders_file orders;
     struct uploads uploads;
     struct audits audits;
     struct counters counters;
@@ -153,7 +166,7 @@ struct exchange_job {
     bool has_checkpoint;
     struct checkpoint checkpoint;
     struct sha256 *leaves;
-    struct projection *projections;
+    struct projection *projections; /* of a record that came as its leaf alone: nothing */
     bool tells_capabilities;
 
     /* The result of the commit. */
@@ -302,6 +315,8 @@ int apply_record(
     struct transaction *transaction, struct stored_log *log, const struct applied_record *record);
 /* Neither side has a photo that the device's records name. */
 int apply_blob_lost(struct transaction *transaction, uint64_t device, const struct sha256 *sha256);
+/* The record was erased: nothing that was derived from it stays. */
+int apply_forget(struct transaction *transaction, uint64_t key);
 /* Applies what has waited for records of this log at first_seq .. end_seq - 1. */
 int apply_awaiting(
     struct transaction *transaction, const struct uuid *log, uint64_t first_seq, uint64_t end_seq);
@@ -330,6 +345,44 @@ void tokens_done(struct service *service);
 /* An upload token for the device, sealed to its key, and for how many seconds it is good. Any thread. */
 int token_for(
     struct service *service, const struct stored_device *device, struct buffer *ret, uint32_t *ret_good_s);
+
+/* ---- lawful erasure (service_orders.c, service_erase.c) ---- */
+
+/* Reads DATA/orders again when it has changed. */
+int orders_refresh(struct service *service);
+void orders_file_done(struct service *service);
+/* Adds an order, durably. Under the storage's lock. */
+int orders_append(struct service *service, const struct order *order, const struct order_record *records,
+    size_t record_count, const struct order_blob *blobs, size_t blob_count);
+/* Copies the file into `target`, and gives what it says. */
+int orders_back_up(struct service *service, const char *target, struct orders *ret);
+uint64_t orders_last_number(struct service *service);
+/* Has an order erased the record with this leaf at this position, or the one that is re-homed in it?
+ * `projection` may be NULL. */
+bool orders_cover_record(struct service *service, const struct position_in_log *at, const struct sha256 *leaf,
+    const struct projection *projection);
+bool orders_cover_blob(struct service *service, const struct sha256 *sha256);
+/* The next orders above `after` that are about the device, as many as fit one answer. */
+struct told_orders {
+    struct erasure_order *orders; /* views into what follows */
+    size_t count;
+    struct erased_record *records;
+    size_t record_count;
+    struct sha256 *blobs;
+    size_t blob_count;
+};
+int orders_tell(struct service *service, const struct uuid *device, uint64_t after, struct told_orders *ret);
+void told_orders_done(struct told_orders *told);
+/* Notes up to which order a device says that it has carried them out. */
+int orders_note_done(struct transaction *transaction, uint64_t device, uint64_t number);
+/* DATA/erasing is there while an order is being carried out. */
+int erasing_mark(struct service *service, bool is_under_way);
+bool erasing_is_marked(struct service *service);
+/* Carries out again what a database that was set back has not got erased. */
+int erasure_open(struct service *service);
+/* Goes on with what was broken off, until nothing is left in any file. -EBUSY a reader was in the way. */
+int erasure_finish(struct service *service);
+
 void uploads_open(struct service *service);
 void uploads_done(struct service *service);
 /* Enters blobs that were found in place. */

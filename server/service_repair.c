@@ -75,6 +75,35 @@ static int apply_again(
     return apply_record(transaction, log, &record);
 }
 
+/* A row that was lost, and before that erased by an order. 1 or 0. */
+static int is_ordered_away(struct transaction *transaction, const struct stored_log *log, uint64_t seq,
+    struct bytes bytes, const struct sha256 *leaf)
+{
+    const struct position_in_log at = {.log = log->id, .seq = seq};
+    _cleanup_arena_ struct arena arena = {0};
+    struct projection projection;
+    int r;
+
+    if (orders_last_number(transaction->service) == 0)
+        return 0;
+    arena_init(&arena, arena_budget_for(bytes.len));
+    r = projection_decode(bytes, &arena, &projection);
+    if (r < 0 && r != -ENOBUFS)
+        return r;
+    return orders_cover_record(transaction->service, &at, leaf, r < 0 ? NULL : &projection);
+}
+
+static int put_erased(struct transaction *transaction, struct stored_record *row, const struct sha256 *leaf)
+{
+    row->state = STORED_RECORD_ERASED;
+    row->has_leaf = true;
+    row->leaf = *leaf;
+    row->has_bytes = false;
+    row->bytes = bytes_of(NULL, 0);
+    transaction->has_changed = true;
+    return transaction->storage->verbs->record_put(transaction->storage, row);
+}
+
 static int mend_record(struct transaction *transaction, struct stored_log *log, uint64_t seq,
     struct bytes bytes, const struct sha256 *leaf)
 {
@@ -86,6 +115,9 @@ static int mend_record(struct transaction *transaction, struct stored_log *log, 
         return r;
     if (row.state == STORED_RECORD_ERASED)
         return 0; /* Erased by order: it does not come back this way. */
+    r = is_ordered_away(transaction, log, seq, bytes, leaf);
+    if (r != 0)
+        return r < 0 ? r : put_erased(transaction, &row, leaf);
     row.state = STORED_RECORD_PRESENT;
     row.has_leaf = true;
     row.leaf = *leaf;
@@ -169,6 +201,24 @@ static int mark_lost(struct transaction *transaction, const struct stored_log *l
                        "a record is in neither place: the handheld's copy was damaged too");
 }
 
+/* The handheld has erased it by order, and here it is gone: what it says stands if the leaf is proven. */
+static int mark_erased(
+    struct transaction *transaction, const struct stored_log *log, uint64_t seq, const struct sha256 *leaf)
+{
+    const struct position_in_log at = {.log = log->id, .seq = seq};
+    struct stored_record row;
+    int r = make_row(transaction, record_key(log->number, seq), &row);
+
+    if (r >= 0)
+        r = put_erased(transaction, &row, leaf);
+    if (r >= 0)
+        r = apply_forget(transaction, row.key);
+    if (r < 0 || orders_cover_record(transaction->service, &at, leaf, NULL))
+        return r;
+    return transaction_alarm(transaction, ALARM_ERASED, log->device, row.key,
+        "a handheld has erased a record by an order that this centre does not know");
+}
+
 static int drop_leaf(struct transaction *transaction, const struct stored_log *log, uint64_t seq)
 {
     struct stored_record row;
@@ -177,6 +227,7 @@ static int drop_leaf(struct transaction *transaction, const struct stored_log *l
 
     if (r < 0 || !row.has_leaf)
         return r;
+    row.state = STORED_RECORD_LOST;
     row.has_leaf = false;
     row.has_bytes = false;
     row.bytes = bytes_of(NULL, 0);
@@ -184,51 +235,52 @@ static int drop_leaf(struct transaction *transaction, const struct stored_log *l
 }
 
 /* A leaf is kept when the tile's root proves it; without one the log's root can no longer be computed from
- * the leaves. All that are lost in a tile are judged together, as it takes all of them to make its root. */
-static int judge_tiles(struct transaction *transaction, const struct stored_log *log,
-    const struct repair_request *request, const bool *is_marked)
+ * the leaves, and the record counts as lost. All that are marked in a tile are judged together, as it takes
+ * all of them to make its root. */
+static int judge_tiles(struct transaction *transaction, const struct stored_log *log, const uint64_t *seqs,
+    size_t count, const bool *is_marked)
 {
-    for (size_t i = 0; i < request->lost_count; i++) {
-        uint64_t tile = request->lost_seqs[i] / TILE_LEAVES;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t tile = seqs[i] / TILE_LEAVES;
         bool is_judged = !is_marked[i];
 
         for (size_t k = 0; k < i && !is_judged; k++)
-            is_judged = is_marked[k] && request->lost_seqs[k] / TILE_LEAVES == tile;
+            is_judged = is_marked[k] && seqs[k] / TILE_LEAVES == tile;
         if (is_judged)
             continue;
         int r = log_tile_is_sound(transaction->storage, log, tile);
-        for (size_t k = i; r == 0 && k < request->lost_count; k++)
-            if (is_marked[k] && request->lost_seqs[k] / TILE_LEAVES == tile)
-                r = drop_leaf(transaction, log, request->lost_seqs[k]);
+        for (size_t k = i; r == 0 && k < count; k++)
+            if (is_marked[k] && seqs[k] / TILE_LEAVES == tile)
+                r = drop_leaf(transaction, log, seqs[k]);
         if (r < 0)
             return r;
     }
     return 0;
 }
 
-static int mark_all_lost(
-    struct service_job *job, struct transaction *transaction, const struct stored_log *log)
+/* Those of the list that are not well here: marked as lost, or as erased. */
+static int mark_all(struct transaction *transaction, const struct stored_log *log, const uint64_t *seqs,
+    const struct sha256 *leaves /* may be NULL when lost */, size_t count, bool as_erased)
 {
-    const struct repair_request *request = &job->repair.request;
-    _cleanup_free_ bool *is_marked = calloc(request->lost_count + 1, sizeof(*is_marked));
+    _cleanup_free_ bool *is_marked = calloc(count + 1, sizeof(*is_marked));
 
     if (!is_marked)
         return -ENOMEM;
-    for (size_t i = 0; i < request->lost_count; i++) {
-        uint64_t seq = request->lost_seqs[i];
+    for (size_t i = 0; i < count; i++) {
         int r;
 
-        if (seq >= log->frontier.size)
+        if (seqs[i] >= log->frontier.size)
             continue;
-        r = is_well(transaction->storage, record_key(log->number, seq));
+        r = is_well(transaction->storage, record_key(log->number, seqs[i]));
         if (r == 0) {
-            r = mark_lost(transaction, log, seq, request->lost_leaves ? &request->lost_leaves[i] : NULL);
+            r = as_erased ? mark_erased(transaction, log, seqs[i], &leaves[i])
+                          : mark_lost(transaction, log, seqs[i], leaves ? &leaves[i] : NULL);
             is_marked[i] = r >= 0;
         }
         if (r < 0)
             return r;
     }
-    return judge_tiles(transaction, log, request, is_marked);
+    return judge_tiles(transaction, log, seqs, count, is_marked);
 }
 
 /* ---- commit ---- */
@@ -273,7 +325,11 @@ static int mend(struct service_job *job, struct transaction *transaction, struct
         if (r < 0)
             return r;
     }
-    r = mark_all_lost(job, transaction, log);
+    r = mark_all(transaction, log, repair->request.erased_seqs, repair->request.erased_leaves,
+        repair->request.erased_count, true);
+    if (r >= 0)
+        r = mark_all(transaction, log, repair->request.lost_seqs, repair->request.lost_leaves,
+            repair->request.lost_count, false);
     return r < 0 ? r : note_mended(job, transaction);
 }
 

@@ -337,6 +337,8 @@ int service_upload_find(struct service *service, const struct uuid *device, cons
     r = find_named(service, device, sha256, &blob);
     if (r < 0)
         return r == -EACCES ? -ENOENT : r;
+    if (blob.state == STORED_BLOB_ERASED)
+        return -ENOENT;
     if (blob.state != STORED_BLOB_PRESENT) {
         r = is_in_place(service, &blob, &blob.size); /* between its place and its row */
         if (r <= 0)
@@ -555,6 +557,12 @@ int service_blob_stored(struct service *service, const struct sha256 *sha256, ui
     if (r < 0)
         return r;
     transaction.has_changed = true;
+    /* It was erased while it was on its way. */
+    if (orders_cover_blob(service, sha256)) {
+        transaction_rollback(&transaction);
+        r = service->blobs->verbs->remove(service->blobs, sha256);
+        return r == -ENOENT ? 0 : r;
+    }
     r = transaction.storage->verbs->blob_set_state(transaction.storage, sha256, STORED_BLOB_PRESENT, size);
     if (r < 0) {
         transaction_rollback(&transaction);

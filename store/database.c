@@ -10,6 +10,8 @@
  */
 #include "store/internal.h"
 
+#define SCRUBBED_WAL_BYTES_MAX 65536u /* a few pages: the commit that cut it off */
+
 #define BUSY_TRIES_MAX 400
 #define LOCK_PAUSE_MS_MAX 25u
 
@@ -122,8 +124,9 @@ static int configure(struct store *store)
         return 0;
     /* FULL is SQLite's default, but a library may be built otherwise, and everything rests on it. The cache
      * holds 1 MiB: nothing here is read twice but what is near the end of a table. */
-    return database_run(
-        store, "PRAGMA synchronous=FULL; PRAGMA journal_size_limit=4194304; PRAGMA cache_size=-1024");
+    return database_run(store,
+        "PRAGMA synchronous=FULL; PRAGMA journal_size_limit=4194304; PRAGMA cache_size=-1024;"
+        " PRAGMA secure_delete=1");
 }
 
 int database_open(struct store *store)
@@ -445,6 +448,35 @@ int database_checkpoint(struct store *store)
     if (r < 0 && store->disk_failed)
         distrust_disk(store);
     return r;
+}
+
+int database_scrub(struct store *store)
+{
+    uint64_t size = 0;
+
+    assert(store->locked);
+    int r = trust_disk_again(store);
+    if (r < 0)
+        return r;
+    store->disk_failed = false;
+    r = database_error(
+        store, sqlite3_wal_checkpoint_v2(store->database, NULL, SQLITE_CHECKPOINT_RESTART, NULL, NULL));
+    if (r < 0 && store->disk_failed)
+        distrust_disk(store);
+    if (r >= 0)
+        r = database_run(store, "PRAGMA journal_size_limit=0");
+    if (r < 0)
+        return r;
+    /* The first commit of a WAL that is begun again cuts it off behind itself, down to that limit. A WAL of
+     * no length at all would look like one that was lost. */
+    commit_nothing(store);
+    (void)database_run(store, "PRAGMA journal_size_limit=4194304");
+    _cleanup_free_ char *wal = store_path(store, WAL_NAME);
+    r = wal ? store_file_size(store, WAL_NAME, &size) : -ENOMEM;
+    if (r >= 0 && size > SCRUBBED_WAL_BYTES_MAX)
+        r = -EBUSY;
+    /* SQLite does not fsync what it has cut off: after a power cut the old end would be back. */
+    return r < 0 ? r : files_rewrite(store->world, wal);
 }
 
 int store_change_counter(struct store *store, uint64_t *ret)

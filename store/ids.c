@@ -53,6 +53,12 @@ static int each_id(struct store *store, const struct log_row *log, uint64_t firs
 
         if (sha256_from_bytes(column_bytes(statement, 2), &row.leaf) < 0)
             continue;
+        /* A re-homed one that was erased: its first id is kept aside. */
+        if (row.stored_kind % KIND_INNER_FACTOR == RECORD_REHOMED && row.bytes.len == 0) {
+            r = erased_look(store, log, &row);
+            if (r < 0)
+                return r;
+        }
         struct recorded recorded = recorded_of(log, &row);
         r = each(user, record_key(log->number, row.seq), &recorded.id);
         if (r != 0)

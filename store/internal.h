@@ -40,7 +40,7 @@
 #define SEQ_MAX (LOG_SIZE_MAX - 1)
 /* A log is left for a new one when it has this many records: closed, receipted logs can be pruned later. */
 #define LOG_ROTATE_RECORDS (UINT64_C(4) * 1000 * 1000)
-#define STATEMENTS_MAX 96u
+#define STATEMENTS_MAX 112u
 #define READ_ROWS_AT_ONCE 256u
 #define READ_BYTES_AT_ONCE (1024u * 1024u)
 /* The WAL is moved into the database when it is longer than this (in pages). It keeps its length afterwards:
@@ -130,6 +130,8 @@ void store_end_reading(struct store **reading);
 #define _cleanup_reading_ _cleanup_(store_end_reading)
 /* Moves the WAL into the database; the lock is held. */
 int database_checkpoint(struct store *store);
+/* And cuts it off, so that nothing of what was overwritten is left in it. -EBUSY a reader was in the way. */
+int database_scrub(struct store *store);
 
 /* ---- schema.c ---- */
 
@@ -255,8 +257,14 @@ struct record_row {
     uint64_t seq;
     int64_t stored_kind;
     struct sha256 leaf;
-    struct bytes bytes;
+    struct bytes bytes; /* empty: it was erased by order, and then what follows says where it stood first */
+    bool is_erased;
+    uint64_t erased_by; /* 0: not known */
+    struct position_in_log first;
+    struct sha256 first_leaf;
 };
+/* Of a row without bytes, whose other fields are filled: what is known of its erasure. */
+int erased_look(struct store *store, const struct log_row *log, struct record_row *row);
 /* Where and as what a row was recorded first: itself, or what is inside a re-homed record. */
 struct recorded {
     struct position_in_log at;

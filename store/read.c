@@ -28,7 +28,13 @@ struct recorded recorded_of(const struct log_row *log, const struct record_row *
     };
     struct sha256 leaf = row->leaf;
 
-    if (recorded.kind == RECORD_REHOMED && rehomed_inner(row->bytes, &recorded.at, &recorded.bytes) >= 0) {
+    if (row->is_erased) {
+        recorded.at = row->first;
+        leaf = row->first_leaf;
+        if (recorded.kind == RECORD_REHOMED)
+            recorded.kind = (enum record_kind)(row->stored_kind / KIND_INNER_FACTOR);
+    } else if (recorded.kind == RECORD_REHOMED &&
+               rehomed_inner(row->bytes, &recorded.at, &recorded.bytes) >= 0) {
         recorded.kind = (enum record_kind)(row->stored_kind / KIND_INNER_FACTOR);
         leaf = merkle_leaf(recorded.bytes);
     }
@@ -51,6 +57,8 @@ void record_present(
         .recorded_kind = recorded.kind,
         .recorded = recorded.bytes,
         .carried_over = row->seq >= log->end,
+        .is_erased = row->is_erased,
+        .erased_by = row->erased_by,
         .state = row->seq >= log->receipt_size ? RECORD_QUEUED : RECORD_SENT,
     };
     if (reason && ret->state == RECORD_SENT) {
@@ -118,6 +126,7 @@ static int read_batch(struct store *store, const struct log_row *log, const stru
     while ((r = database_step(store, statement)) > 0) {
         struct record_row *row = &batch->rows[batch->count];
 
+        row->is_erased = false;
         row->seq = key_seq(sqlite3_column_int64(statement, 0));
         row->stored_kind = sqlite3_column_int64(statement, 1);
         batch->next_seq = row->seq + 1;
@@ -135,8 +144,12 @@ static int read_batch(struct store *store, const struct log_row *log, const stru
     }
     if (r < 0)
         return r;
-    for (size_t i = 0, at = 0; i < batch->count; at += batch->rows[i].bytes.len, i++)
+    for (size_t i = 0, at = 0; r >= 0 && i < batch->count; at += batch->rows[i].bytes.len, i++) {
         batch->rows[i].bytes.data = batch->bytes.data + at;
+        r = erased_look(store, log, &batch->rows[i]);
+    }
+    if (r < 0)
+        return r;
     return buffer_finish(&batch->bytes);
 }
 
@@ -240,7 +253,7 @@ static int read_row(struct store *store, const struct log_row *log, uint64_t seq
     r = database_step(store, statement);
     if (r <= 0)
         return r < 0 ? r : -ENOENT;
-    ret->seq = seq;
+    *ret = (struct record_row){.seq = seq};
     ret->stored_kind = sqlite3_column_int64(statement, 0);
     if (sha256_from_bytes(column_bytes(statement, 1), &ret->leaf) < 0)
         return database_error(store, SQLITE_CORRUPT);
@@ -263,6 +276,9 @@ int store_read_row(struct store *store, const struct log_row *log, uint64_t seq,
     if (r < 0)
         return r;
     row.bytes.data = ret_bytes->data + start;
+    int looked = erased_look(store, log, &row);
+    if (looked < 0)
+        return looked;
     record_present(log, &row, r > 0 ? (const char *)ret_bytes->data + reason_start : NULL, ret);
     return 0;
 }

@@ -158,7 +158,8 @@ static int adopt_orphans(struct store *store, int64_t number, struct log_row *to
         int64_t kind = sqlite3_column_int64(statement, 0);
         struct sha256 leaf;
 
-        if (!kind_is_of_people(kind) || sha256_from_bytes(column_bytes(statement, 1), &leaf) < 0)
+        if (!kind_is_of_people(kind) || sqlite3_column_bytes(statement, 2) == 0 ||
+            sha256_from_bytes(column_bytes(statement, 1), &leaf) < 0)
             continue;
         r = append_row(store, to, kind, column_bytes(statement, 2), &leaf);
         if (r < 0)

@@ -62,6 +62,9 @@ static int take_record(struct salvaging *salvaging, const struct cell *cell)
         columns[4].type != COLUMN_BLOB || columns[4].bytes.len > RECORD_BYTES_MAX)
         return 0;
     struct sha256 leaf = merkle_leaf(columns[4].bytes);
+    /* Of one that was erased by order the leaf alone is left, and only the mark speaks for it. */
+    if (columns[4].bytes.len == 0)
+        memcpy(leaf.b, columns[3].bytes.data, SHA256_BYTES);
     if (memcmp(leaf.b, columns[3].bytes.data, SHA256_BYTES) != 0)
         return 0;
     if (record_mark(key, columns[1].integer, &leaf) != columns[2].integer) {
@@ -196,6 +199,33 @@ static int take_blob(struct salvaging *salvaging, const struct cell *cell)
     return r < 0 ? r : 1;
 }
 
+/* ---- erased(key, order_number, order_ms, first_seq, first_log, first_leaf) ---- */
+
+static int take_erased(struct salvaging *salvaging, const struct cell *cell)
+{
+    static const char sql[] =
+        "INSERT OR IGNORE INTO erased(key, order_number, order_ms, first_seq, first_log, first_leaf)"
+        " VALUES(?1, ?2, ?3, ?4, ?5, ?6)";
+    _cleanup_statement_ sqlite3_stmt *statement = NULL;
+    const struct column *columns = cell->columns;
+
+    if (cell->column_count < 6 || !is_record_key(cell->rowid) || columns[0].type != COLUMN_NULL ||
+        !is_integer(&columns[1], 1, INT64_MAX) || columns[2].type != COLUMN_INTEGER ||
+        !is_integer(&columns[3], 0, (int64_t)SEQ_MAX) || !is_blob(&columns[4], UUID_BYTES) ||
+        !is_blob(&columns[5], SHA256_BYTES))
+        return 0;
+    int r = database_prepare(salvaging->store, sql, &statement);
+    if (r < 0)
+        return r;
+    sqlite3_bind_int64(statement, 1, cell->rowid);
+    for (int i = 1; i <= 3; i++)
+        sqlite3_bind_int64(statement, i + 1, columns[i].integer);
+    bind_bytes(statement, 5, columns[4].bytes);
+    bind_bytes(statement, 6, columns[5].bytes);
+    r = database_step(salvaging->store, statement);
+    return r < 0 ? r : 1;
+}
+
 /* ---- settings(key, value), WITHOUT ROWID ---- */
 
 static int take_setting(struct salvaging *salvaging, const struct cell *cell)
@@ -221,7 +251,7 @@ static int take_setting(struct salvaging *salvaging, const struct cell *cell)
 static int take_cell(void *user, const struct cell *cell)
 {
     static int (*const takers[])(struct salvaging * salvaging, const struct cell *cell) = {
-        take_record, take_log, take_blob, take_quarantined};
+        take_record, take_log, take_blob, take_erased, take_quarantined};
     struct salvaging *salvaging = user;
 
     if (!cell->has_rowid)

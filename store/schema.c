@@ -7,7 +7,7 @@
  */
 #include "store/internal.h"
 
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2
 #define SCHEMA_OLDEST_USABLE 1
 #define APPLICATION_ID "1735421540" /* "gpqd" */
 
@@ -37,6 +37,11 @@ static const char *const migrations[SCHEMA_VERSION] = {
     " PRIMARY KEY(segment, prefix, key)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE settings(key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;"
     "PRAGMA application_id=" APPLICATION_ID,
+    /* 2. Which records (whose bytes are empty then) and photos an order of the centre has erased, and where
+     * such a record was recorded first, which a re-homed one cannot tell any more. */
+    "CREATE TABLE erased(key INTEGER PRIMARY KEY, order_number INTEGER NOT NULL, order_ms INTEGER NOT NULL,"
+    " first_seq INTEGER NOT NULL, first_log BLOB NOT NULL, first_leaf BLOB NOT NULL) STRICT;"
+    "CREATE TABLE erased_blobs(sha256 BLOB PRIMARY KEY, order_number INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
 };
 
 static int read_version(struct store *store, int64_t *ret)

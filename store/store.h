@@ -119,6 +119,8 @@ struct store_record {
     enum record_kind recorded_kind;
     struct bytes recorded; /* a view into `record` */
     bool carried_over;     /* re-homed since: a later record carries this one. Never in lists */
+    bool is_erased;        /* by order of the centre: only the leaf is left, `record` is empty */
+    uint64_t erased_by;    /* the order's number, 0: not known any more */
 };
 
 struct store_filter {
@@ -208,9 +210,12 @@ struct store_log {
 int store_logs(
     struct store *store, bool unfinished_only, struct store_log *ret, size_t max, size_t *ret_count);
 
+/* The leaf of one record, also of an erased one. -EUCLEAN. */
+int store_leaf(struct store *store, const struct uuid *log, uint64_t seq, struct sha256 *ret);
 /* Reads records first_seq.. of a log into `ret_bytes` and views of them into `ret` until `max_count` or
- * `max_bytes` (at least one record, if any). A record that the disk has lost ends the run: -EUCLEAN when it
- * is the first: then, if it was never sent, the store is to be opened again, which recovers it. */
+ * `max_bytes` (at least one record, if any). One that was erased by order is empty. A record that the disk
+ * has lost ends the run: -EUCLEAN when it is the first: then, if it was never sent, the store is to be opened
+ * again, which recovers it. */
 int store_outbox_read(struct store *store, const struct uuid *log, uint64_t first_seq, size_t max_count,
     size_t max_bytes, struct buffer *ret_bytes, struct bytes *ret, size_t *ret_count);
 /* Root of the first `size` records. -ERANGE when there are fewer. */
@@ -273,6 +278,19 @@ int store_blob_adopt(struct store *store, const struct sha256 *sha256);
 /* Photos found gone or damaged before they were sent: one device event that names them, and state lost. */
 int store_blobs_lost(
     struct store *store, const struct store_author *author, const struct sha256 *lost, size_t count);
+
+/* ---- lawful erasure (daemon) ---- */
+
+/* Carries out orders of the centre: records turn into their leaves, in every log that holds them, and files
+ * of photos go. What is not here, or stands here with another leaf, is passed over. When 0 is returned no
+ * copy is left in the store's files and `store_orders_done` is the last order's number; otherwise (-EBUSY: a
+ * reader was in the way) it is all to be done again, which may be done any number of times. */
+int store_erase(struct store *store, const struct erasure_order *orders, size_t count);
+int store_orders_done(struct store *store, uint64_t *ret);
+/* The order that has erased a photo; 0: none. */
+int store_blob_erased_by(struct store *store, const struct sha256 *sha256, uint64_t *ret);
+/* True while a damaged database is set aside, which no order reaches. */
+int store_has_set_aside(struct store *store, bool *ret);
 
 /* ---- keeping (daemon) ---- */
 

@@ -89,7 +89,7 @@ static int note_set_aside(void *user, const char *name)
 
 /* A damaged database that was set aside may name photos that the one in its place does not know. The centre
  * may ask for them, and people may want them. */
-static int photos_are_kept(struct store *store, bool *ret)
+int store_has_set_aside(struct store *store, bool *ret)
 {
     *ret = false;
     return store->world->verbs->list(store->world->context, store->directory, note_set_aside, ret);
@@ -143,7 +143,7 @@ int store_sweep(struct store *store, uint64_t older_than_ms, uint64_t *ret_remov
         return -EROFS;
     int r = sweep_directory(&sweeping, PHOTOS_TEMPORARY_NAME);
     if (r >= 0)
-        r = photos_are_kept(store, &kept);
+        r = store_has_set_aside(store, &kept);
     for (unsigned first = 0; r >= 0 && !kept && first <= UINT8_MAX; first++) {
         photo_directory_name((uint8_t)first, name);
         r = sweep_directory(&sweeping, name);

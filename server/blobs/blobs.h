@@ -43,6 +43,9 @@ struct blob_verbs {
      * and size is there already; -EILSEQ the file has another hash: nothing is stored. */
     int (*put_copy)(struct blobs *blobs, const struct sha256 *sha256, const char *path);
 
+    /* Durably gone when 0 is returned. -ENOENT. */
+    int (*remove)(struct blobs *blobs, const struct sha256 *sha256);
+
     /* ---- partials ---- */
     int (*partial_create)(struct blobs *blobs, const struct blob_partial *partial);
     int (*partial_find)(struct blobs *blobs, const struct uuid *device, const struct sha256 *sha256,

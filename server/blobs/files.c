@@ -160,6 +160,18 @@ static int settle(struct blobs *blobs, const struct sha256 *sha256)
     return files->world->verbs->sync_directory(files->world->context, directory);
 }
 
+static int remove_blob(struct blobs *blobs, const struct sha256 *sha256)
+{
+    const struct files *files = files_of(blobs);
+    _cleanup_free_ char *directory = blob_directory(files, sha256), *path = blob_path(files, sha256);
+    int r;
+
+    if (!directory || !path)
+        return -ENOMEM;
+    r = files->world->verbs->unlink(files->world->context, path);
+    return r < 0 ? r : files->world->verbs->sync_directory(files->world->context, directory);
+}
+
 static int path_of(struct blobs *blobs, const struct sha256 *sha256, char **ret)
 {
     _cleanup_free_ char *path = blob_path(files_of(blobs), sha256);
@@ -627,6 +639,7 @@ static const struct blob_verbs files_verbs = {
     .settle = settle,
     .path = path_of,
     .put_copy = put_copy,
+    .remove = remove_blob,
     .partial_create = partial_create,
     .partial_find = partial_find,
     .partial_remove = partial_remove,

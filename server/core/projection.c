@@ -80,6 +80,9 @@ enum parent_verdict projection_judge_parent(const struct parent_facts *facts, co
     if (facts->log_is_foreign || (facts->is_known && !facts->is_of_device)) {
         verdict = PARENT_UNFIT;
         reason = "the record it names belongs to another device";
+    } else if (facts->is_erased) {
+        verdict = PARENT_UNFIT;
+        reason = "the record it names was erased by order; erase this one too if it holds the same";
     } else if (!facts->is_known) {
         verdict = PARENT_AWAITED;
         reason = "the record it names is not known yet";

@@ -35,6 +35,7 @@ struct parent_facts {
     bool is_known;       /* a record with this position and id is held and was applied */
     bool is_of_device;   /* its log belongs to the child's device */
     bool is_version;     /* it is a finding or an amendment */
+    bool is_erased;      /* it was erased by order */
     bool log_is_foreign; /* the log named belongs to another device */
 };
 

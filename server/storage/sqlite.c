@@ -178,17 +178,22 @@ static int note_wal_pages(void *user, sqlite3 *db, const char *schema, int pages
 }
 
 /* Every commit is made under the mark: whoever dies in it, or meets a failure, leaves it set. */
-static int commit_marked(struct sqlite *sqlite)
+static int execute_marked(struct sqlite *sqlite, const char *sql)
 {
     int r;
 
     /* Best effort: on a disk that is full the commit itself will tell. */
     (void)write_mark_open(&sqlite->mark, sqlite->world, sqlite->mark_path);
     (void)write_mark_put(&sqlite->mark, sqlite->world, true);
-    r = execute(sqlite, "COMMIT");
+    r = execute(sqlite, sql);
     if (r >= 0 || (sqlite3_errcode(sqlite->db) & 0xff) != SQLITE_IOERR)
         (void)write_mark_put(&sqlite->mark, sqlite->world, false);
     return r;
+}
+
+static int commit_marked(struct sqlite *sqlite)
+{
+    return execute_marked(sqlite, "COMMIT");
 }
 
 /* The disk failed a write or an fsync under the lock. The kernel tells it once, takes the pages for clean,
@@ -222,14 +227,14 @@ static int trust_disk_again(struct sqlite *sqlite)
 }
 
 /* Under the lock. What a reader still needs stays for the next time. */
-static int checkpoint(struct sqlite *sqlite)
+static int checkpoint(struct sqlite *sqlite, int mode)
 {
     int code, in_log = 0, moved = 0;
     int r = trust_disk_again(sqlite);
 
     if (r < 0)
         return r;
-    code = sqlite3_wal_checkpoint_v2(sqlite->db, "main", SQLITE_CHECKPOINT_PASSIVE, &in_log, &moved);
+    code = sqlite3_wal_checkpoint_v2(sqlite->db, "main", mode, &in_log, &moved);
     if (code == SQLITE_OK)
         sqlite->wal_pages = in_log == moved ? 0 : in_log;
     if ((code & 0xff) == SQLITE_IOERR)
@@ -282,7 +287,7 @@ static int commit(struct storage *storage)
     }
     /* The commit is durable whatever becomes of the checkpoint, which is tried again. */
     if (sqlite->wal_pages > WAL_PAGES_MAX)
-        (void)checkpoint(sqlite);
+        (void)checkpoint(sqlite, SQLITE_CHECKPOINT_PASSIVE);
     lock_release(sqlite);
     return 0;
 }
@@ -308,7 +313,33 @@ static int maintain(struct storage *storage)
     r = lock_take(sqlite);
     if (r < 0)
         return r;
-    r = checkpoint(sqlite);
+    r = checkpoint(sqlite, SQLITE_CHECKPOINT_PASSIVE);
+    lock_release(sqlite);
+    return r;
+}
+
+/* What is overwritten or deleted is zeroed in its page (secure_delete), but pages that were split earlier may
+ * hold an older copy of a row behind their last cell: of 2,000 rows 8 did. Only writing all pages anew is
+ * sure. Then the WAL is moved and cut off. */
+static int scrub(struct storage *storage)
+{
+    struct sqlite *sqlite = sqlite_of(storage);
+    int r = lock_take(sqlite);
+
+    if (r >= 0)
+        r = trust_disk_again(sqlite);
+    /* Tried first, as a reader that is in the way now will be so afterwards. */
+    if (r >= 0)
+        r = checkpoint(sqlite, SQLITE_CHECKPOINT_TRUNCATE);
+    if (r >= 0)
+        r = execute_marked(sqlite, "VACUUM");
+    if (r < 0 && (sqlite3_errcode(sqlite->db) & 0xff) == SQLITE_IOERR)
+        distrust_disk(sqlite);
+    if (r >= 0)
+        r = checkpoint(sqlite, SQLITE_CHECKPOINT_TRUNCATE);
+    /* SQLite does not fsync what it has cut off: after a power cut the old log would be back. */
+    if (r >= 0)
+        r = files_rewrite(sqlite->world, sqlite->wal_path);
     lock_release(sqlite);
     return r;
 }
@@ -439,6 +470,12 @@ static const struct storage_verbs sqlite_verbs = {
     .blobs_wanted = sqlite_blobs_wanted,
     .blobs_each = sqlite_blobs_each,
     .blob_set_backed_up = sqlite_blob_set_backed_up,
+    .record_forget = sqlite_record_forget,
+    .blob_namers = sqlite_blob_namers,
+    .orders_done = sqlite_orders_done,
+    .set_orders_done = sqlite_set_orders_done,
+    .orders_done_max = sqlite_orders_done_max,
+    .scrub = scrub,
     .snapshot = sqlite_snapshot,
 };
 
@@ -527,7 +564,8 @@ static int open_writer(struct sqlite *sqlite, bool *ret_created)
     if (r < 0)
         return r;
     sqlite3_wal_hook(sqlite->db, note_wal_pages, sqlite);
-    return execute(sqlite, "PRAGMA cache_size = -65536; PRAGMA journal_size_limit = 67108864");
+    return execute(sqlite, "PRAGMA cache_size = -65536; PRAGMA journal_size_limit = 67108864;"
+                           " PRAGMA secure_delete = 1");
 }
 
 static int open_database(struct sqlite *sqlite, bool read_only, bool *ret_created)

@@ -79,6 +79,19 @@ enum sqlite_sql {
     SQL_BLOBS_WANTED,
     SQL_BLOBS_OF,
     SQL_BLOBS_ALL,
+    SQL_BLOB_NAMERS,
+    SQL_FORGET_FINDING, /* the first of what is derived from one record ... */
+    SQL_FORGET_VERSIONS,
+    SQL_FORGET_QUARANTINED,
+    SQL_FORGET_AWAITED,
+    SQL_FORGET_REHOMED,
+    SQL_FORGET_ID,
+    SQL_FORGET_CLOCK_MARK,
+    SQL_FORGET_WANTED,
+    SQL_FORGET_BLOB_NAMES, /* ... and the last */
+    SQL_ORDERS_DONE,
+    SQL_SET_ORDERS_DONE,
+    SQL_ORDERS_DONE_MAX,
     SQL_COUNT,
 };
 /* The text of each statement, and the whole schema (sqlite_schema.c). */
@@ -207,6 +220,14 @@ int sqlite_derived_clear(struct storage *storage);
 int sqlite_ids_build(struct storage *storage, struct storage_state *state);
 int sqlite_id_put(struct storage *storage, const struct uuid *id, uint64_t key);
 int sqlite_id_find(struct storage *storage, const struct uuid *id, uint64_t *ret_key);
+
+/* sqlite_erasure.c */
+int sqlite_record_forget(struct storage *storage, uint64_t key);
+int sqlite_blob_namers(struct storage *storage, const struct sha256 *sha256,
+    int (*each)(void *user, const struct uuid *device), void *user);
+int sqlite_orders_done(struct storage *storage, uint64_t device, uint64_t *ret);
+int sqlite_set_orders_done(struct storage *storage, uint64_t device, uint64_t number);
+int sqlite_orders_done_max(struct storage *storage, uint64_t *ret);
 
 /* sqlite_blobs.c */
 int sqlite_blob_find(struct storage *storage, const struct sha256 *sha256, struct stored_blob *ret);

@@ -66,7 +66,9 @@ const char sqlite_schema_text[] =
     "CREATE INDEX blob_wanted_blob ON blob_wanted(blob);";
 
 const char sqlite_schema_additions_text[] =
-    "CREATE TABLE IF NOT EXISTS clock_marks(key INTEGER PRIMARY KEY, receipt_ms INTEGER NOT NULL) STRICT;";
+    "CREATE TABLE IF NOT EXISTS clock_marks(key INTEGER PRIMARY KEY, receipt_ms INTEGER NOT NULL) STRICT;"
+    /* Up to which erasure order each handheld says that it has carried them out. */
+    "CREATE TABLE IF NOT EXISTS orders_done(device INTEGER PRIMARY KEY, number INTEGER NOT NULL) STRICT;";
 
 const char sqlite_derived_clear_text[] =
     "DELETE FROM findings; DELETE FROM versions; DELETE FROM quarantined;"
@@ -199,4 +201,20 @@ const char *const sqlite_sql_texts[SQL_COUNT] = {
                      " ORDER BY b.sha256 LIMIT ?5",
     [SQL_BLOBS_ALL] = "SELECT " BLOB_COLUMNS " FROM blobs b WHERE ?1 IS NULL OR b.sha256 > ?1"
                       " ORDER BY b.sha256 LIMIT ?2",
+    [SQL_BLOB_NAMERS] = "SELECT d.id FROM blobs b JOIN blob_names n ON n.blob = b.number"
+                        " JOIN devices d ON d.number = n.device WHERE b.sha256 = ?1 ORDER BY d.number",
+
+    [SQL_FORGET_FINDING] = "DELETE FROM findings WHERE key = ?1",
+    [SQL_FORGET_VERSIONS] = "DELETE FROM versions WHERE key = ?1 OR root = ?1",
+    [SQL_FORGET_QUARANTINED] = "DELETE FROM quarantined WHERE key = ?1",
+    [SQL_FORGET_AWAITED] = "DELETE FROM awaited WHERE key = ?1",
+    [SQL_FORGET_REHOMED] = "DELETE FROM rehomed WHERE key = ?1",
+    [SQL_FORGET_ID] = "DELETE FROM finding_ids WHERE key = ?1",
+    [SQL_FORGET_CLOCK_MARK] = "DELETE FROM clock_marks WHERE key = ?1",
+    [SQL_FORGET_WANTED] = "DELETE FROM blob_wanted WHERE (device, blob) IN"
+                          " (SELECT device, blob FROM blob_names WHERE key = ?1)",
+    [SQL_FORGET_BLOB_NAMES] = "DELETE FROM blob_names WHERE key = ?1",
+    [SQL_ORDERS_DONE] = "SELECT number FROM orders_done WHERE device = ?1",
+    [SQL_SET_ORDERS_DONE] = "INSERT OR REPLACE INTO orders_done(device, number) VALUES (?1, ?2)",
+    [SQL_ORDERS_DONE_MAX] = "SELECT coalesce(max(number), 0) FROM orders_done",
 };

@@ -157,6 +157,7 @@ enum alarm_kind {
     ALARM_RECORD_LOST = 4,   /* in neither place */
     ALARM_BLOB_LOST = 5,
     ALARM_RECOVERED = 6, /* the handheld's database was damaged */
+    ALARM_ERASED = 7,    /* a handheld has erased a record by an order that is not known here */
 };
 
 struct storage;
@@ -294,6 +295,21 @@ struct storage_verbs {
         const struct sha256 *after, size_t max, int (*each)(void *user, const struct stored_blob *blob),
         void *user);
     int (*blob_set_backed_up)(struct storage *storage, const struct sha256 *sha256);
+
+    /* ---- erasure ---- */
+    /* Everything that is derived from the record, whatever it was; the record itself stays. */
+    int (*record_forget)(struct storage *storage, uint64_t key);
+    /* The devices whose records name the blob. */
+    int (*blob_namers)(struct storage *storage, const struct sha256 *sha256,
+        int (*each)(void *user, const struct uuid *device), void *user);
+    /* Up to which erasure order the device has carried them out; 0: none. And the highest of all devices. */
+    int (*orders_done)(struct storage *storage, uint64_t device, uint64_t *ret);
+    int (*set_orders_done)(struct storage *storage, uint64_t device, uint64_t number);
+    int (*orders_done_max)(struct storage *storage, uint64_t *ret);
+    /* Outside of a transaction, after a commit that has overwritten something: leaves no copy of it in the
+     * storage's files. Takes the write lock, and as long as writing all of the storage anew. -EBUSY a reader
+     * was in the way: to be called again. */
+    int (*scrub)(struct storage *storage);
 
     /* ---- backup ---- */
     /* Writes one moment of the storage, durably, as a storage of its own into `directory`, which exists; one

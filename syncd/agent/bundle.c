@@ -312,6 +312,8 @@ static int take_part(
 
     for (size_t i = 0; r >= 0 && i < receipts->stored_blob_count; i++)
         r = take_blob(agent, &receipts->stored_blobs[i], receipts->server_time_ms, check_only, ret);
+    if (r >= 0 && !check_only)
+        r = exchange_take_erasures(agent, receipts->erasures, receipts->erasure_count);
     if (r >= 0 && receipts->is_last && !check_only)
         r = keep_taken(agent, receipts->bundle, receipts->server_time_ms);
     return r;

@@ -28,6 +28,8 @@ struct outgoing {
     struct buffer record_bytes;
     struct bytes *records;
     size_t count;
+    struct buffer erased_leaves; /* struct sha256, of the empty records */
+    uint64_t orders_done;
     struct sha256 asked[EXCHANGE_ASKED_BLOBS_MAX];
     size_t asked_count, unconfirmed_count;
     struct position_in_log quarantined[EXCHANGE_ASKED_QUARANTINED_MAX];
@@ -45,6 +47,7 @@ static void outgoing_done(struct outgoing *outgoing)
 {
     buffer_done(&outgoing->record_bytes);
     free(outgoing->records);
+    buffer_done(&outgoing->erased_leaves);
     buffer_done(&outgoing->body);
 }
 
@@ -59,6 +62,25 @@ static int read_records(struct agent *agent, const struct engine_action *action,
         action->exchange.records_max, action->exchange.bytes_max, &outgoing->record_bytes, outgoing->records,
         &outgoing->count);
     return r >= 0 && outgoing->count == 0 ? -ENODATA : r;
+}
+
+/* A record that was erased by order is empty. The centre, when it was set back to before it had it, takes its
+ * leaf. */
+static int read_erased_leaves(
+    struct agent *agent, const struct engine_action *action, struct outgoing *outgoing)
+{
+    buffer_clear(&outgoing->erased_leaves);
+    for (size_t i = 0; i < outgoing->count; i++) {
+        struct sha256 leaf;
+
+        if (outgoing->records[i].len > 0)
+            continue;
+        int r = store_leaf(agent->store, &action->exchange.log, action->exchange.first_seq + i, &leaf);
+        if (r < 0)
+            return r;
+        buffer_put(&outgoing->erased_leaves, &leaf, sizeof(leaf));
+    }
+    return buffer_finish(&outgoing->erased_leaves);
 }
 
 /* What could not be applied may have been since: asked for in turn, as long as it is held for quarantined. */
@@ -127,9 +149,14 @@ static int make_body(struct agent *agent, const struct engine_action *action, st
         .asked_blob_count = outgoing->asked_count,
         .asked_quarantined = outgoing->quarantined,
         .asked_quarantined_count = outgoing->quarantined_count,
+        .orders_done = outgoing->orders_done,
     };
-    int r;
+    int r = read_erased_leaves(agent, action, outgoing);
 
+    if (r < 0)
+        return r;
+    request.erased_leaves = (const struct sha256 *)(const void *)outgoing->erased_leaves.data;
+    request.erased_leaf_count = outgoing->erased_leaves.len / sizeof(struct sha256);
     memcpy(request.request_id, outgoing->request_id, REQUEST_ID_BYTES);
     if (action->exchange.with_certificate)
         request.certificate = bytes_of(agent->certificate, agent->certificate_len);
@@ -167,6 +194,8 @@ static int prepare(struct agent *agent, const struct engine_action *action, stru
     int r = outbox_receipt(agent, &action->exchange.log, &outgoing->receipt_size);
 
     signed_request_id(agent, outgoing->request_id);
+    if (r >= 0)
+        r = store_orders_done(agent->store, &outgoing->orders_done);
     if (r >= 0)
         r = read_records(agent, action, outgoing);
     if (r >= 0)
@@ -218,6 +247,8 @@ int exchange_seal(struct agent *agent, const struct engine_action *action,
     int r = outbox_receipt(agent, &action->exchange.log, &outgoing.receipt_size);
 
     memcpy(outgoing.request_id, request_id, REQUEST_ID_BYTES);
+    if (r >= 0)
+        r = store_orders_done(agent->store, &outgoing.orders_done);
     if (r >= 0)
         r = read_records(agent, action, &outgoing);
     if (r >= 0)
@@ -330,6 +361,25 @@ static bool take_released(
     return r >= 0 && slot->more_quarantined;
 }
 
+int exchange_take_erasures(struct agent *agent, const struct erasure_order *orders, size_t count)
+{
+    bool has_set_aside = false;
+
+    if (count == 0)
+        return 0;
+    int r = store_erase(agent->store, orders, count);
+    if (r == -EBUSY)
+        return 0; /* somebody reads: the centre tells again */
+    if (r < 0)
+        return agent_store_error(agent, r);
+    agent_note(agent, LOG_LEVEL_INFO, "erased by order %llu of the centre",
+        (unsigned long long)orders[count - 1].number);
+    if (store_has_set_aside(agent->store, &has_set_aside) >= 0 && has_set_aside)
+        agent_alarm(agent, "a damaged database is set aside (damaged-*): it may hold what an order of the "
+                           "centre has erased; delete it when it is not needed any more");
+    return 0;
+}
+
 static bool take_token(struct agent *agent, const struct exchange_answer *answer)
 {
     _cleanup_buffer_ struct buffer token = {0};
@@ -384,6 +434,7 @@ static void take_answer(struct agent *agent, uint32_t number, const struct http_
     event.exchanged.blobs_asked = slot.blobs_asked;
     event.exchanged.blobs_confirmed = blobs_take_stored(agent, &slot, answer);
     blobs_take_wanted(agent, &slot, answer);
+    (void)exchange_take_erasures(agent, answer->erasures, answer->erasure_count);
     event.exchanged.more_quarantined = take_released(agent, &slot, answer);
     if (effect.went_back)
         agent_doubt(agent);

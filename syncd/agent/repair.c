@@ -23,6 +23,9 @@ struct parcel {
     uint64_t lost_seqs[REPAIR_LOST_MAX];
     struct sha256 lost_leaves[REPAIR_LOST_MAX];
     size_t lost_count;
+    uint64_t erased_seqs[REPAIR_LOST_MAX];
+    struct sha256 erased_leaves[REPAIR_LOST_MAX];
+    size_t erased_count;
     struct mend_cursor end;
 };
 
@@ -56,7 +59,7 @@ static void parcel_clear(struct parcel *parcel, struct mend_cursor start)
 {
     buffer_clear(&parcel->record_bytes);
     buffer_clear(&parcel->proofs);
-    parcel->record_count = parcel->run_count = parcel->lost_count = 0;
+    parcel->record_count = parcel->run_count = parcel->lost_count = parcel->erased_count = 0;
     parcel->end = start;
 }
 
@@ -77,6 +80,19 @@ static int add_lost(struct parcel *parcel, const struct merkle_source *source, u
     return 0;
 }
 
+/* The centre has lost a record that was erased here by its order: it gets the leaf. */
+static int add_erased(struct parcel *parcel, const struct merkle_source *source, uint64_t seq)
+{
+    size_t n = parcel->erased_count;
+    int r = source->leaves(source->context, seq, 1, &parcel->erased_leaves[n]);
+
+    if (r < 0)
+        return r;
+    parcel->erased_seqs[n] = seq;
+    parcel->erased_count++;
+    return 0;
+}
+
 static int add_proof(struct parcel *parcel, const struct merkle_source *source, uint64_t size)
 {
     struct repair_run *run = &parcel->runs[parcel->run_count];
@@ -88,6 +104,17 @@ static int add_proof(struct parcel *parcel, const struct merkle_source *source, 
     buffer_put(&parcel->proofs, proof, run->proof_count * sizeof(*proof));
     parcel->run_count++;
     return buffer_finish(&parcel->proofs);
+}
+
+/* A run ends before a record that was erased. What stands behind it was read for nothing. */
+static size_t count_whole(struct parcel *parcel, const struct bytes *views, size_t count)
+{
+    size_t whole = 0, len = 0;
+
+    for (; whole < count && views[whole].len > 0; whole++)
+        len += views[whole].len;
+    parcel->record_bytes.len = (size_t)(views[0].data - parcel->record_bytes.data) + len;
+    return whole;
 }
 
 /* Takes the next piece of a run; returns how many positions it was. */
@@ -108,6 +135,11 @@ static int add_piece(struct agent *agent, struct parcel *parcel, const struct me
         return r;
     if (n == 0)
         return -ERANGE;
+    if (views[0].len == 0) {
+        r = add_erased(parcel, source, first);
+        return r < 0 ? r : 1;
+    }
+    n = count_whole(parcel, views, n);
     for (size_t i = 0; i < n; i++)
         parcel->record_lens[parcel->record_count + i] = views[i].len;
     *run = (struct repair_run){.first_seq = first, .record_count = n};
@@ -127,7 +159,8 @@ static int fill(struct agent *agent, struct parcel *parcel, size_t bytes_max)
         size_t used = parcel->record_bytes.len + parcel->proofs.len;
 
         if (used >= bytes_max || parcel->record_count == REPAIR_RECORDS_MAX ||
-            parcel->run_count == REPAIR_RUNS_MAX || parcel->lost_count == REPAIR_LOST_MAX)
+            parcel->run_count == REPAIR_RUNS_MAX || parcel->lost_count == REPAIR_LOST_MAX ||
+            parcel->erased_count == REPAIR_LOST_MAX)
             break;
         r = add_piece(agent, parcel, &source, run->first + parcel->end.taken, run->count - parcel->end.taken,
             bytes_max - used);
@@ -172,6 +205,9 @@ static int make_body(
         .lost_seqs = parcel->lost_seqs,
         .lost_leaves = parcel->lost_leaves,
         .lost_count = parcel->lost_count,
+        .erased_seqs = parcel->erased_seqs,
+        .erased_leaves = parcel->erased_leaves,
+        .erased_count = parcel->erased_count,
         .lost_blobs = agent->mend.gone_blobs,
         .lost_blob_count = agent->mend.gone_blob_count,
     };
@@ -216,7 +252,8 @@ int repair_send(struct agent *agent, const struct engine_action *action)
         r = fill(agent, parcel, bytes_max);
         if (r < 0)
             return r;
-        if (parcel->run_count == 0 && parcel->lost_count == 0 && agent->mend.gone_blob_count == 0)
+        if (parcel->run_count == 0 && parcel->lost_count == 0 && parcel->erased_count == 0 &&
+            agent->mend.gone_blob_count == 0)
             return -ENODATA;
         r = make_body(agent, parcel, &body, &payload_sha256);
         if (r != -EMSGSIZE || bytes_max <= REPAIR_BYTES_MIN)

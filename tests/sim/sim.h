@@ -19,12 +19,14 @@
  *   sim_forge.c      answers that only a thief of the connection would make
  *   sim_backup.c     backups of the centre, and photos that handhelds remove
  *   sim_budget.c     a metered network and the day's budget on it
+ *   sim_erase.c      orders of the centre's admin to erase something
  *   sim_check.c      what must hold, during the run and at its end
  */
 #pragma once
 
 #include "proto/enrolment.h"
 #include "proto/messages.h"
+#include "server/core/orders.h"
 #include "server/service.h"
 #include "store/store.h"
 #include "syncd/agent/agent.h"
@@ -176,6 +178,10 @@ struct sim {
     size_t finding_count, finding_capacity;
     struct issued issued[SIM_LOGS_MAX];
     size_t issued_count;
+
+    struct orders orders;    /* to erase something, as the centre's file says */
+    bool erase_is_uncertain; /* it could not be read since the last one */
+    size_t backup_orders;    /* of the centre's copy */
 
     /* What was done to this run, which decides what may be asked of it at the end. */
     bool was_restored, was_rolled_back, was_cloned, was_damaged, was_forked;
@@ -389,6 +395,18 @@ bool budget_other_network(struct sim *sim, struct handheld *handheld);
 void budget_watch(struct sim *sim, struct handheld *handheld, const struct http_request *http);
 /* All is well again: the network is not metered any more. */
 void budget_end(struct sim *sim, struct handheld *handheld);
+
+/* ---- sim_erase.c ---- */
+
+bool erase_something(struct sim *sim, struct handheld *handheld);
+/* Reads the orders again: after one, and when the centre has started. */
+void erase_refresh(struct sim *sim);
+bool erase_has_id(const struct sim *sim, const struct uuid *id);
+bool erase_has_photo(const struct sim *sim, const struct sha256 *sha256);
+/* The handheld has carried out all orders: all handhelds of a run are one device, or its copies. */
+bool erase_is_done(const struct sim *sim, const struct handheld *handheld);
+/* All is quiet: nothing that was erased stands in any file. */
+void erase_check(struct sim *sim);
 
 /* ---- sim_check.c ---- */
 

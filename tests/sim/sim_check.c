@@ -287,7 +287,8 @@ static void check_stored(struct sim *sim, struct handheld *handheld, const struc
     char hash[SHA256_TEXT_LEN + 1], path[SIM_PATH_MAX];
 
     if (store_blob_find(handheld->store, &photo->sha256, &blob) < 0 ||
-        (blob.state != BLOB_STORED && blob.state != BLOB_BACKED_UP))
+        (blob.state != BLOB_STORED && blob.state != BLOB_BACKED_UP) || sim->erase_is_uncertain ||
+        erase_has_photo(sim, &photo->sha256))
         return;
     text_hex(photo->sha256.b, SHA256_BYTES, hash);
     snprintf(path, sizeof(path), DATA_DIRECTORY "/blobs/%.2s/%s", hash, hash);
@@ -333,6 +334,14 @@ struct finding_walk {
     uint64_t incomplete;
 };
 
+static bool misses_erased_photo(const struct sim *sim, const struct sim_finding *finding)
+{
+    for (size_t i = 0; i < finding->photo_count; i++)
+        if (erase_has_photo(sim, &finding->photos[i].sha256))
+            return true;
+    return false;
+}
+
 static int see_finding(void *user, const struct service_finding *found)
 {
     struct finding_walk *walk = user;
@@ -346,12 +355,15 @@ static int see_finding(void *user, const struct service_finding *found)
     }
     finding = &sim->findings[number];
     finding->seen++;
+    if (finding->truth == TRUTH_CERTAIN && erase_has_id(sim, &finding->id))
+        sim_fail(sim, "finding %llu was erased, and is at the centre", (unsigned long long)number);
     if (finding->seen > 1)
         sim_fail(sim, "finding %llu is at the centre twice", (unsigned long long)number);
     if (finding->truth == TRUTH_CERTAIN && !uuid_equal(&finding->id, &found->id))
         sim_fail(sim, "finding %llu has another id at the centre", (unsigned long long)number);
     finding->is_complete = found->complete;
-    if (finding->truth == TRUTH_CERTAIN && !found->complete && !backup_may_lack_of(sim, finding))
+    if (finding->truth == TRUTH_CERTAIN && !found->complete && !backup_may_lack_of(sim, finding) &&
+        !misses_erased_photo(sim, finding))
         sim_fail(sim, "finding %llu has no photos at the centre, but the handheld is done",
             (unsigned long long)number);
     return 0;
@@ -393,13 +405,14 @@ static void check_findings(struct sim *sim)
     for (size_t i = 0; i < sim->finding_count && !sim_failed(sim); i++) {
         const struct sim_finding *finding = &sim->findings[i];
 
-        if (finding->truth != TRUTH_CERTAIN)
+        if (finding->truth != TRUTH_CERTAIN || erase_has_id(sim, &finding->id))
             continue;
         if (finding->seen == 0)
             sim_fail(sim, "finding %llu of handheld %u was recorded and is not at the centre",
                 (unsigned long long)finding->number, finding->handheld);
         for (size_t k = 0; k < finding->photo_count; k++)
-            check_photo(sim, finding, &finding->photos[k]);
+            if (!erase_has_photo(sim, &finding->photos[k].sha256))
+                check_photo(sim, finding, &finding->photos[k]);
     }
 }
 
@@ -416,8 +429,12 @@ static int compare_record(void *user, const struct stored_record *stored)
 {
     struct compare *compare = user;
 
-    if (compare->next < compare->count && stored->state == STORED_RECORD_PRESENT && stored->has_bytes &&
-        bytes_equal(stored->bytes, compare->records[compare->next])) {
+    bool is_erased = stored->state == STORED_RECORD_ERASED && stored->has_leaf && !stored->has_bytes;
+
+    if (compare->next < compare->count &&
+        (is_erased || (stored->state == STORED_RECORD_PRESENT && stored->has_bytes)) &&
+        is_erased == (compare->records[compare->next].len == 0) &&
+        (is_erased || bytes_equal(stored->bytes, compare->records[compare->next]))) {
         compare->next++;
         return 0;
     }
@@ -645,4 +662,6 @@ void check_end(struct sim *sim)
         check_alarms(sim);
     if (!sim_failed(sim))
         check_centre(sim);
+    if (!sim_failed(sim))
+        erase_check(sim);
 }

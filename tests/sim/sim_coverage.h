@@ -116,7 +116,9 @@
     X(BUDGET_USED_UP, "photos waited for the day's budget to end")                                           \
     X(BUDGET_NEXT_DAY, "photos went out on a later day's budget")                                            \
     X(QUARANTINED, "record in quarantine")                                                                   \
-    X(RELEASED, "record out of quarantine again")
+    X(RELEASED, "record out of quarantine again")                                                            \
+    X(ERASED, "order to erase something")                                                                    \
+    X(ERASED_CHECKED, "all files searched for what was erased")
 
 enum coverage_kind {
 #define COVERAGE_ENUM(name, text) COVER_##name,

@@ -289,6 +289,7 @@ static bool copy_server(struct sim *sim, struct handheld *handheld)
     if (sim->server.backup)
         return false;
     sim->server.backup = sim_disk_snapshot(sim->server.machine.disk);
+    sim->backup_orders = sim->orders.count;
     return true;
 }
 
@@ -300,7 +301,8 @@ static bool may_restore(const struct sim *sim)
 static bool restore_server(struct sim *sim, struct handheld *handheld)
 {
     (void)handheld;
-    if (!may_restore(sim))
+    /* Whoever loses the orders as well has to give them again: an operator keeps the newest file. */
+    if (!may_restore(sim) || sim->erase_is_uncertain || sim->orders.count != sim->backup_orders)
         return false;
     server_power_cut(sim);
     sim_disk_restore(sim->server.machine.disk, sim->server.backup);
@@ -313,7 +315,8 @@ static bool restore_server(struct sim *sim, struct handheld *handheld)
 /* The files that a restore of the database alone leaves as they are. */
 static bool restore_database(struct sim *sim, struct handheld *handheld)
 {
-    static const char *const kept[] = {DATA_DIRECTORY "/incarnation", DATA_DIRECTORY "/revocations"};
+    static const char *const kept[] = {
+        DATA_DIRECTORY "/incarnation", DATA_DIRECTORY "/revocations", DATA_DIRECTORY "/orders"};
     const struct world *world = sim->server.machine.world;
     struct buffer content[ARRAY_LEN(kept)] = {0};
     int found[ARRAY_LEN(kept)];
@@ -556,6 +559,7 @@ static const struct fault faults[] = {
     {COVER_AUDIT_UNDER_LOSS, 3, audit_under_loss},
     {COVER_AUDIT_AFTER_DAMAGE, 3, audit_after_damage},
     {COVER_NET_GOOD, 8, bundle_carry},
+    {COVER_ERASED, 16, erase_something},
 };
 
 static void run_fault(struct sim *sim, void *object, uint64_t index)

@@ -39,7 +39,8 @@ static bool is_at_rest(struct handheld *handheld)
 {
     struct agent_status status;
 
-    return handheld->agent && agent_status(handheld->agent, &status) >= 0 && status.all_acknowledged &&
+    return handheld->agent && erase_is_done(handheld->sim, handheld) &&
+           agent_status(handheld->agent, &status) >= 0 && status.all_acknowledged &&
            !status.engine.resync_running && status.engine.wait == ENGINE_WAIT_NOTHING;
 }
 
@@ -53,6 +54,9 @@ static void tell_stuck(struct sim *sim)
             continue;
         if (!handheld->agent || agent_status(handheld->agent, &status) < 0)
             sim_fail(sim, "stuck: the daemon of handheld %u is not up", handheld->number);
+        else if (!erase_is_done(sim, handheld))
+            sim_fail(sim, "stuck: handheld %u has not carried out order %llu", handheld->number,
+                (unsigned long long)orders_last(&sim->orders));
         else
             sim_fail(sim, "stuck: handheld %u has %llu records and %llu photos left, %s (%s)",
                 handheld->number, (unsigned long long)status.store.records_queued,
@@ -66,7 +70,7 @@ static void wait_for_rest(struct sim *sim)
     uint64_t until_ms = sim->now_ms + REST_MAX_MS;
 
     while (!sim_failed(sim) && sim->now_ms < until_ms) {
-        bool rests = sim->server.service != NULL;
+        bool rests = sim->server.service != NULL && service_erasure_is_finished(sim->server.service);
         uint64_t look_ms = sim->now_ms + REST_LOOK_MS;
 
         for (size_t i = 0; i < sim->handheld_count; i++)
@@ -183,6 +187,7 @@ static void sim_done(struct sim *sim)
     network_done(sim);
     free(sim->heap);
     free(sim->findings);
+    orders_done(&sim->orders);
 }
 
 void sim_run(uint64_t seed, bool prints_trace, struct coverage *coverage, struct sim_verdict *ret)

@@ -59,6 +59,7 @@ void server_start(struct sim *sim)
     }
     sim_trace(sim, "server: up");
     server->receipt_key = *service_receipt_key(server->service);
+    erase_refresh(sim);
     check_server_start(sim);
     server_after(sim);
     if (server->service)

@@ -215,6 +215,14 @@ def run(first, count):
     return number(1, first) + number(2, count)
 
 
+def erased(log, seq, leaf):
+    return text(1, log.bytes) + number(2, seq) + text(3, leaf)
+
+
+ORDERS = (number(1, 7) + signed(2, SERVER_TIME_MS) + field(3, erased(LOG, 41, leaf_hash(b"41")))
+          + field(3, erased(OTHER_LOG, 0, leaf_hash(b"0"))) + each(4, [PHOTO, PREVIEW]),
+          number(1, 2**40) + text(4, SECOND_PHOTO))
+
 ENROL_SIGNED = b"gridpatrol enrol v1\n" + TOKEN + make_vectors.DEVICE.bytes + PUBLIC_KEY
 
 MESSAGES = {
@@ -227,6 +235,8 @@ MESSAGES = {
                          + signed(5, WALL_MS))
                  + each(9, [PHOTO, SECOND_PHOTO]) + text(10, b"a certificate")
                  + each(11, [text(1, LOG.bytes) + number(2, 7), text(1, OTHER_LOG.bytes)])),
+        "erased": (text(1, REQUEST_ID) + text(2, LOG.bytes) + number(3, 41) + each(4, [b"", RECORDS["closed"], b""])
+                   + number(13, 7) + each(16, [leaf_hash(b"41"), leaf_hash(b"43")])),
     },
     "exchange_answer": {
         "empty": text(1, REQUEST_SHA) + text(2, INCARNATION),
@@ -241,6 +251,7 @@ MESSAGES = {
                  + each(20, [text(1, LOG.bytes) + number(2, 7)])),
         "fork": (text(1, REQUEST_SHA) + text(2, INCARNATION) + number(3, 2) + number(4, 300) + text(5, RECEIPT)
                  + signed(11, SERVER_TIME_MS) + text(17, leaf_hash(b"theirs")) + number(18, 299)),
+        "erasures": text(1, REQUEST_SHA) + text(2, INCARNATION) + each(21, ORDERS),
     },
     "refusal": {
         "full": (text(1, REQUEST_SHA) + number(2, 3) + text(3, "quota of 1 GiB used") + number(4, 21600)
@@ -272,6 +283,8 @@ MESSAGES = {
                  + each(7, [PHOTO])),
         "lost_without_leaves": (text(1, REQUEST_ID) + text(2, LOG.bytes) + number(3, 2**40)
                                 + packed(5, [2**40 - 1])),
+        "erased": (text(1, REQUEST_ID) + text(2, LOG.bytes) + number(3, 200)
+                   + packed(8, [0, 150]) + each(9, [leaf_hash(b"0"), leaf_hash(b"150")])),
     },
     "repair_answer": {
         "full": text(1, REQUEST_SHA) + number(2, 2) + number(3, 1) + number(4, 200) + signed(5, SERVER_TIME_MS),
@@ -295,6 +308,7 @@ MESSAGES = {
                  + number(5, 1) + text(6, LOG.bytes) + text(7, RECEIPT)
                  + field(8, number(1, 42) + text(2, "unknown record kind")) + field(8, number(1, 43)) + number(9, 1)
                  + field(10, text(1, SECOND_PHOTO) + number(2, 1)) + field(10, text(1, PHOTO))),
+        "erasures": text(1, REQUEST_ID) + text(2, make_vectors.DEVICE.bytes) + number(4, 3) + each(11, ORDERS),
     },
 }
 
@@ -317,7 +331,16 @@ def refused_messages():
     yield "exchange_request", "asked position without log", request + field(11, number(2, 7))
     yield "exchange_request", "asked position beyond the largest log", request + field(11, text(1, LOG.bytes) + number(2, 2**40))
     yield "exchange_request", "257 asked positions", request + each(11, [text(1, LOG.bytes)] * 257)
+    yield "exchange_request", "leaf of a record that is not empty", request + each(4, [b"x"]) + text(16, PHOTO)
+    yield "exchange_request", "fewer leaves than empty records", request + each(4, [b"", b""]) + text(16, PHOTO)
     answer = MESSAGES["exchange_answer"]["empty"]
+    yield "exchange_answer", "order without a number", answer + field(21, text(4, PHOTO))
+    yield "exchange_answer", "orders that do not ascend", answer + each(21, [number(1, 7), number(1, 7)])
+    yield "exchange_answer", "erased record without its leaf", answer + field(21, number(1, 1) + field(3, text(1, LOG.bytes)))
+    yield "exchange_answer", "erased record beyond the largest log", answer + field(
+        21, number(1, 1) + field(3, erased(LOG, 2**40, PHOTO)))
+    yield "exchange_answer", "513 entries in two orders", answer + field(21, number(1, 1) + each(4, [PHOTO] * 512)) + field(
+        21, number(1, 2) + text(4, PHOTO))
     yield "exchange_answer", "no request hash", text(2, INCARNATION)
     yield "exchange_answer", "no incarnation", text(1, REQUEST_SHA)
     yield "exchange_answer", "unknown outcome", answer + number(3, 4)

@@ -139,6 +139,11 @@ static inline int collect_note(void *user, const struct store_record *record)
     struct arena arena;
     struct record decoded;
 
+    if (record->is_erased) {
+        buffer_put_text(&notes->text, "? ");
+        notes->count++;
+        return 0;
+    }
     arena_init(&arena, 262144);
     assert_int_equal(record_decode(record->recorded, &arena, &decoded, NULL), 0);
     const struct finding *finding = record_finding(&decoded);

@@ -37,7 +37,9 @@ static enum exchange_outcome take_records(
     struct checkpoint checkpoint = {.size = 0};
     uint64_t end = request->first_seq + request->record_count;
     struct sha256 root;
+    size_t erased = 0;
 
+    centre->erased_leaves += request->erased_leaf_count;
     if (request->checkpoint.len > 0) {
         assert_int_equal(checkpoint_verify(request->checkpoint, &centre->device_key, &checkpoint), 0);
         assert_int_equal(checkpoint.size, end);
@@ -46,7 +48,8 @@ static enum exchange_outcome take_records(
         return EXCHANGE_AHEAD;
     assert_true(end <= CENTRE_RECORDS_MAX);
     for (size_t i = 0; i < request->record_count; i++) {
-        struct sha256 leaf = merkle_leaf(request->records[i]);
+        bool is_erased = request->erased_leaf_count > 0 && request->records[i].len == 0;
+        struct sha256 leaf = is_erased ? request->erased_leaves[erased++] : merkle_leaf(request->records[i]);
         uint64_t seq = request->first_seq + i;
 
         if (seq < log->size && !sha256_equal(&leaf, &log->leaves[seq]))
@@ -230,6 +233,9 @@ static void answer_exchange(struct centre *centre, const struct sent_request *se
     answer.released = released;
     answer.released_count = list_released(centre, &request, released);
     centre->last_asked_quarantined = request.asked_quarantined_count;
+    centre->last_orders_done = request.orders_done;
+    answer.erasures = &centre->order;
+    answer.erasure_count = centre->order.number > request.orders_done;
     answer.stored_blobs = stored;
     answer.stored_blob_count = list_stored(centre, &request, stored);
     answer.wanted_blobs = &centre->wanted;
@@ -322,6 +328,7 @@ static void answer_repair(struct centre *centre, const struct sent_request *sent
             answer.records_mended += run->record_count;
     }
     centre->records_mended += answer.records_mended;
+    centre->erased_told += request.erased_count;
     centre->lost_told += request.lost_count + request.lost_blob_count;
     if (answer.records_refused == 0) {
         centre->missing_count = centre->damaged_count = 0;

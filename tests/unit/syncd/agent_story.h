@@ -61,6 +61,7 @@ struct centre {
     bool refuses;          /* instead of any signed answer */
     bool tells_tile_roots; /* in the next audit window, with zeros in place of the first one */
     enum refusal_reason refusal;
+    struct erasure_order order; /* told until it is done; number 0: none */
     /* the next audit window */
     struct run missing[8], damaged[8];
     size_t missing_count, damaged_count;
@@ -71,6 +72,8 @@ struct centre {
     size_t posts, heads, patches;
     uint64_t last_record_count;
     size_t last_asked_quarantined;
+    uint64_t last_orders_done;
+    size_t erased_leaves, erased_told; /* of exchanges, of repairs */
     bool last_had_certificate;
 };
 

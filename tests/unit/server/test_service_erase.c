@@ -1,0 +1,707 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tests of lawful erasure at the centre: server/service_erase.c, service_orders.c, and what they ask of
+ * exchange, repair, uploads and backup. */
+#include "server/storage/storage.h"
+#include "tests/unit/server/client.h"
+
+#define MARKER "Mrs-Abernathy-at-the-window"
+#define PHOTO_MARKER "her-face-in-the-jpeg"
+#define PHOTO_BYTES 5000u
+
+struct scene {
+    struct centre *centre;
+    struct handheld *handheld;
+    uint8_t photo[PHOTO_BYTES];
+    struct sha256 sha256;
+};
+
+static int start(void **state)
+{
+    struct scene *scene = calloc(1, sizeof(*scene));
+
+    assert_non_null(scene);
+    scene->centre = centre_new();
+    scene->handheld = handheld_enrolled(scene->centre);
+    append_opened(scene->handheld);
+    for (size_t i = 0; i + sizeof(PHOTO_MARKER) <= PHOTO_BYTES; i += sizeof(PHOTO_MARKER))
+        memcpy(scene->photo + i, PHOTO_MARKER, sizeof(PHOTO_MARKER));
+    scene->sha256 = sha256_of(bytes_of(scene->photo, PHOTO_BYTES));
+    *state = scene;
+    return 0;
+}
+
+static int stop(void **state)
+{
+    struct scene *scene = *state;
+
+    handheld_free(scene->handheld);
+    centre_free(scene->centre);
+    free(scene);
+    return 0;
+}
+
+/* The same device and key with another log, as after a fork. */
+static struct handheld *next_log(const struct handheld *handheld)
+{
+    struct handheld *next = handheld_new();
+
+    next->device = handheld->device;
+    next->key = handheld->key;
+    next->server_key = handheld->server_key;
+    return next;
+}
+
+static void upload(struct scene *scene)
+{
+    struct service *service = scene->centre->service;
+    struct service_upload upload;
+    struct service_patch *patch;
+    bool stored = false;
+
+    assert_int_equal(
+        service_upload_create(service, &scene->handheld->device, &scene->sha256, PHOTO_BYTES, &upload), 0);
+    assert_int_equal(
+        service_patch_begin(service, &scene->handheld->device, &scene->sha256, 0, NULL, &patch), 0);
+    assert_int_equal(service_patch_write(patch, scene->photo, PHOTO_BYTES), 0);
+    assert_int_equal(service_patch_end(patch, true, &upload, &stored), 0);
+    assert_true(stored);
+    assert_int_equal(service_blob_stored(service, &scene->sha256, PHOTO_BYTES), 0);
+}
+
+static int try_erase(struct scene *scene, const struct service_erase_target *target, bool photos_only,
+    bool dry_run, struct service_erasure_report *ret)
+{
+    const struct service_erasure erasure = {.targets = target,
+        .target_count = 1,
+        .by = "the clerk",
+        .reason = "court order 12/3",
+        .photos_only = photos_only,
+        .dry_run = dry_run};
+
+    return service_erase(scene->centre->service, &erasure, ret);
+}
+
+static struct service_erasure_report erase_record(
+    struct scene *scene, const struct handheld *of, uint64_t seq)
+{
+    const struct service_erase_target target = {.id = record_id(of, seq)};
+    struct service_erasure_report report = {0};
+
+    assert_int_equal(try_erase(scene, &target, false, false, &report), 0);
+    assert_true(report.is_finished);
+    return report;
+}
+
+static void assert_nowhere(struct scene *scene, const char *marker)
+{
+    char command[128];
+
+    snprintf(command, sizeof(command), "! grep -rqaF '%s' .", marker);
+    centre_shell(scene->centre, command);
+}
+
+static void assert_somewhere(struct scene *scene, const char *marker)
+{
+    char command[128];
+
+    snprintf(command, sizeof(command), "grep -rqaF '%s' .", marker);
+    centre_shell(scene->centre, command);
+}
+
+/* A healthy centre: every log gives its signed root, and a rebuild changes no row of the list. */
+static void assert_well(struct scene *scene)
+{
+    struct listing *before = list_findings(scene->centre), *after;
+    struct service_check_report report = {0};
+
+    assert_int_equal(service_check(scene->centre->service, true, true, NULL, NULL, &report), 0);
+    after = list_findings(scene->centre);
+    assert_int_equal(after->count, before->count);
+    for (size_t i = 0; i < after->count; i++) {
+        assert_memory_equal(after->rows[i].id.b, before->rows[i].id.b, UUID_BYTES);
+        assert_string_equal(after->rows[i].state, before->rows[i].state);
+    }
+    free(before);
+    free(after);
+}
+
+static uint64_t finding_with_photo(struct scene *scene, struct handheld *handheld)
+{
+    return append_finding_with_photo(handheld, &scene->sha256, PHOTO_BYTES, NULL);
+}
+
+static void an_erased_finding_is_in_no_file_and_its_log_keeps_its_root(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *handheld = scene->handheld;
+    _cleanup_answered_ struct answered audit = {0}, again = {0};
+
+    append_findings(handheld, 300);
+    uint64_t seq = append_finding(handheld, MARKER);
+    append_findings(handheld, 300);
+    deliver(scene->centre, handheld);
+    assert_somewhere(scene, MARKER);
+
+    struct service_erasure_report report = erase_record(scene, handheld, seq);
+    assert_int_equal(report.order, 1);
+    assert_int_equal(report.records, 1);
+    assert_nowhere(scene, MARKER);
+    struct listing *listing = list_findings(scene->centre);
+    assert_int_equal(listing->count, 600);
+    assert_null(listed_at(listing, &handheld->log, seq));
+    free(listing);
+    assert_well(scene);
+
+    audit_with(scene->centre, handheld, &(struct audit_request){.level = AUDIT_RECORDS}, &audit);
+    assert_int_equal(audit.audit.erased_count, 1);
+    assert_int64_equal(audit.audit.erased[0].first, seq);
+    assert_int_equal(audit.audit.missing_count + audit.audit.damaged_count + audit.audit.lost_count, 0);
+    assert_true(audit.audit.has_root);
+
+    /* The handheld, which has not heard of it, sends the log again: nothing comes back. */
+    exchange(scene->centre, handheld, seq, 2, &again);
+    assert_int_equal(again.exchange.outcome, EXCHANGE_STORED);
+    assert_nowhere(scene, MARKER);
+}
+
+static void a_dry_run_tells_and_changes_nothing(void **state)
+{
+    struct scene *scene = *state;
+    uint64_t seq = finding_with_photo(scene, scene->handheld);
+    struct service_erasure_report report = {0};
+
+    deliver(scene->centre, scene->handheld);
+    const struct service_erase_target target = {.id = record_id(scene->handheld, seq)};
+    assert_int_equal(try_erase(scene, &target, false, true, &report), 0);
+    assert_int_equal(report.order, 0);
+    assert_int_equal(report.records, 1);
+    assert_int_equal(report.photos, 1);
+    centre_shell(scene->centre, "! test -e orders && ! test -e erasing");
+    struct listing *listing = list_findings(scene->centre);
+    assert_int_equal(listing->count, 1);
+    free(listing);
+}
+
+static void what_is_not_there_is_refused_and_gives_no_order(void **state)
+{
+    struct scene *scene = *state;
+    struct service_erasure_report report = {0};
+    const struct service_erase_target record = {.id = random_uuid()};
+    const struct service_erase_target photo = {.is_photo = true, .sha256 = hash_of("nobody named it")};
+
+    deliver(scene->centre, scene->handheld);
+    assert_int_equal(try_erase(scene, &record, false, false, &report), -EINVAL);
+    assert_int_equal(try_erase(scene, &photo, false, false, &report), -EINVAL);
+    centre_shell(scene->centre, "! test -e orders && ! test -e erasing");
+}
+
+static void amendments_and_withdrawals_go_with_their_finding(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *handheld = scene->handheld;
+    uint64_t seq = append_finding(handheld, MARKER);
+    struct parent parent = parent_of(handheld, seq);
+
+    append_amendment(handheld, &parent, MARKER " again");
+    append_withdrawal(handheld, &parent);
+    append_findings(handheld, 1);
+    deliver(scene->centre, handheld);
+    assert_int_equal(erase_record(scene, handheld, seq).records, 3);
+    assert_nowhere(scene, MARKER);
+    struct listing *listing = list_findings(scene->centre);
+    assert_int_equal(listing->count, 1);
+    free(listing);
+    assert_well(scene);
+}
+
+static void of_an_amendment_only_it_and_what_came_after_it_goes(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *handheld = scene->handheld;
+    uint64_t seq = append_finding(handheld, "harmless");
+    struct parent parent = parent_of(handheld, seq);
+
+    append_amendment(handheld, &parent, "harmless too");
+    uint64_t second = append_amendment(handheld, &parent, MARKER);
+    append_amendment(handheld, &parent, MARKER " and more");
+    deliver(scene->centre, handheld);
+    assert_int_equal(erase_record(scene, handheld, second).records, 2);
+    assert_nowhere(scene, MARKER);
+    struct listing *listing = list_findings(scene->centre);
+    assert_int_equal(listing->count, 2);
+    assert_string_equal(listed_at(listing, &handheld->log, seq)->state, "amended");
+    assert_string_equal(listed_at(listing, &handheld->log, seq + 1)->state, "stored");
+    free(listing);
+    erase_record(scene, handheld, seq + 1);
+    listing = list_findings(scene->centre);
+    assert_string_equal(listed_at(listing, &handheld->log, seq)->state, "stored");
+    free(listing);
+    assert_well(scene);
+}
+
+static void an_amendment_that_comes_after_its_finding_was_erased_says_so(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *handheld = scene->handheld;
+    uint64_t seq = append_finding(handheld, MARKER);
+    struct parent parent = parent_of(handheld, seq);
+
+    deliver(scene->centre, handheld);
+    erase_record(scene, handheld, seq);
+    uint64_t late = append_amendment(handheld, &parent, "it was made before the order came");
+    _cleanup_answered_ struct answered answered = {0};
+    exchange(scene->centre, handheld, late, 1, &answered);
+    assert_int_equal(answered.exchange.outcome, EXCHANGE_STORED);
+    struct listing *listing = list_findings(scene->centre);
+    assert_string_equal(listed_at(listing, &handheld->log, late)->state, "quarantined");
+    assert_non_null(strstr(listed_at(listing, &handheld->log, late)->reason, "erased by order"));
+    free(listing);
+    assert_well(scene);
+    /* And it can be erased as well. */
+    assert_int_equal(erase_record(scene, handheld, late).order, 2);
+}
+
+static void a_record_goes_wherever_it_was_rehomed(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *old = scene->handheld, *next = next_log(old), *third = next_log(old);
+    uint64_t seq = append_finding(old, MARKER);
+
+    deliver(scene->centre, old);
+    append_opened(next);
+    append_rehomed(next, &old->log, seq, old->records[seq]);
+    deliver(scene->centre, next);
+    erase_record(scene, old, seq);
+    assert_nowhere(scene, MARKER);
+    /* One more copy of it, which was on its way, is taken as its leaf. */
+    append_opened(third);
+    append_rehomed(third, &old->log, seq, old->records[seq]);
+    append_findings(third, 1);
+    deliver(scene->centre, third);
+    assert_nowhere(scene, MARKER);
+    assert_well(scene);
+    handheld_free(next);
+    handheld_free(third);
+}
+
+static void of_a_record_that_only_came_rehomed_its_first_place_is_named_too(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *old = scene->handheld, *next = next_log(old);
+    _cleanup_answered_ struct answered answered = {0};
+
+    deliver(scene->centre, old); /* `opened` alone */
+    uint64_t seq = append_finding(old, MARKER);
+    append_opened(next);
+    append_rehomed(next, &old->log, seq, old->records[seq]);
+    deliver(scene->centre, next);
+    erase_record(scene, old, seq); /* it is listed under its first id */
+    assert_nowhere(scene, MARKER);
+    exchange(scene->centre, next, 2, 0, &answered);
+    assert_int_equal(answered.exchange.erasure_count, 1);
+    assert_int_equal(answered.exchange.erasures[0].record_count, 2);
+    handheld_free(next);
+}
+
+static void a_finding_takes_its_photo_with_it(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *handheld = scene->handheld;
+    _cleanup_answered_ struct answered answered = {0};
+    struct service_upload upload_found;
+    char *path = NULL;
+
+    uint64_t seq = finding_with_photo(scene, handheld);
+    deliver(scene->centre, handheld);
+    upload(scene);
+    assert_somewhere(scene, PHOTO_MARKER);
+    assert_int_equal(erase_record(scene, handheld, seq).photos, 1);
+    assert_nowhere(scene, PHOTO_MARKER);
+    assert_int_equal(service_blob_path(scene->centre->service, &scene->sha256, &path), -ENOENT);
+    exchange(scene->centre, handheld, handheld->count, 0, &answered);
+    assert_int_equal(answered.exchange.wanted_blob_count, 0);
+    assert_int_equal(answered.exchange.erasures[0].blob_count, 1);
+    assert_int_equal(service_upload_create(scene->centre->service, &handheld->device, &scene->sha256,
+                         PHOTO_BYTES, &upload_found),
+        -EACCES);
+}
+
+static void a_photo_that_another_finding_names_stays_until_it_is_named_itself(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *handheld = scene->handheld;
+    struct service_erasure_report report = {0};
+    _cleanup_answered_ struct answered audit = {0};
+
+    uint64_t seq = finding_with_photo(scene, handheld);
+    finding_with_photo(scene, handheld);
+    deliver(scene->centre, handheld);
+    upload(scene);
+    report = erase_record(scene, handheld, seq);
+    assert_int_equal(report.photos, 0);
+    assert_int_equal(report.photos_kept, 1);
+    assert_somewhere(scene, PHOTO_MARKER);
+
+    const struct service_erase_target photo = {.is_photo = true, .sha256 = scene->sha256};
+    assert_int_equal(try_erase(scene, &photo, false, false, &report), 0);
+    assert_nowhere(scene, PHOTO_MARKER);
+    struct listing *listing = list_findings(scene->centre);
+    assert_int_equal(listing->count, 1);
+    assert_false(listing->rows[0].complete);
+    free(listing);
+    audit_with(scene->centre, handheld, &(struct audit_request){.level = AUDIT_MEDIA}, &audit);
+    assert_int_equal(audit.audit.blob_count, 1);
+    assert_int_equal(audit.audit.blobs[0].condition, BLOB_ERASED);
+    assert_well(scene);
+}
+
+static void photos_only_leaves_the_record(void **state)
+{
+    struct scene *scene = *state;
+    struct service_erasure_report report = {0};
+
+    uint64_t seq = finding_with_photo(scene, scene->handheld);
+    deliver(scene->centre, scene->handheld);
+    upload(scene);
+    const struct service_erase_target target = {.id = record_id(scene->handheld, seq)};
+    assert_int_equal(try_erase(scene, &target, true, false, &report), 0);
+    assert_int_equal(report.records, 0);
+    assert_int_equal(report.photos, 1);
+    assert_nowhere(scene, PHOTO_MARKER);
+    struct listing *listing = list_findings(scene->centre);
+    assert_int_equal(listing->count, 1);
+    free(listing);
+    assert_well(scene);
+}
+
+static void a_photo_that_was_on_its_way_when_it_was_erased_does_not_come_in(void **state)
+{
+    struct scene *scene = *state;
+    struct service *service = scene->centre->service;
+    struct service_upload found;
+    struct service_patch *patch;
+    bool stored = false;
+
+    uint64_t seq = finding_with_photo(scene, scene->handheld);
+    deliver(scene->centre, scene->handheld);
+    assert_int_equal(
+        service_upload_create(service, &scene->handheld->device, &scene->sha256, PHOTO_BYTES, &found), 0);
+    assert_int_equal(
+        service_patch_begin(service, &scene->handheld->device, &scene->sha256, 0, NULL, &patch), 0);
+    assert_int_equal(service_patch_write(patch, scene->photo, PHOTO_BYTES), 0);
+    erase_record(scene, scene->handheld, seq);
+    if (service_patch_end(patch, true, &found, &stored) >= 0 && stored)
+        assert_int_equal(service_blob_stored(service, &scene->sha256, PHOTO_BYTES), 0);
+    assert_nowhere(scene, PHOTO_MARKER);
+    centre_restart(scene->centre);
+    assert_nowhere(scene, PHOTO_MARKER);
+}
+
+static void a_centre_set_back_to_before_the_order_carries_it_out_again(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *handheld = scene->handheld;
+
+    uint64_t seq = append_finding(handheld, MARKER);
+    finding_with_photo(scene, handheld);
+    deliver(scene->centre, handheld);
+    upload(scene);
+    centre_stop(scene->centre);
+    centre_shell(scene->centre, "mkdir ../$(basename $PWD).old && cp -a . ../$(basename $PWD).old/");
+    centre_start(scene->centre);
+    erase_record(scene, handheld, seq);
+    erase_record(scene, handheld, seq + 1);
+    centre_stop(scene->centre);
+    centre_shell(scene->centre,
+        "o=../$(basename $PWD).old && rm -r centre.db* blobs && cp -a $o/centre.db* $o/blobs . && rm -r $o");
+    assert_somewhere(scene, MARKER);
+    assert_somewhere(scene, PHOTO_MARKER);
+    centre_start(scene->centre);
+    while (service_housekeeping(scene->centre->service) > 0)
+        continue;
+    assert_nowhere(scene, MARKER);
+    assert_nowhere(scene, PHOTO_MARKER);
+    centre_shell(scene->centre, "! test -e erasing");
+    assert_well(scene);
+}
+
+static void an_order_that_was_broken_off_is_carried_out_by_whoever_comes_next(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *handheld = scene->handheld;
+    char device[UUID_TEXT_LEN + 1], log[UUID_TEXT_LEN + 1], leaf[SHA256_TEXT_LEN + 1], command[512];
+
+    uint64_t seq = append_finding(handheld, MARKER);
+    deliver(scene->centre, handheld);
+    text_uuid(handheld->device.b, device);
+    text_uuid(handheld->log.b, log);
+    text_hex(handheld->leaves[seq].b, SHA256_BYTES, leaf);
+    /* The command was killed when the order stood. The running service goes on with it. */
+    snprintf(command, sizeof(command),
+        "touch erasing && printf 'order 1 2026-11-24T08:00:00Z\\nby me\\nreason it\\nrecord %s %s %llu %s\\n' "
+        ">orders",
+        device, log, (unsigned long long)seq, leaf);
+    centre_shell(scene->centre, command);
+    while (service_housekeeping(scene->centre->service) > 0)
+        continue;
+    assert_nowhere(scene, MARKER);
+    centre_shell(scene->centre, "! test -e erasing");
+    assert_well(scene);
+}
+
+/* The handheld has carried the order out: it has the leaf alone. */
+static void turn_into_leaf(struct handheld *handheld, uint64_t seq)
+{
+    handheld->records[seq].len = 0;
+}
+
+static void a_centre_without_the_record_takes_its_leaf_if_the_root_proves_it(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *handheld = scene->handheld;
+    _cleanup_answered_ struct answered wrong = {0}, bare = {0}, right = {0}, audit = {0};
+
+    uint64_t seq = append_finding(handheld, MARKER);
+    append_findings(handheld, 3);
+    turn_into_leaf(handheld, seq);
+    const struct sha256 other = hash_of("another leaf");
+    const struct exchange_request lies = {.erased_leaves = &other, .erased_leaf_count = 1};
+    const struct exchange_request tells = {.erased_leaves = &handheld->leaves[seq], .erased_leaf_count = 1};
+    exchange_with(scene->centre, handheld, 0, handheld->count, &lies, &wrong);
+    assert_int_equal(wrong.exchange.outcome, EXCHANGE_ROOT_MISMATCH);
+    exchange(scene->centre, handheld, 0, handheld->count, &bare); /* as an old centre would read it */
+    assert_int_equal(bare.exchange.outcome, EXCHANGE_ROOT_MISMATCH);
+    exchange_with(scene->centre, handheld, 0, handheld->count, &tells, &right);
+    assert_int_equal(right.exchange.outcome, EXCHANGE_STORED);
+    assert_int64_equal(read_receipt(handheld, right.exchange.receipt).size, handheld->count);
+
+    audit_with(scene->centre, handheld, &(struct audit_request){.level = AUDIT_RECORDS}, &audit);
+    assert_int_equal(audit.audit.erased_count, 1);
+    assert_int_equal(audit.audit.missing_count + audit.audit.damaged_count, 0);
+    /* No order of this centre is about it. */
+    assert_int_equal(centre_sql(scene->centre, "SELECT count(*) FROM alarms WHERE kind = 7"), 1);
+    struct listing *listing = list_findings(scene->centre);
+    assert_int_equal(listing->count, 3);
+    free(listing);
+    assert_well(scene);
+}
+
+static void a_handheld_is_told_until_it_says_that_it_has_carried_the_order_out(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *handheld = scene->handheld, *other = handheld_enrolled(scene->centre);
+    const struct exchange_request done = {.orders_done = 1};
+    _cleanup_answered_ struct answered first = {0}, lost = {0}, told = {0}, after = {0}, others = {0};
+
+    uint64_t seq = append_finding(handheld, MARKER);
+    deliver(scene->centre, handheld);
+    append_opened(other);
+    deliver(scene->centre, other);
+    erase_record(scene, handheld, seq);
+    exchange(scene->centre, other, 1, 0, &others);
+    assert_int_equal(others.exchange.erasure_count, 0);
+    exchange(scene->centre, handheld, 2, 0, &lost);
+    exchange(scene->centre, handheld, 2, 0, &first);
+    assert_int_equal(first.exchange.erasure_count, 1);
+    const struct erasure_order *order = &first.exchange.erasures[0];
+    assert_int64_equal(order->number, 1);
+    assert_int_equal(order->record_count, 1);
+    assert_int64_equal(order->records[0].at.seq, seq);
+    assert_memory_equal(order->records[0].at.log.b, handheld->log.b, UUID_BYTES);
+    assert_memory_equal(order->records[0].leaf.b, handheld->leaves[seq].b, SHA256_BYTES);
+    exchange_with(scene->centre, handheld, 2, 0, &done, &told);
+    assert_int_equal(told.exchange.erasure_count, 0);
+    assert_int_equal(centre_sql(scene->centre, "SELECT number FROM orders_done"), 1);
+    /* It was set back and says so. */
+    exchange(scene->centre, handheld, 2, 0, &after);
+    assert_int_equal(after.exchange.erasure_count, 1);
+    handheld_free(other);
+}
+
+static int note_order(void *user, const struct service_order *order)
+{
+    struct service_order *kept = user;
+
+    *kept = *order;
+    return 0;
+}
+
+static void the_list_of_orders_names_who_has_not_carried_them_out(void **state)
+{
+    struct scene *scene = *state;
+    const struct exchange_request done = {.orders_done = 1};
+    _cleanup_answered_ struct answered told = {0};
+    struct service_order order = {0};
+
+    uint64_t seq = finding_with_photo(scene, scene->handheld);
+    deliver(scene->centre, scene->handheld);
+    erase_record(scene, scene->handheld, seq);
+    assert_int_equal(service_each_order(scene->centre->service, note_order, &order), 0);
+    assert_int64_equal(order.number, 1);
+    assert_int64_equal(order.records, 1);
+    assert_int64_equal(order.photos, 1);
+    assert_int_equal(order.device_count, 1);
+    assert_int_equal(order.waiting_count, 1);
+    exchange_with(scene->centre, scene->handheld, 2, 0, &done, &told);
+    assert_int_equal(service_each_order(scene->centre->service, note_order, &order), 0);
+    assert_int_equal(order.waiting_count, 0);
+}
+
+static void an_order_after_the_file_was_lost_has_a_number_that_no_handheld_has_done(void **state)
+{
+    struct scene *scene = *state;
+    const struct exchange_request done = {.orders_done = 41};
+    _cleanup_answered_ struct answered told = {0}, next = {0};
+
+    uint64_t seq = append_finding(scene->handheld, MARKER);
+    deliver(scene->centre, scene->handheld);
+    exchange_with(scene->centre, scene->handheld, 2, 0, &done, &told);
+    assert_int64_equal(erase_record(scene, scene->handheld, seq).order, 42);
+    exchange_with(scene->centre, scene->handheld, 2, 0, &done, &next);
+    assert_int_equal(next.exchange.erasure_count, 1);
+}
+
+static void repair(struct scene *scene, const struct repair_request *asked, struct answered *ret)
+{
+    struct repair_request request = *asked;
+    _cleanup_buffer_ struct buffer plain = {0}, body = {0};
+    struct sha256 sha256;
+
+    request_id(request.request_id);
+    request.log = scene->handheld->log;
+    request.size = scene->handheld->count;
+    assert_int_equal(repair_request_encode(&request, &plain), 0);
+    seal_request(scene->handheld, PAYLOAD_REPAIR_REQUEST, buffer_bytes(&plain), &body, &sha256);
+    send_body(scene->centre, SERVICE_REPAIR, buffer_bytes(&body), &sha256, ret);
+}
+
+static void a_repair_does_not_bring_back_what_was_erased(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *handheld = scene->handheld;
+    _cleanup_answered_ struct answered answered = {0};
+    struct repair_run run = {.first_seq = 0, .records = handheld->records, .record_count = 2};
+
+    uint64_t seq = append_finding(handheld, MARKER);
+    deliver(scene->centre, handheld);
+    erase_record(scene, handheld, seq);
+    centre_sql(scene->centre, "DELETE FROM records WHERE key % 1099511627776 = 1");
+    repair(scene, &(struct repair_request){.runs = &run, .run_count = 1}, &answered);
+    assert_int64_equal(answered.repair.records_mended, 2);
+    assert_nowhere(scene, MARKER);
+    assert_int_equal(centre_sql(scene->centre, "SELECT count(*) FROM records WHERE state = 1"), 1);
+    assert_well(scene);
+}
+
+static void a_row_that_is_gone_comes_back_as_the_leaf_that_the_handheld_has_left(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *handheld = scene->handheld;
+    _cleanup_answered_ struct answered answered = {0};
+
+    uint64_t seq = append_finding(handheld, MARKER);
+    append_findings(handheld, 2);
+    deliver(scene->centre, handheld);
+    erase_record(scene, handheld, seq);
+    centre_sql(scene->centre, "DELETE FROM records WHERE key % 1099511627776 = 1");
+    repair(scene,
+        &(struct repair_request){
+            .erased_seqs = &seq, .erased_leaves = &handheld->leaves[seq], .erased_count = 1},
+        &answered);
+    assert_false(answered.is_refused);
+    assert_int_equal(centre_sql(scene->centre, "SELECT state FROM records WHERE key % 1099511627776 = 1"), 1);
+    assert_int_equal(centre_sql(scene->centre, "SELECT count(*) FROM alarms"), 0);
+    assert_well(scene);
+}
+
+static void a_leaf_that_no_root_proves_counts_as_lost(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *handheld = scene->handheld;
+    _cleanup_answered_ struct answered answered = {0};
+    const struct sha256 wrong = hash_of("another leaf");
+
+    uint64_t seq = append_finding(handheld, MARKER);
+    append_findings(handheld, 2);
+    deliver(scene->centre, handheld);
+    centre_sql(scene->centre, "DELETE FROM records WHERE key % 1099511627776 = 1");
+    repair(scene, &(struct repair_request){.erased_seqs = &seq, .erased_leaves = &wrong, .erased_count = 1},
+        &answered);
+    assert_int_equal(centre_sql(scene->centre, "SELECT state FROM records WHERE key % 1099511627776 = 1"), 2);
+}
+
+static void a_handheld_cannot_erase_what_the_centre_has(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *handheld = scene->handheld;
+    _cleanup_answered_ struct answered answered = {0};
+
+    uint64_t seq = append_finding(handheld, "evidence against its owner");
+    deliver(scene->centre, handheld);
+    repair(scene,
+        &(struct repair_request){
+            .erased_seqs = &seq, .erased_leaves = &handheld->leaves[seq], .erased_count = 1},
+        &answered);
+    struct listing *listing = list_findings(scene->centre);
+    assert_int_equal(listing->count, 1);
+    free(listing);
+    assert_somewhere(scene, "evidence against its owner");
+}
+
+static void a_new_backup_and_one_made_over_an_old_one_have_not_got_it(void **state)
+{
+    struct scene *scene = *state;
+    struct service_backup_report report = {0};
+    char *target = unit_directory_make(), *command = NULL;
+
+    uint64_t seq = append_finding(scene->handheld, MARKER);
+    finding_with_photo(scene, scene->handheld);
+    deliver(scene->centre, scene->handheld);
+    upload(scene);
+    assert_int_equal(service_backup(scene->centre->service, target, NULL, NULL, NULL, &report), 0);
+    erase_record(scene, scene->handheld, seq);
+    erase_record(scene, scene->handheld, seq + 1);
+    assert_true(asprintf(&command, "grep -rqaF '%s' %s && grep -rqaF '%s' %s", MARKER, target, PHOTO_MARKER,
+                    target) > 0);
+    centre_shell(scene->centre, command);
+    free(command);
+    assert_int_equal(service_backup(scene->centre->service, target, NULL, NULL, NULL, &report), 0);
+    assert_true(asprintf(&command, "! grep -rqaF '%s' %s && ! grep -rqaF '%s' %s && cmp orders %s/orders",
+                    MARKER, target, PHOTO_MARKER, target, target) > 0);
+    centre_shell(scene->centre, command);
+    free(command);
+    unit_directory_remove(target);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(an_erased_finding_is_in_no_file_and_its_log_keeps_its_root),
+        TEST(a_dry_run_tells_and_changes_nothing),
+        TEST(what_is_not_there_is_refused_and_gives_no_order),
+        TEST(amendments_and_withdrawals_go_with_their_finding),
+        TEST(of_an_amendment_only_it_and_what_came_after_it_goes),
+        TEST(an_amendment_that_comes_after_its_finding_was_erased_says_so),
+        TEST(a_record_goes_wherever_it_was_rehomed),
+        TEST(of_a_record_that_only_came_rehomed_its_first_place_is_named_too),
+        TEST(a_finding_takes_its_photo_with_it),
+        TEST(a_photo_that_another_finding_names_stays_until_it_is_named_itself),
+        TEST(photos_only_leaves_the_record),
+        TEST(a_photo_that_was_on_its_way_when_it_was_erased_does_not_come_in),
+        TEST(a_centre_set_back_to_before_the_order_carries_it_out_again),
+        TEST(an_order_that_was_broken_off_is_carried_out_by_whoever_comes_next),
+        TEST(a_centre_without_the_record_takes_its_leaf_if_the_root_proves_it),
+        TEST(a_handheld_is_told_until_it_says_that_it_has_carried_the_order_out),
+        TEST(the_list_of_orders_names_who_has_not_carried_them_out),
+        TEST(an_order_after_the_file_was_lost_has_a_number_that_no_handheld_has_done),
+        TEST(a_repair_does_not_bring_back_what_was_erased),
+        TEST(a_row_that_is_gone_comes_back_as_the_leaf_that_the_handheld_has_left),
+        TEST(a_leaf_that_no_root_proves_counts_as_lost),
+        TEST(a_handheld_cannot_erase_what_the_centre_has),
+        TEST(a_new_backup_and_one_made_over_an_old_one_have_not_got_it),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
