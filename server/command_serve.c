@@ -239,6 +239,12 @@ static int start_listening(struct serving *serving)
                 .grace_ms = config->body_grace_ms,
                 .rate_bytes_min = config->body_rate_min,
             },
+        .rates =
+            {
+                .device_requests = config->device_requests_per_minute,
+                .device_bytes = config->device_bytes_per_minute,
+                .address_unproven = config->unproven_requests_per_minute,
+            },
         .memory_bytes_max = config->memory_max,
         .metrics_off = strcmp(config->metrics, "off") == 0,
         .metrics_to_all = strcmp(config->metrics, "all") == 0,

@@ -78,6 +78,13 @@ static const struct config_row config_rows[] = {
         "The least rate, bytes a second."),
     CONFIG("serve", "stop_timeout", CONFIG_DURATION, stop_timeout_ms, 0, 300000, "10s",
         "How long requests in flight may take after SIGTERM."),
+    CONFIG("serve", "device_requests_per_minute", CONFIG_UNSIGNED, device_requests_per_minute, 0,
+        UINT64_C(1000000000), "6000", "Requests of one handheld; over it, it is told to come again; 0: any."),
+    CONFIG("serve", "device_bytes_per_minute", CONFIG_SIZE, device_bytes_per_minute, 0, UINT64_C(1) << 40,
+        "1GiB", "Likewise bytes that it sends."),
+    CONFIG("serve", "unproven_requests_per_minute", CONFIG_UNSIGNED, unproven_requests_per_minute, 0,
+        UINT64_C(1000000000), "6000",
+        "Requests from one address that no handheld has signed for; 0: any."),
     CONFIG("token", "valid", CONFIG_DURATION, token_valid_ms, 1000, UINT64_C(31622400000), "24h",
         "How long a token may be used."),
 };

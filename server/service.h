@@ -70,6 +70,9 @@ bool service_knows_device(struct service *service, const struct uuid *device);
  * refusal and needs no commit. -ENOMEM only. `now_ms` is the world's wall clock, taken by the caller. */
 int service_prepare(
     struct service *service, enum service_route route, struct bytes body, struct service_job **ret);
+/* True when the device that it gives is proven to have sent the request: its signature held, or, of an
+ * enrolment after its commit, its token was good. */
+bool service_job_is_proven(const struct service_job *job, struct uuid *ret_device);
 bool service_job_needs_commit(const struct service_job *job);
 /* After service_commit: true for an exchange that starts ahead of its log and may be held until the one
  * before it has come. `ret_log` is the job's log in either case (nil when it has none), so that the shell

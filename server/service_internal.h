@@ -184,6 +184,7 @@ struct service_job {
     bool is_adopted; /* not known before: its certificate is in `certificate` */
     struct device_certificate certificate;
 
+    bool is_proven; /* its signature held */
     bool is_refused;
     enum refusal_reason refusal;
     const char *refusal_text; /* static */

@@ -228,6 +228,8 @@ static int open_envelope(struct service_job *job, struct bytes body)
         return r;
     r = envelope_open(&envelope, request_type(job->route), job->device.public_key,
         job->is_adopted ? ADOPTION_INFLATED_BYTES_MAX : EXCHANGE_INFLATED_BYTES_MAX, &job->plain);
+    /* The signature is looked at first: what cannot be inflated is the device's own all the same. */
+    job->is_proven = r >= 0 || r == -EFBIG || r == -ENOENT;
     if (r < 0)
         return refuse_envelope(job, r);
     if (job->route == SERVICE_EXCHANGE)
@@ -286,6 +288,15 @@ int service_prepare(
         (void)job_refuse(job, REFUSAL_BUSY, "the centre cannot read its storage now");
     *ret = job;
     return 0;
+}
+
+bool service_job_is_proven(const struct service_job *job, struct uuid *ret_device)
+{
+    bool is_proven = job->route == SERVICE_ENROL ? !job->is_refused : job->is_proven;
+
+    if (is_proven)
+        *ret_device = job->device_id;
+    return is_proven;
 }
 
 bool service_job_needs_commit(const struct service_job *job)

@@ -111,6 +111,15 @@ static bool authorise(struct request *request)
     const char *token = header ? tus_parse_bearer(header) : NULL;
 
     int r = token ? service_upload_authorise(request->shell->service, token, &request->device) : -EBADMSG;
+    if (request_is_kept_out(request, r == 0 ? &request->device : NULL)) {
+        request_answer_header(request, "Tus-Resumable", TUS_VERSION);
+        return false;
+    }
+    if (r == 0)
+        gate_charge_device(request->shell->gate, &request->device, request_address(request), 0);
+    else
+        gate_charge_unproven(request->shell->gate, request_address(request));
+    request->is_charged = r == 0;
     if (r == -EACCES)
         refuse(request, 403, "revoked", "this device may not send");
     else if (r == -EKEYEXPIRED)
@@ -305,6 +314,9 @@ static void blob_done(struct request *request, bool complete)
         if (r >= 0 && stored)
             writer_submit_stored(request->shell->writer, &blob->sha256, blob->upload.size);
     }
+    if (request->is_charged)
+        gate_charge_bytes(
+            request->shell->gate, &request->device, request_address(request), request->received);
     free(blob);
     request->blob = NULL;
 }

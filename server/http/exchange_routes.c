@@ -43,13 +43,18 @@ static void exchange_begin(struct request *request)
 {
     const char *text = request_header(request, "patrol-device");
     struct uuid device;
+    bool is_known;
 
     if (text && text_parse_uuid(text, device.b) < 0) {
         request_answer_text(request, 400, "bad_header", "patrol-device: not a UUID");
         return;
     }
-    if ((!text || !service_knows_device(request->shell->service, &device)) &&
-        request->body_bytes_max > UNKNOWN_DEVICE_BYTES_MAX)
+    is_known = text && service_knows_device(request->shell->service, &device);
+    if (request_is_kept_out(request, is_known ? &device : NULL)) {
+        request->is_charged = true; /* what is refused unread costs nothing that is worth counting */
+        return;
+    }
+    if (!is_known && request->body_bytes_max > UNKNOWN_DEVICE_BYTES_MAX)
         request->body_bytes_max = UNKNOWN_DEVICE_BYTES_MAX;
     if (!take_body(request)) {
         give_body_back(request);
@@ -87,10 +92,25 @@ static int exchange_data(struct request *request, const void *data, size_t len)
     return buffer_finish(&request->body);
 }
 
+/* Once it is known who sent it: its device, or nobody who could be proven. */
+static void charge(struct request *request)
+{
+    struct uuid device;
+
+    if (request->is_charged)
+        return;
+    request->is_charged = true;
+    if (request->job && service_job_is_proven(request->job, &device))
+        gate_charge_device(request->shell->gate, &device, request_address(request), request->received);
+    else
+        gate_charge_unproven(request->shell->gate, request_address(request));
+}
+
 static void exchange_answer(struct request *request)
 {
     struct service_reply reply = {0};
 
+    charge(request); /* an enrolment is proven by what the writer has found */
     service_answer(request->shell->service, request->job, &reply);
     request->device = reply.device;
     request->records = reply.records;
@@ -125,12 +145,16 @@ static void exchange_end(struct request *request)
         exchange_answer(request);
         return;
     }
+    if (request->route->kind != SERVICE_ENROL)
+        charge(request);
     request->item.job = request->job;
     request_submit(request);
 }
 
 static void exchange_done(struct request *request, bool complete)
 {
+    if (request->received > 0)
+        charge(request); /* broken off, or refused on the way */
     give_body_back(request);
     give_memory_back(request);
 }
