@@ -189,6 +189,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
     }
     if (!request->ended) {
         request->ended = true;
+        connection_body_ended(request->watch);
         if (request->answer.status == 0)
             request->route->handler->end(request);
     } else if (request->held) {
@@ -315,7 +316,7 @@ void listener_sweep(struct listener *listener)
 {
     size_t count = connections_sweep(listener->connections, false);
     if (count > 0)
-        log_info("closed %zu connections that were too slow or idle", count);
+        log_info("closed %zu connections that were too slow, idle or hung up", count);
 }
 
 void listener_quiesce(struct listener *listener)
