@@ -220,6 +220,7 @@ static int start_listening(struct serving *serving)
 
     raise_descriptor_limit(config->connections_max);
     service_limit_audits(serving->service, threads - 1); /* of one thread the audit has it */
+    service_set_limits(serving->service, &config->quota, config->requests_per_second);
     int r = writer_start(serving->service, &serving->writer);
     if (r < 0)
         return command_fail(EXIT_STATUS_FAILED, "the writer did not start: %s", strerror(-r));

@@ -184,6 +184,7 @@ int service_open(const struct service_options *options, struct service **ret, ch
     pthread_mutex_init(&service->readers.mutex, NULL);
     pthread_mutex_init(&service->revocations.mutex, NULL);
     pthread_mutex_init(&service->audits.mutex, NULL);
+    pthread_mutex_init(&service->pacing.mutex, NULL);
     service_limit_audits(service, AUDITS_AT_ONCE_MAX);
     uploads_open(service);
     r = copy_options(service, options);
@@ -211,6 +212,7 @@ void service_free(struct service *service)
     blobs_close(service->blobs);
     revocations_done(service);
     pthread_mutex_destroy(&service->audits.mutex);
+    pthread_mutex_destroy(&service->pacing.mutex);
     buffer_done(&service->ca_pem);
     free(service->directory);
     free(service->authority);

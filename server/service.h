@@ -17,6 +17,7 @@
 #include "base/world.h"
 #include "proto/enrolment.h"
 #include "proto/messages.h"
+#include "server/core/quota.h"
 
 struct service;
 struct service_job;
@@ -44,6 +45,15 @@ DEFINE_CLEANUP(struct service, service_free);
  * rest are told to come again. An audit reads on its request's thread, for as long as the disk takes: its
  * caller keeps threads free for the other requests. Before the first request. */
 void service_limit_audits(struct service *service, size_t count);
+
+/* What a handheld may have stored, and how many requests a second shall come at most: above it, handhelds that
+ * have more to send are told to come later (0: never). Before the first request; until then nothing is limited,
+ * as for what an operator brings by hand. */
+void service_set_limits(struct service *service, const struct quota *quota, uint64_t requests_per_second);
+
+/* Seconds to be named by a 503 that the service is not asked for: as far as the requests that may come are
+ * promised away already. */
+uint32_t service_retry_after_s(struct service *service);
 
 enum service_route {
     SERVICE_EXCHANGE, /* POST /v1/exchange */
@@ -97,7 +107,7 @@ struct service_upload {
 /* Who an upload token belongs to. -EBADMSG, -EKEYEXPIRED, -EACCES revoked. */
 int service_upload_authorise(struct service *service, const char *token_text, struct uuid *ret_device);
 /* Creation, keyed by (device, hash): an existing partial is found again. -EACCES not named by a stored record
- * of this device, -EFBIG, -EINVAL empty, -EDQUOT, -EEXIST already stored whole (offset = size), -ENOSPC. */
+ * of this device, -EFBIG, -EINVAL empty, -EDQUOT, -EPERM it is over its quota of photos, -EEXIST already stored whole (offset = size), -ENOSPC. */
 int service_upload_create(struct service *service, const struct uuid *device, const struct sha256 *sha256,
     uint64_t size, struct service_upload *ret);
 /* -ENOENT, -EKEYEXPIRED (expired and removed). */
@@ -163,7 +173,8 @@ struct service_device {
     int64_t enrolled_ms, last_seen_ms;
     bool revoked;
     uint64_t logs, records, quarantined, blobs_missing, alarms;
-    const char *last_resync; /* one line, or NULL */
+    bool over_quota, photos_over_quota; /* now; alarms of their own, which end by themselves */
+    const char *last_resync;            /* one line, or NULL */
 };
 
 int service_token_make(struct service *service, const char *name, const char *inspector, uint64_t valid_s,

@@ -339,6 +339,15 @@ static int keep_note(struct service_job *job, struct transaction *transaction, c
     return r == -ENOENT ? 0 : r;
 }
 
+static uint64_t new_bytes(const struct exchange_job *exchange, const struct ingest_decision *decision)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < decision->appended; i++)
+        bytes += exchange->request.records[decision->skipped + i].len;
+    return bytes;
+}
+
 int exchange_commit(struct service_job *job, struct transaction *transaction)
 {
     struct exchange_job *exchange = &job->exchange;
@@ -357,6 +366,10 @@ int exchange_commit(struct service_job *job, struct transaction *transaction)
     if (r < 0 || job->is_refused)
         return r;
     r = decide(job, transaction, &log, &decision, tiles);
+    if (r >= 0)
+        r = limits_use_quota(job, transaction, decision.appended, new_bytes(exchange, &decision));
+    if (r < 0 || job->is_refused)
+        return r;
     if (r >= 0)
         r = raise_alarm(job, transaction, &log, &decision);
     if (r >= 0 && decision.appended > 0)
@@ -495,16 +508,24 @@ static int list_released(struct service_job *job, struct storage *storage, struc
 }
 
 /* A token for uploads, sealed so that only this device can use it. */
-static int make_token(struct service_job *job, struct answer_parts *parts, struct exchange_answer *answer)
+static int make_token(struct service_job *job, struct storage *storage, struct answer_parts *parts,
+    struct exchange_answer *answer)
 {
     const struct service *service = job->service;
+    bool is_over = false;
     const struct upload_token token = {.device = job->device_id,
         .expires_s = service_now_s(service) + UPLOAD_TOKEN_S,
         .quota_bytes = UPLOAD_QUOTA_BYTES};
     char text[UPLOAD_TOKEN_TEXT_MAX];
     uint8_t seed[32];
-    int r;
+    int r = limits_photos_are_used_up(service, storage, job->device.number, &is_over);
 
+    if (r < 0)
+        return r;
+    if (is_over) { /* records go on: only photos wait */
+        answer->no_upload = NO_UPLOAD_OVER_QUOTA;
+        return 0;
+    }
     upload_token_make(&token, service->upload_secret, text);
     service->world->verbs->random(service->world->context, seed, sizeof(seed));
     r = seal_to_device(bytes_of_text(text), job->device.public_key, seed, &parts->token);
@@ -604,7 +625,7 @@ static int fill_answer(struct service_job *job, struct answer_parts *parts, stru
         r = list_wanted(job, reader.storage, parts, answer);
     /* Also when nothing is wanted: the handheld may not know yet that its last upload has come through. */
     if (r >= 0)
-        r = make_token(job, parts, answer);
+        r = make_token(job, reader.storage, parts, answer);
     if (r >= 0)
         r = list_stored(job, reader.storage, parts, answer);
     if (r >= 0)
@@ -631,6 +652,7 @@ int exchange_answer(struct service_job *job, struct service_reply *ret)
     answer.outcome = answer_outcome(exchange->outcome, &ret->outcome);
     answer.has_capabilities = exchange->tells_capabilities;
     service_capabilities(&answer.capabilities);
+    answer.next_contact_s = limits_next_contact_s(job->service, &exchange->request);
     r = fill_answer(job, &parts, &answer);
     if (r >= 0)
         r = exchange_answer_encode(&answer, &plain);

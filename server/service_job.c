@@ -20,6 +20,12 @@ int job_refuse(struct service_job *job, enum refusal_reason reason, const char *
     return 0;
 }
 
+int job_refuse_busy(struct service_job *job, enum busy_cause cause, const char *text)
+{
+    job->busy_cause = cause;
+    return job_refuse(job, REFUSAL_BUSY, text);
+}
+
 static unsigned refusal_status(enum refusal_reason reason)
 {
     switch (reason) {
@@ -85,6 +91,7 @@ static int answer_refusal(struct service_job *job, struct service_reply *ret)
         .message = bytes_of_text(job->refusal_text),
         .retry_after_s = job->retry_after_s,
         .server_time_ms = service_now_ms(job->service),
+        .busy_cause = job->refusal == REFUSAL_BUSY ? job->busy_cause : BUSY_LOAD,
     };
     _cleanup_buffer_ struct buffer plain = {0};
     int r = refusal_encode(&refusal, &plain);

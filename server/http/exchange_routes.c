@@ -33,12 +33,6 @@ static void give_body_back(struct request *request)
     request->body_bytes = 0;
 }
 
-static void refuse_busy(struct request *request)
-{
-    request_answer_text(request, 503, "busy", "busy: try again later");
-    request_answer_header(request, "Retry-After", "5");
-}
-
 static void exchange_begin(struct request *request)
 {
     const char *text = request_header(request, "patrol-device");
@@ -58,7 +52,7 @@ static void exchange_begin(struct request *request)
         request->body_bytes_max = UNKNOWN_DEVICE_BYTES_MAX;
     if (!take_body(request)) {
         give_body_back(request);
-        refuse_busy(request);
+        request_answer_busy(request, "busy", "busy: try again later");
     }
 }
 
@@ -131,14 +125,14 @@ static void exchange_end(struct request *request)
     uint64_t start_us = clock_now_us();
     give_body_back(request);
     if (!take_memory(request)) {
-        refuse_busy(request);
+        request_answer_busy(request, "busy", "busy: try again later");
         return;
     }
     int r = service_prepare(request->shell->service, (enum service_route)request->route->kind,
         buffer_bytes(&request->body), &request->job);
     metrics_count_prepare(request->shell->metrics, clock_now_us() - start_us);
     if (r < 0) {
-        request_answer_text(request, 503, "no_memory", "out of memory: try again");
+        request_answer_busy(request, "no_memory", "out of memory: try again later");
         return;
     }
     if (!service_job_needs_commit(request->job)) {
@@ -153,8 +147,9 @@ static void exchange_end(struct request *request)
 
 static void exchange_done(struct request *request, bool complete)
 {
-    if (request->received > 0)
-        charge(request); /* broken off, or refused on the way */
+    /* Broken off, or too long; what the server had no room for is nobody's fault. */
+    if (request->received > 0 && request->answer.status < 500)
+        charge(request);
     give_body_back(request);
     give_memory_back(request);
 }

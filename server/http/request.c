@@ -79,6 +79,14 @@ bool request_is_kept_out(struct request *request, const struct uuid *device)
     return true;
 }
 
+void request_answer_busy(struct request *request, const char *outcome, const char *text)
+{
+    if (request->answer.status != 0)
+        return;
+    request_answer_text(request, 503, outcome, text);
+    request_answer_header(request, "Retry-After", "%u", service_retry_after_s(request->shell->service));
+}
+
 /* ---- the writer ---- */
 
 static struct request *request_of(struct writer_item *item)
@@ -105,8 +113,6 @@ void request_submit(struct request *request)
     request->item.hold = hold;
     request->item.release = release;
     int r = writer_submit(request->shell->writer, &request->item);
-    if (r < 0) {
-        request_answer_text(request, 503, r == -EBUSY ? "busy" : "stopping", "busy: try again later");
-        request_answer_header(request, "Retry-After", "5");
-    }
+    if (r < 0)
+        request_answer_busy(request, r == -EBUSY ? "busy" : "stopping", "busy: try again later");
 }

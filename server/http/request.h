@@ -108,6 +108,8 @@ void request_answer(struct request *request, unsigned status, const char *outcom
 void request_answer_header(struct request *request, const char *name, const char *format, ...) _printf_(3, 4);
 void request_gauges(
     const struct request *request, uint64_t *ret_connections, uint64_t *ret_requests_in_flight);
+/* A 503 that says when to come again. */
+void request_answer_busy(struct request *request, const char *outcome, const char *text);
 /* Hands `request->item` to the writer and holds the connection; leaves a 503 when the writer cannot take it.
  */
 void request_submit(struct request *request);

@@ -87,6 +87,8 @@ static void look_at_outcome(struct sim *sim, const struct exchange_answer *answe
 {
     if (answer->outcome == EXCHANGE_FORK)
         sim_cover(sim, COVER_ANSWER_FORK);
+    if (answer->next_contact_s > 0)
+        sim_cover(sim, COVER_ANSWER_LATER);
     if (answer->quarantined_count > 0)
         sim_cover(sim, COVER_QUARANTINED);
     if (answer->released_count > 0)

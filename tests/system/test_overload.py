@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The centre under load: who is kept out, whose turn comes all the same, and what it costs."""
 
-import concurrent.futures
 import re
 import socket
-import time
+import subprocess
 
 import pytest
 
@@ -111,7 +110,8 @@ def test_uploads_count_for_the_device_of_their_token(strict, make_handheld):
 
 
 def test_two_hundred_slow_senders_take_bounded_memory_and_keep_out_nobody(make_server, make_handheld):
-    server = make_server(config="[serve]\nmemory_max = 256MiB\n", tls=False)
+    # No deadline helps: what hangs up in its body must be noticed.
+    server = make_server(config="[serve]\nmemory_max = 256MiB\nstall_timeout = 10min\nbody_grace = 10min\n", tls=False)
     slow, good = make_handheld(server), make_handheld(server, 2)
     good.exchange(0, 1)
     before = resident_bytes(server)
@@ -157,3 +157,75 @@ def test_senders_that_are_too_many_for_the_memory_are_told_so_at_once(make_serve
         for one in sockets:
             one.close()
     assert wait_for(lambda: good.exchange(0, 10)[0] == 200, "the memory is free again")
+
+
+# ---- quotas, a full disk ----
+
+
+def test_handheld_over_its_quota_waits_loses_nothing_and_goes_on_when_it_may(make_server, make_real_handheld):
+    server = make_server(config="[quota]\nrecords_per_day = 5\n")
+    handheld = make_real_handheld(server, start=True)
+    handheld.record_many(20)
+    handheld.wait_until_drained()  # the batch that brings it over is taken whole
+    late = handheld.record("one more")
+    wait_for(lambda: "over its quota" in (handheld.status()["reason"] or ""), "the handheld says why it waits")
+    assert late not in [finding["id"] for finding in server.findings()]
+    (device,) = server.devices()
+    assert (device["over_quota"], device["photos_over_quota"], device["alarms"]) == (True, False, 1)
+    assert ", over its quota of the day\n" in server.run("devices").stdout
+    refusals = refused(server, "refused_over_quota")
+    assert 1 <= refusals <= 2
+    server.stop()
+    server.config.write_text("[quota]\nrecords_per_day = 100\n")
+    server.start()
+    assert (server.devices()[0]["over_quota"], server.devices()[0]["alarms"]) == (False, 0)
+    handheld.run("sync")
+    handheld.wait_until_drained()
+    harness.assert_delivered(server, handheld)
+
+
+def test_photos_over_their_quota_wait_and_text_gets_through(make_server, make_real_handheld, tmp_path):
+    photo = harness.make_photo(tmp_path / "1.jpg", 1)
+    server = make_server(config=f"[quota]\nphoto_bytes = {photo.stat().st_size}\n")  # its preview goes first
+    handheld = make_real_handheld(server, start=True)
+    handheld.record("first", photos=[photo])
+    handheld.wait_until_drained()
+    handheld.record("second", photos=[harness.make_photo(tmp_path / "2.jpg", 2)])
+    wait_for(lambda: handheld.status()["records_queued"] == 0, "text gets through")
+    wait_for(lambda: "quota of photos" in (handheld.status()["reason"] or ""), "the handheld says why photos wait")
+    handheld.record("third")
+    wait_for(lambda: handheld.status()["records_queued"] == 0, "and again")
+    assert handheld.status()["photos_pending"] > 0
+    assert server.devices()[0]["photos_over_quota"]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 8 MiB where the server's data will be."""
+    data = tmp_path / "server" / "centre"
+    data.mkdir(parents=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m,mode=700", "none", data], stderr=subprocess.PIPE,
+                             check=False)
+    if mounted.returncode != 0:
+        pytest.skip(f"mounting is not allowed here: {mounted.stderr.decode().strip()}")
+    yield data
+    subprocess.run(["umount", "-l", data], check=True)
+
+
+def test_full_disk_at_the_centre_is_called_so_at_the_handheld(small_disk, make_server, make_real_handheld):
+    server = make_server()
+    handheld = make_real_handheld(server, start=True)
+    handheld.record("while there is room")
+    handheld.wait_until_drained()
+    filler = small_disk / "filler"
+    with open(filler, "wb") as file, pytest.raises(OSError):
+        while True:
+            file.write(b"x" * 65536)
+            file.flush()
+    ids = handheld.record_many(200)
+    wait_for(lambda: "disk is full" in (handheld.status()["reason"] or ""), "the handheld says what is wrong")
+    assert handheld.status()["records_queued"] == len(ids)
+    filler.unlink()
+    handheld.run("sync")
+    handheld.wait_until_drained()
+    harness.assert_delivered(server, handheld)
