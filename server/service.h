@@ -46,9 +46,9 @@ DEFINE_CLEANUP(struct service, service_free);
  * caller keeps threads free for the other requests. Before the first request. */
 void service_limit_audits(struct service *service, size_t count);
 
-/* What a handheld may have stored, and how many requests a second shall come at most: above it, handhelds that
- * have more to send are told to come later (0: never). Before the first request; until then nothing is limited,
- * as for what an operator brings by hand. */
+/* What a handheld may have stored, and how many requests a second shall come at most: above it, handhelds
+ * that have more to send are told to come later (0: never). Before the first request; until then nothing is
+ * limited, as for what an operator brings by hand. */
 void service_set_limits(struct service *service, const struct quota *quota, uint64_t requests_per_second);
 
 /* Seconds to be named by a 503 that the service is not asked for: as far as the requests that may come are
@@ -107,7 +107,8 @@ struct service_upload {
 /* Who an upload token belongs to. -EBADMSG, -EKEYEXPIRED, -EACCES revoked. */
 int service_upload_authorise(struct service *service, const char *token_text, struct uuid *ret_device);
 /* Creation, keyed by (device, hash): an existing partial is found again. -EACCES not named by a stored record
- * of this device, -EFBIG, -EINVAL empty, -EDQUOT, -EPERM it is over its quota of photos, -EEXIST already stored whole (offset = size), -ENOSPC. */
+ * of this device, -EFBIG, -EINVAL empty, -EDQUOT, -EPERM it is over its quota of photos, -EEXIST already
+ * stored whole (offset = size), -ENOSPC. */
 int service_upload_create(struct service *service, const struct uuid *device, const struct sha256 *sha256,
     uint64_t size, struct service_upload *ret);
 /* -ENOENT, -EKEYEXPIRED (expired and removed). */

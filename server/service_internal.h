@@ -306,7 +306,8 @@ int apply_awaiting(
 /* ---- quotas and pacing (service_limits.c) ---- */
 
 /* Notes records that are about to be appended, or refuses the job. */
-int limits_use_quota(struct service_job *job, struct transaction *transaction, size_t records, uint64_t bytes);
+int limits_use_quota(
+    struct service_job *job, struct transaction *transaction, size_t records, uint64_t bytes);
 int limits_photos_are_used_up(
     const struct service *service, struct storage *storage, uint64_t device, bool *ret);
 /* Fills what a device is over. */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * When a handheld shall come again, so that many which have much to send do not ask for more than the centre is
- * good for. Called by the service with each request of a handheld. Pure: the time is an argument.
+ * When a handheld shall come again, so that many which have much to send do not ask for more than the centre
+ * is good for. Called by the service with each request of a handheld. Pure: the time is an argument.
  *
  * It is a queue in thought: each request takes its share of a second behind the one before. Who sends records
- * when the end of the queue is far away is told to come when it will be there; the handheld adds up to as much
- * again by a draw of its own, which spreads those that were told the same. While less than the target comes
- * there is no queue, and nobody waits.
+ * when the end of the queue is far away is told to come when it will be there; the handheld adds up to as
+ * much again by a draw of its own, which spreads those that were told the same. While less than the target
+ * comes there is no queue, and nobody waits.
  */
 #pragma once
 
@@ -22,6 +22,7 @@ struct pace {
 };
 
 /* One request at `now_ms`, of at most `per_second` (1 to PACE_PER_SECOND_MAX) that shall come. Seconds after
- * which the next one of this handheld is welcome; 0: whenever it has something. Only one that has sent records,
- * and has more to send, is ever told to wait: what comes with nothing would come again for nothing. */
+ * which the next one of this handheld is welcome; 0: whenever it has something. Only one that has sent
+ * records, and has more to send, is ever told to wait: what comes with nothing would come again for nothing.
+ */
 uint32_t pace_request(struct pace *pace, uint64_t per_second, bool has_more, uint64_t now_ms);

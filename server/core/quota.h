@@ -3,8 +3,8 @@
  * What one handheld may have stored at the centre. Called by the service, which keeps what was used. Pure.
  *
  * A day is 24 hours from the first record of it by the centre's clock, so that it has no time zone. The batch
- * that brings a handheld over its quota is still taken: otherwise one of several would pass where one large one
- * does not, and a small quota might be too small for any.
+ * that brings a handheld over its quota is still taken: otherwise one of several would pass where one large
+ * one does not, and a small quota might be too small for any.
  */
 #pragma once
 
@@ -25,7 +25,8 @@ struct quota_use {
 };
 
 bool quota_counts_days(const struct quota *quota);
-/* The use as it stands now: nothing when its day is over, or begins in the future, as a clock was set back. */
+/* The use as it stands now: nothing when its day is over, or begins in the future, as a clock was set back.
+ */
 struct quota_use quota_use_now(const struct quota_use *use, int64_t now_ms);
 void quota_add(struct quota_use *use, uint64_t records, uint64_t bytes, int64_t now_ms);
 bool quota_is_used_up(const struct quota *quota, const struct quota_use *use, int64_t now_ms);

@@ -67,8 +67,8 @@ struct rate_table {
     struct rate_entry entries[SETS][WAYS];
 };
 
-int rate_table_new(const uint64_t per_minute[RATE_KINDS], const uint8_t seed[RATE_SEED_BYTES],
-    struct rate_table **ret)
+int rate_table_new(
+    const uint64_t per_minute[RATE_KINDS], const uint8_t seed[RATE_SEED_BYTES], struct rate_table **ret)
 {
     struct rate_table *table = calloc(1, sizeof(*table));
 
@@ -118,8 +118,7 @@ static uint64_t fullness_ms(const struct rate_table *table, const struct rate_en
 
     for (size_t i = 0; i < RATE_KINDS; i++) {
         uint64_t per_minute = table->per_minute[i];
-        uint64_t ms =
-            per_minute > 0 ? rate_bucket_wait_ms(&entry->buckets[i], per_minute, 0, now_ms) : 0;
+        uint64_t ms = per_minute > 0 ? rate_bucket_wait_ms(&entry->buckets[i], per_minute, 0, now_ms) : 0;
 
         if (ms > fullest)
             fullest = ms;

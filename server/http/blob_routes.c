@@ -67,7 +67,8 @@ static void refuse_error(struct request *request, int error)
     case EACCES:
         refuse(request, 403, "not_wanted", "no stored record of this device names this blob");
         return;
-    case EPERM: /* as whoever has no permission any more: it asks for a new one, and is told why there is none */
+    case EPERM: /* as whoever has no permission any more: it asks for a new one, and is told why there is none
+                 */
         refuse(request, 403, "over_quota", "this device has used up what it may store of photos");
         return;
     case EFBIG:

@@ -123,8 +123,8 @@ void connection_idle(struct connection_watch *watch)
     set_deadline(watch, clock_now_ms() + watch->connections->limits.idle_ms);
 }
 
-/* The peer has closed its side and all that it sent has been read. Whoever has sent a whole request may do so;
- * in the middle of one it means that the rest will not come. */
+/* The peer has closed its side and all that it sent has been read. Whoever has sent a whole request may do
+ * so; in the middle of one it means that the rest will not come. */
 static bool has_hung_up(const struct connection_watch *watch)
 {
     struct pollfd look = {.fd = watch->fd, .events = POLLRDHUP};

@@ -52,8 +52,8 @@ void connection_held(struct connection_watch *watch);
 void connection_answer_starts(struct connection_watch *watch, uint64_t len);
 void connection_idle(struct connection_watch *watch);
 
-/* Shuts down what is late, and what the peer has hung up in the middle of a request, which libmicrohttpd does not
- * always see (it waits for edges, and the end may come in one with the last bytes). `all`: everything. Count of
- * them. */
+/* Shuts down what is late, and what the peer has hung up in the middle of a request, which libmicrohttpd does
+ * not always see (it waits for edges, and the end may come in one with the last bytes). `all`: everything.
+ * Count of them. */
 size_t connections_sweep(struct connections *connections, bool all);
 uint64_t connections_count(struct connections *connections);

@@ -78,8 +78,8 @@ static bool key_of_address(const struct sockaddr *address, struct rate_key *ret)
     return true;
 }
 
-uint32_t gate_wait_s(struct gate *gate, const struct uuid *device, const struct sockaddr *address,
-    const char **ret_outcome)
+uint32_t gate_wait_s(
+    struct gate *gate, const struct uuid *device, const struct sockaddr *address, const char **ret_outcome)
 {
     struct rate_key device_key = device ? key_of_device(device) : (struct rate_key){{0}}, address_key;
     bool has_address = key_of_address(address, &address_key);

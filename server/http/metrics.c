@@ -11,8 +11,8 @@ static const unsigned statuses[] = {200, 201, 204, 400, 401, 403, 404, 405, 409,
 static const uint64_t bucket_us[] = {
     1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 2500000, 10000000};
 
-/* What a request is refused for, as its log line says: first what load does, then what the sender is told about
- * itself. "other" is what no operator need look at one by one: wrong headers, paths, offsets. */
+/* What a request is refused for, as its log line says: first what load does, then what the sender is told
+ * about itself. "other" is what no operator need look at one by one: wrong headers, paths, offsets. */
 static const char *const refused_words[] = {"device_rate", "address_rate", "busy", "stopping", "no_memory",
     "storage_error", "no_space", "failed", "refused_busy", "refused_over_quota", "over_quota",
     "refused_unknown_device", "refused_revoked", "refused_bad_request", "refused_too_large",

@@ -192,8 +192,7 @@ void text_exchanged(struct engine *engine, const struct slot *slot, const struct
     note_contact(engine, slot, event);
     if (event->exchanged.more_quarantined)
         text_want_answer(engine);
-    media_token(
-        engine, event->exchanged.has_token, event->exchanged.token_s, event->exchanged.no_upload);
+    media_token(engine, event->exchanged.has_token, event->exchanged.token_s, event->exchanged.no_upload);
     if (slot->records > 0 && event->exchanged.outcome == EXCHANGE_STORED)
         batch_answered(engine, slot);
     if (log && event->exchanged.rolled_back) {
@@ -268,16 +267,15 @@ void text_failed(struct engine *engine, const struct slot *slot, enum engine_fai
     }
 }
 
-void text_refused(
-    struct engine *engine, const struct slot *slot, const struct engine_event *event)
+void text_refused(struct engine *engine, const struct slot *slot, const struct engine_event *event)
 {
     struct log_state *log = find_log(&engine->text, &slot->action.exchange.log);
 
     engine->text.ask_first = false;
     switch (event->refused.reason) {
     case REFUSAL_BUSY:
-        contact_told_to_wait(engine, contact_retry_after_ms(engine, event->refused.retry_after_s),
-            event->refused.busy_cause);
+        contact_told_to_wait(
+            engine, contact_retry_after_ms(engine, event->refused.retry_after_s), event->refused.busy_cause);
         break;
     case REFUSAL_TOO_LARGE:
         too_large(engine, log, slot);

@@ -14,7 +14,7 @@
 
 /* ---- life ---- */
 
-#define PACED_EVERY 5u       /* in one run of so many the centre spreads its handhelds out ... */
+#define PACED_EVERY 5u      /* in one run of so many the centre spreads its handhelds out ... */
 #define PACED_PER_SECOND 1u /* ... as if it were good for this much */
 
 static void run_start(struct sim *sim, void *object, uint64_t life)

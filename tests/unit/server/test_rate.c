@@ -23,7 +23,8 @@ static struct rate_table *table_of(uint64_t requests, uint64_t bytes)
     return table;
 }
 
-static void charge(struct rate_table *table, uint32_t number, uint64_t requests, uint64_t bytes, uint64_t now_ms)
+static void charge(
+    struct rate_table *table, uint32_t number, uint64_t requests, uint64_t bytes, uint64_t now_ms)
 {
     const uint64_t amount[RATE_KINDS] = {[RATE_REQUESTS] = requests, [RATE_BYTES] = bytes};
     struct rate_key key = key_of(number), from = key_of(7);

@@ -132,8 +132,7 @@ static void store_photo(struct centre *centre, const struct handheld *handheld, 
     struct sha256 sha256 = sha256_of(bytes_of(photo, sizeof(photo)));
     assert_int_equal(
         service_upload_create(centre->service, &handheld->device, &sha256, sizeof(photo), &upload), 0);
-    assert_int_equal(
-        service_patch_begin(centre->service, &handheld->device, &sha256, 0, NULL, &patch), 0);
+    assert_int_equal(service_patch_begin(centre->service, &handheld->device, &sha256, 0, NULL, &patch), 0);
     assert_int_equal(service_patch_write(patch, photo, sizeof(photo)), 0);
     assert_int_equal(service_patch_end(patch, true, &upload, &stored), 0);
     assert_true(stored);
@@ -207,8 +206,8 @@ static void only_who_may_have_more_to_send_is_told_to_come_later(void **state)
     struct handheld *handheld = handheld_enrolled(centre);
     const struct exchange_request has_less = {.has_status = true, .status.records_queued = 3},
                                   has_records = {.has_status = true, .status.records_queued = 4},
-                                  has_photos = {
-                                      .has_status = true, .status = {.records_queued = 3, .photos_pending = 1}};
+                                  has_photos = {.has_status = true,
+                                      .status = {.records_queued = 3, .photos_pending = 1}};
 
     append_opened(handheld);
     append_findings(handheld, 2);

@@ -239,9 +239,8 @@ static bool has_more(const struct device *device)
 /* As the service does with each request that is carried out. */
 static uint32_t pace(struct herd *herd, bool has_more)
 {
-    return herd->paced_a_second > 0
-               ? pace_request(&herd->pace, herd->paced_a_second, has_more, herd->now_ms)
-               : 0;
+    return herd->paced_a_second > 0 ? pace_request(&herd->pace, herd->paced_a_second, has_more, herd->now_ms)
+                                    : 0;
 }
 
 static void answer_exchange(struct herd *herd, uint32_t number, uint32_t slot)
@@ -509,8 +508,9 @@ static void busy_herd(struct busy_herd *story)
     story->seconds = (herd->now_ms - up_ms) / SECOND_MS;
     story->refused = herd->refused;
     rates = rates_of(herd, 0, 90 * 60, 1);
-    print_message("# Retry-After %u s, paced at %llu/s: %llu requests in %llu s, %llu of them told to wait by 503, "
-                  "%llu by an answer, peak %.0f/s, %llu alarms\n",
+    print_message(
+        "# Retry-After %u s, paced at %llu/s: %llu requests in %llu s, %llu of them told to wait by 503, "
+        "%llu by an answer, peak %.0f/s, %llu alarms\n",
         story->retry_after_s, (unsigned long long)story->paced_a_second, (unsigned long long)rates.total,
         (unsigned long long)story->seconds, (unsigned long long)herd->refused,
         (unsigned long long)herd->told_later, rates.peak, (unsigned long long)herd->alarms);
