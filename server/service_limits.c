@@ -60,31 +60,34 @@ int limits_read(
 
 /* ---- pacing ---- */
 
-static uint32_t pace(struct service *service, bool has_more)
+enum pacing_of { PACED_AWAY, PACED_DONE, PACED_WITH_MORE };
+
+static uint32_t pace(struct service *service, enum pacing_of what)
 {
-    const struct world *world = service->world;
+    uint64_t now_ms = service->world->verbs->boot_ms(service->world->context);
     struct pacing *pacing = &service->pacing;
+    uint64_t per_second = pacing->requests_per_second;
     uint32_t wait_s;
 
-    if (pacing->requests_per_second == 0)
+    if (per_second == 0)
         return 0;
     pthread_mutex_lock(&pacing->mutex);
-    wait_s = pace_request(
-        &pacing->queue, pacing->requests_per_second, has_more, world->verbs->boot_ms(world->context));
+    wait_s = what == PACED_AWAY ? pace_turned_away(&pacing->queue, per_second, now_ms)
+                                : pace_request(&pacing->queue, per_second, what == PACED_WITH_MORE, now_ms);
     pthread_mutex_unlock(&pacing->mutex);
     return wait_s;
 }
 
 uint32_t service_retry_after_s(struct service *service)
 {
-    uint32_t wait_s = pace(service, true); /* it will come, and counts */
+    uint32_t wait_s = pace(service, PACED_AWAY);
 
     return wait_s > OVERLOAD_RETRY_S ? wait_s : OVERLOAD_RETRY_S;
 }
 
 void limits_note_upload(struct service *service)
 {
-    (void)pace(service, false);
+    (void)pace(service, PACED_DONE);
 }
 
 uint32_t limits_next_contact_s(struct service *service, const struct exchange_request *request)
@@ -95,5 +98,5 @@ uint32_t limits_next_contact_s(struct service *service, const struct exchange_re
                     (!request->has_status || status->records_queued > request->record_count ||
                         status->photos_pending > 0);
 
-    return pace(service, has_more);
+    return pace(service, has_more ? PACED_WITH_MORE : PACED_DONE);
 }

@@ -15,6 +15,7 @@
 
 #define PACE_SLACK_MS UINT64_C(1000)  /* a queue of up to this is none: requests come in bunches */
 #define PACE_WAIT_S_MAX UINT32_C(900) /* a queue does not grow beyond this, so that it is gone soon after */
+#define PACE_TURNED_AWAY_S_MAX UINT32_C(60)
 #define PACE_PER_SECOND_MAX UINT64_C(1000000)
 
 struct pace {
@@ -26,3 +27,8 @@ struct pace {
  * records, and has more to send, is ever told to wait: what comes with nothing would come again for nothing.
  */
 uint32_t pace_request(struct pace *pace, uint64_t per_second, bool has_more, uint64_t now_ms);
+
+/* One that is turned away, whoever it is from, and will come again: when it is welcome. It takes its place in
+ * the queue too, but cannot make it longer than PACE_TURNED_AWAY_S_MAX: it is not proven that anybody comes.
+ */
+uint32_t pace_turned_away(struct pace *pace, uint64_t per_second, uint64_t now_ms);

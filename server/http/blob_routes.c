@@ -67,8 +67,7 @@ static void refuse_error(struct request *request, int error)
     case EACCES:
         refuse(request, 403, "not_wanted", "no stored record of this device names this blob");
         return;
-    case EPERM: /* as whoever has no permission any more: it asks for a new one, and is told why there is none
-                 */
+    case EPERM: /* it asks for a new token, and is told why there is none */
         refuse(request, 403, "over_quota", "this device has used up what it may store of photos");
         return;
     case EFBIG:
@@ -115,7 +114,9 @@ static bool authorise(struct request *request)
     const char *token = header ? tus_parse_bearer(header) : NULL;
 
     int r = token ? service_upload_authorise(request->shell->service, token, &request->device) : -EBADMSG;
-    if (request_is_kept_out(request, r == 0 ? &request->device : NULL)) {
+    /* Whoever has a good token is proven already: the address does not matter. */
+    if (request_is_kept_out(
+            request, r == 0 ? &request->device : NULL, r == 0 ? NULL : request_address(request))) {
         request_answer_header(request, "Tus-Resumable", TUS_VERSION);
         return false;
     }

@@ -44,7 +44,7 @@ static void exchange_begin(struct request *request)
         return;
     }
     is_known = text && service_knows_device(request->shell->service, &device);
-    if (request_is_kept_out(request, is_known ? &device : NULL)) {
+    if (request_is_kept_out(request, is_known ? &device : NULL, request_address(request))) {
         request->is_charged = true; /* what is refused unread costs nothing that is worth counting */
         return;
     }

@@ -67,10 +67,10 @@ void request_answer_header(struct request *request, const char *name, const char
     assert(n >= 0 && (size_t)n < sizeof(header->value));
 }
 
-bool request_is_kept_out(struct request *request, const struct uuid *device)
+bool request_is_kept_out(struct request *request, const struct uuid *device, const struct sockaddr *address)
 {
     const char *outcome = NULL;
-    uint32_t wait_s = gate_wait_s(request->shell->gate, device, request_address(request), &outcome);
+    uint32_t wait_s = gate_wait_s(request->shell->gate, device, address, &outcome);
 
     if (wait_s == 0)
         return false;

@@ -99,9 +99,9 @@ const char *request_header(const struct request *request, const char *name);
 /* Where it came from, borrowed, or NULL. */
 const struct sockaddr *request_address(const struct request *request);
 bool request_is_from_loopback(const struct request *request);
-/* A 429 when the device (NULL: none that is known) or the address is over its rate. True when it was given.
- */
-bool request_is_kept_out(struct request *request, const struct uuid *device);
+/* A 429 when the device (NULL: none that is known) or the address (NULL: it does not matter) is over its
+ * rate. True when it was given. */
+bool request_is_kept_out(struct request *request, const struct uuid *device, const struct sockaddr *address);
 /* Leaves an answer of plain text: one line, for people. `outcome` is static. An answer once given stays. */
 void request_answer_text(struct request *request, unsigned status, const char *outcome, const char *text);
 /* An answer with a header only; a body may be put into `answer.body`. */

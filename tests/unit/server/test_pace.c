@@ -61,6 +61,21 @@ static void the_queue_ends_soon_after_the_herd_has(void **state)
     assert_int_equal(pace_request(&pace, 1, true, 5000 + (PACE_WAIT_S_MAX + 1) * SECOND_MS), 0);
 }
 
+static void those_that_are_turned_away_come_spread_out_and_cannot_hold_others_up_for_long(void **state)
+{
+    struct pace pace = {0};
+    uint32_t last = 0;
+
+    for (size_t i = 0; i < 100000; i++) {
+        uint32_t wait_s = pace_turned_away(&pace, 100, 5000);
+
+        assert_true(wait_s == last || wait_s == last + 1 || (last == 0 && wait_s == 2));
+        last = wait_s;
+    }
+    assert_int_equal(last, PACE_TURNED_AWAY_S_MAX);
+    assert_in_range(pace_request(&pace, 100, true, 5000), PACE_TURNED_AWAY_S_MAX, PACE_TURNED_AWAY_S_MAX + 1);
+}
+
 static void a_clock_that_goes_back_is_a_clock_that_stands(void **state)
 {
     struct pace pace = {0};
@@ -77,6 +92,7 @@ int main(void)
         cmocka_unit_test(those_that_come_at_once_are_told_times_that_the_centre_is_good_for),
         cmocka_unit_test(who_has_nothing_more_to_send_is_never_told_to_come_again),
         cmocka_unit_test(the_queue_ends_soon_after_the_herd_has),
+        cmocka_unit_test(those_that_are_turned_away_come_spread_out_and_cannot_hold_others_up_for_long),
         cmocka_unit_test(a_clock_that_goes_back_is_a_clock_that_stands),
     };
 

@@ -320,7 +320,8 @@ static void end_request(struct herd *herd, uint32_t number, uint32_t slot)
         feed(herd, number, failed);
     } else if (!is_served(herd)) {
         herd->refused++;
-        uint32_t wait_s = pace(herd, true);
+        uint32_t wait_s =
+            herd->paced_a_second > 0 ? pace_turned_away(&herd->pace, herd->paced_a_second, herd->now_ms) : 0;
 
         wait_s = wait_s > herd->retry_after_s ? wait_s : herd->retry_after_s;
         device->not_before_ms = herd->now_ms + wait_s * SECOND_MS;
