@@ -220,7 +220,7 @@ static int add_to_quota(void *user, const struct blob_partial *partial)
 static int check_quota(struct service *service, const struct uuid *device)
 {
     _cleanup_reader_ struct reader reader = {0};
-    struct stored_device stored;
+    struct stored_device stored = {0};
     bool is_over = false;
     int r;
 
