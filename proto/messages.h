@@ -129,6 +129,7 @@ struct exchange_answer {
     const struct command *commands;
     size_t command_count;
     uint32_t next_contact_s;
+    uint32_t no_upload; /* enum no_upload */
     bool has_capabilities;
     struct capabilities capabilities;
     uint64_t fork_seq; /* with EXCHANGE_FORK */
@@ -149,6 +150,13 @@ enum refusal_reason {
     REFUSAL_TOKEN_EXPIRED = 9,
     REFUSAL_LOG_OF_OTHER_DEVICE = 10,
 };
+/* Why the server is busy; what lasts until somebody does something about it is told apart from load. A number
+ * that is not known is kept, and counts as load. */
+enum busy_cause { BUSY_LOAD = 0, BUSY_FULL = 1, BUSY_DAMAGED = 2 };
+
+/* Why no upload token came. A number that is not known is kept, and means that there is a reason. */
+enum no_upload { NO_UPLOAD_UNSAID = 0, NO_UPLOAD_OVER_QUOTA = 1 };
+
 const char *refusal_reason_name(enum refusal_reason reason);
 
 struct refusal {
@@ -157,6 +165,7 @@ struct refusal {
     struct bytes message;
     uint32_t retry_after_s;
     int64_t server_time_ms;
+    uint32_t busy_cause; /* with REFUSAL_BUSY: enum busy_cause */
 };
 
 struct run {

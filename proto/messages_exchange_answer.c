@@ -91,6 +91,7 @@ static void fill_answer(
     ret->reference_changes =
         wire_list_of_bytes(scratch, answer->reference_changes, answer->reference_change_count);
     ret->next_contact_s = answer->next_contact_s;
+    ret->no_upload = answer->no_upload;
     ret->n_released = answer->released_count;
     ret->released = positions_fill(answer->released, answer->released_count, scratch);
     if (answer->outcome == EXCHANGE_FORK) {
@@ -262,6 +263,9 @@ static void read_field(struct wire_reader *reader, struct exchange_answer *ret)
         break;
     case 19:
         ret->wanted_more = wire_bool(reader);
+        break;
+    case 24:
+        ret->no_upload = wire_u32(reader);
         break;
     }
 }

@@ -46,6 +46,7 @@ int refusal_encode(const struct refusal *refusal, struct buffer *ret)
     wire.message = wire_of(refusal->message);
     wire.retry_after_s = refusal->retry_after_s;
     wire.server_time_ms = refusal->server_time_ms;
+    wire.busy_cause = refusal->busy_cause;
     return wire_pack(&wire.base, NULL, ANSWER_BYTES_MAX, ret);
 }
 
@@ -71,6 +72,9 @@ int refusal_decode(struct bytes bytes, struct arena *arena, struct refusal *ret)
             break;
         case 5:
             refusal.server_time_ms = wire_s64(&reader);
+            break;
+        case 6:
+            refusal.busy_cause = wire_u32(&reader);
             break;
         }
     wire_demand(&reader, WIRE_FIELD(1) | WIRE_FIELD(2));

@@ -36,9 +36,11 @@ static int print_device_json(void *user, const struct service_device *device)
     put_time(&line, "last_seen_at", device->last_seen_ms);
     buffer_printf(&line,
         ",\"revoked\":%s,\"logs\":%" PRIu64 ",\"records\":%" PRIu64 ",\"quarantined\":%" PRIu64
-        ",\"blobs_missing\":%" PRIu64 ",\"alarms\":%" PRIu64 ",\"last_resync\":",
+        ",\"blobs_missing\":%" PRIu64 ",\"alarms\":%" PRIu64
+        ",\"over_quota\":%s,\"photos_over_quota\":%s,\"last_resync\":",
         device->revoked ? "true" : "false", device->logs, device->records, device->quarantined,
-        device->blobs_missing, device->alarms);
+        device->blobs_missing, device->alarms, device->over_quota ? "true" : "false",
+        device->photos_over_quota ? "true" : "false");
     if (device->last_resync)
         json_put_text(&line, bytes_of_text(device->last_resync));
     else
@@ -57,9 +59,11 @@ static int print_device(void *user, const struct service_device *device)
     if (device->last_seen_ms != 0)
         rfc3339_format(device->last_seen_ms / 1000 * 1000, 0, seen);
     int n = printf("%s  %-20s  last seen %-20s  %" PRIu64 " records, %" PRIu64 " quarantined, %" PRIu64
-                   " photos missing, %" PRIu64 " alarms%s\n",
+                   " photos missing, %" PRIu64 " alarms%s%s%s\n",
         id, device->name && *device->name ? device->name : "-", seen, device->records, device->quarantined,
-        device->blobs_missing, device->alarms, device->revoked ? ", revoked" : "");
+        device->blobs_missing, device->alarms, device->revoked ? ", revoked" : "",
+        device->over_quota ? ", over its quota of the day" : "",
+        device->photos_over_quota ? ", over its quota of photos" : "");
     return n < 0 ? -EIO : 0;
 }
 
@@ -70,6 +74,7 @@ int command_devices(const struct command_run *run)
     int status = command_open(run, COMMAND_READS, (struct bytes){0}, &service);
     if (status != EXIT_STATUS_DONE)
         return status;
+    service_set_limits(service, &run->config.quota, 0);
     int r = service_each_device(service, run->options.json ? print_device_json : print_device, NULL);
     if (r >= 0 && fflush(stdout) != 0)
         r = -errno;

@@ -220,6 +220,7 @@ static int start_listening(struct serving *serving)
 
     raise_descriptor_limit(config->connections_max);
     service_limit_audits(serving->service, threads - 1); /* of one thread the audit has it */
+    service_set_limits(serving->service, &config->quota, config->requests_per_second);
     int r = writer_start(serving->service, &serving->writer);
     if (r < 0)
         return command_fail(EXIT_STATUS_FAILED, "the writer did not start: %s", strerror(-r));
@@ -238,6 +239,12 @@ static int start_listening(struct serving *serving)
                 .stall_ms = config->stall_timeout_ms,
                 .grace_ms = config->body_grace_ms,
                 .rate_bytes_min = config->body_rate_min,
+            },
+        .rates =
+            {
+                .device_requests = config->device_requests_per_minute,
+                .device_bytes = config->device_bytes_per_minute,
+                .address_unproven = config->unproven_requests_per_minute,
             },
         .memory_bytes_max = config->memory_max,
         .metrics_off = strcmp(config->metrics, "off") == 0,

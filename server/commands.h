@@ -40,6 +40,9 @@ struct server_config {
     uint64_t threads, connections_max, connections_per_address_max, memory_max;
     uint64_t header_timeout_ms, idle_timeout_ms, stall_timeout_ms, body_grace_ms, body_rate_min;
     uint64_t stop_timeout_ms;
+    uint64_t device_requests_per_minute, device_bytes_per_minute, unproven_requests_per_minute;
+    uint64_t requests_per_second;
+    struct quota quota;
     uint64_t token_valid_ms;
 };
 

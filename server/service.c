@@ -189,6 +189,7 @@ int service_open(const struct service_options *options, struct service **ret, ch
     pthread_mutex_init(&service->revocations.mutex, NULL);
     pthread_mutex_init(&service->orders.mutex, NULL);
     pthread_mutex_init(&service->audits.mutex, NULL);
+    pthread_mutex_init(&service->pacing.mutex, NULL);
     service_limit_audits(service, AUDITS_AT_ONCE_MAX);
     tokens_open(service);
     uploads_open(service);
@@ -219,6 +220,7 @@ void service_free(struct service *service)
     revocations_done(service);
     orders_file_done(service);
     pthread_mutex_destroy(&service->audits.mutex);
+    pthread_mutex_destroy(&service->pacing.mutex);
     buffer_done(&service->ca_pem);
     free(service->directory);
     free(service->authority);

@@ -17,6 +17,7 @@
 #include "base/world.h"
 #include "proto/enrolment.h"
 #include "proto/messages.h"
+#include "server/core/quota.h"
 
 struct service;
 struct service_job;
@@ -45,6 +46,15 @@ DEFINE_CLEANUP(struct service, service_free);
  * caller keeps threads free for the other requests. Before the first request. */
 void service_limit_audits(struct service *service, size_t count);
 
+/* What a handheld may have stored, and how many requests a second shall come at most: above it, handhelds
+ * that have more to send are told to come later (0: never). Before the first request; until then nothing is
+ * limited, as for what an operator brings by hand. */
+void service_set_limits(struct service *service, const struct quota *quota, uint64_t requests_per_second);
+
+/* Seconds to be named by a 503 that the service is not asked for: as far as the requests that may come are
+ * promised away already. */
+uint32_t service_retry_after_s(struct service *service);
+
 enum service_route {
     SERVICE_EXCHANGE, /* POST /v1/exchange */
     SERVICE_AUDIT,    /* POST /v1/audit */
@@ -70,6 +80,9 @@ bool service_knows_device(struct service *service, const struct uuid *device);
  * refusal and needs no commit. -ENOMEM only. `now_ms` is the world's wall clock, taken by the caller. */
 int service_prepare(
     struct service *service, enum service_route route, struct bytes body, struct service_job **ret);
+/* True when the device that it gives is proven to have sent the request: its signature held, or, of an
+ * enrolment after its commit, its token was good. */
+bool service_job_is_proven(const struct service_job *job, struct uuid *ret_device);
 bool service_job_needs_commit(const struct service_job *job);
 /* After service_commit: true for an exchange that starts ahead of its log and may be held until the one
  * before it has come. `ret_log` is the job's log in either case (nil when it has none), so that the shell
@@ -94,7 +107,8 @@ struct service_upload {
 /* Who an upload token belongs to. -EBADMSG, -EKEYEXPIRED, -EACCES revoked. */
 int service_upload_authorise(struct service *service, const char *token_text, struct uuid *ret_device);
 /* Creation, keyed by (device, hash): an existing partial is found again. -EACCES not named by a stored record
- * of this device, -EFBIG, -EINVAL empty, -EDQUOT, -EEXIST already stored whole (offset = size), -ENOSPC. */
+ * of this device, -EFBIG, -EINVAL empty, -EDQUOT, -EPERM it is over its quota of photos, -EEXIST already
+ * stored whole (offset = size), -ENOSPC. */
 int service_upload_create(struct service *service, const struct uuid *device, const struct sha256 *sha256,
     uint64_t size, struct service_upload *ret);
 /* -ENOENT, -EKEYEXPIRED (expired and removed). */
@@ -160,7 +174,8 @@ struct service_device {
     int64_t enrolled_ms, last_seen_ms;
     bool revoked;
     uint64_t logs, records, quarantined, blobs_missing, alarms;
-    const char *last_resync; /* one line, or NULL */
+    bool over_quota, photos_over_quota; /* now; alarms of their own, which end by themselves */
+    const char *last_resync;            /* one line, or NULL */
 };
 
 int service_token_make(struct service *service, const char *name, const char *inspector, uint64_t valid_s,

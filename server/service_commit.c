@@ -123,20 +123,23 @@ static int commit_one_by_one(struct service *service, struct service_job *const 
         int r = commit_group(service, &jobs[i], 1);
 
         if (r == -EUCLEAN || r == -EBADMSG)
-            r = job_refuse(
-                jobs[i], REFUSAL_BUSY, "the centre's copy is damaged; its operator has to mend it");
+            r = job_refuse_busy(
+                jobs[i], BUSY_DAMAGED, "the centre's copy is damaged; its operator has to mend it");
         if (r < 0)
             return r;
     }
     return 0;
 }
 
-static void refuse_all(struct service_job *const *jobs, size_t count)
+static void refuse_all(struct service_job *const *jobs, size_t count, int error)
 {
+    bool is_full = error == -ENOSPC || error == -EDQUOT;
+
     for (size_t i = 0; i < count; i++) {
         if (!jobs[i]->needs_commit)
             continue;
-        (void)job_refuse(jobs[i], REFUSAL_BUSY, "the centre cannot store anything now");
+        (void)job_refuse_busy(jobs[i], is_full ? BUSY_FULL : BUSY_LOAD,
+            is_full ? "the centre's disk is full" : "the centre cannot store anything now");
         jobs[i]->retry_after_s = BUSY_RETRY_S;
     }
 }
@@ -155,7 +158,7 @@ int service_commit(struct service *service, struct service_job *const *jobs, siz
     if (r == -EUCLEAN || r == -EBADMSG)
         r = commit_one_by_one(service, jobs, count);
     if (r < 0)
-        refuse_all(jobs, count);
+        refuse_all(jobs, count, r);
     service_count(&service->counters.group_jobs, count);
     service_count(
         &service->counters.commit_us_total, (world->verbs->boot_ms(world->context) - start_ms) * 1000);

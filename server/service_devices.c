@@ -11,6 +11,7 @@
 
 struct device_walk {
     struct service *service;
+    struct storage *storage;
     int (*each)(void *user, const struct service_device *device);
     void *user;
 };
@@ -47,8 +48,11 @@ static int walk_device(void *user, const struct stored_device_line *line)
         .alarms = line->alarms};
     int r = revocations_has(walk->service, &device.id, &device.revoked);
 
+    if (r >= 0)
+        r = limits_read(walk->service, walk->storage, line->device.number, &device);
     if (r < 0)
         return r;
+    device.alarms += device.over_quota + device.photos_over_quota;
     if (line->resync.at_ms != 0) {
         format_resync(&line->resync, &resync);
         device.last_resync = buffer_text(&resync);
@@ -65,6 +69,7 @@ int service_each_device(
     _cleanup_reader_ struct reader reader = {0};
     int r = reader_take(service, &reader);
 
+    walk.storage = reader.storage;
     return r < 0 ? r : reader.storage->verbs->devices_each(reader.storage, walk_device, &walk);
 }
 

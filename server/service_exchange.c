@@ -378,6 +378,15 @@ static int keep_note(struct service_job *job, struct transaction *transaction, c
     return r == -ENOENT ? 0 : r;
 }
 
+static uint64_t new_bytes(const struct exchange_job *exchange, const struct ingest_decision *decision)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < decision->appended; i++)
+        bytes += exchange->request.records[decision->skipped + i].len;
+    return bytes;
+}
+
 int exchange_commit(struct service_job *job, struct transaction *transaction)
 {
     struct exchange_job *exchange = &job->exchange;
@@ -396,6 +405,10 @@ int exchange_commit(struct service_job *job, struct transaction *transaction)
     if (r < 0 || job->is_refused)
         return r;
     r = decide(job, transaction, &log, &decision, tiles);
+    if (r >= 0)
+        r = limits_use_quota(job, transaction, decision.appended, new_bytes(exchange, &decision));
+    if (r < 0 || job->is_refused)
+        return r;
     if (r >= 0)
         r = raise_alarm(job, transaction, &log, &decision);
     if (r >= 0 && decision.appended > 0)
@@ -537,10 +550,19 @@ static int list_released(struct service_job *job, struct storage *storage, struc
     return 0;
 }
 
-static int put_token(struct service_job *job, struct answer_parts *parts, struct exchange_answer *answer)
+static int put_token(struct service_job *job, struct storage *storage, struct answer_parts *parts,
+    struct exchange_answer *answer)
 {
-    int r = token_for(job->service, &job->device, &parts->token, &answer->upload_token_s);
+    bool is_over = false;
+    int r = limits_photos_are_used_up(job->service, storage, job->device.number, &is_over);
 
+    if (r < 0)
+        return r;
+    if (is_over) { /* records go on: only photos wait */
+        answer->no_upload = NO_UPLOAD_OVER_QUOTA;
+        return 0;
+    }
+    r = token_for(job->service, &job->device, &parts->token, &answer->upload_token_s);
     answer->upload_token = buffer_bytes(&parts->token);
     return r;
 }
@@ -655,7 +677,7 @@ static int fill_answer(struct service_job *job, struct answer_parts *parts, stru
         r = make_receipt(job, parts, answer);
     /* Also when nothing is wanted: the handheld may not know yet that its last upload has come through. */
     if (r >= 0)
-        r = put_token(job, parts, answer);
+        r = put_token(job, reader.storage, parts, answer);
     if (r >= 0)
         r = orders_tell(job->service, &job->device_id, job->exchange.request.orders_done, &parts->erasures);
     answer->erasures = parts->erasures.orders;
@@ -680,6 +702,7 @@ int exchange_answer(struct service_job *job, struct service_reply *ret)
     answer.outcome = answer_outcome(exchange->outcome, &ret->outcome);
     answer.has_capabilities = exchange->tells_capabilities;
     service_capabilities(&answer.capabilities);
+    answer.next_contact_s = limits_next_contact_s(job->service, &exchange->request);
     r = fill_answer(job, &parts, &answer);
     if (r >= 0)
         r = exchange_answer_encode(&answer, &plain);

@@ -9,6 +9,7 @@
  *   readers.mutex          the sessions for reading that are not in use
  *   revocations.mutex      the revoked devices, and when their file was read
  *   orders.mutex           the erasure orders, and when their file was read
+ *   pacing.mutex           the queue of requests in thought
  *   audits.mutex           the devices whose records or photos are being read
  *   tokens.mutex           the sealed upload tokens that are given again
  *   uploads.create_mutex   making and removing partials; the next may be taken under it
@@ -23,6 +24,7 @@
 #include "server/core/audit.h"
 #include "server/core/ingest.h"
 #include "server/core/orders.h"
+#include "server/core/pace.h"
 #include "server/core/projection.h"
 #include "server/service.h"
 #include "server/storage/storage.h"
@@ -44,6 +46,7 @@
 #define AWAITING_AT_ONCE_MAX 1024u /* children that wait for the records of one batch ... */
 #define AWAITING_COMMIT_MAX 4096u  /* ... and of one transaction: bounds what a hostile handheld can cost */
 #define BUSY_RETRY_S 10u
+#define OVERLOAD_RETRY_S 5u
 #define AUDIT_RETRY_S 30u
 #define UPLOAD_QUOTA_BYTES (8ull * BLOB_BYTES_MAX) /* of partials of one device */
 #define UPLOAD_PARTIALS_MAX 64u                    /* of one device */
@@ -103,6 +106,12 @@ struct audits {
     size_t count, count_max;
 };
 
+struct pacing {
+    pthread_mutex_t mutex;
+    struct pace queue;
+    uint64_t requests_per_second; /* 0: nobody is told to wait */
+};
+
 struct counters {
     atomic_uint_fast64_t records_stored, records_quarantined, exchanges, commits, group_jobs, blobs_stored,
         blob_bytes, refusals, forks, commit_us_total;
@@ -128,6 +137,8 @@ struct service {
     struct orders_file orders;
     struct uploads uploads;
     struct audits audits;
+    struct pacing pacing;
+    struct quota quota;
     struct counters counters;
 };
 
@@ -215,9 +226,11 @@ struct service_job {
     bool is_adopted; /* not known before: its certificate is in `certificate` */
     struct device_certificate certificate;
 
+    bool is_proven; /* its signature held */
     bool is_refused;
     enum refusal_reason refusal;
     const char *refusal_text; /* static */
+    enum busy_cause busy_cause;
     uint32_t retry_after_s;
 
     struct buffer plain; /* the inflated message: views point into it */
@@ -235,6 +248,8 @@ struct service_job {
 
 /* Ends the job with a signed refusal. Returns 0, so that it can be returned. */
 int job_refuse(struct service_job *job, enum refusal_reason reason, const char *text);
+/* Likewise with REFUSAL_BUSY, for a cause that lasts until somebody does something about it. */
+int job_refuse_busy(struct service_job *job, enum busy_cause cause, const char *text);
 /* Seals an answer into the reply. */
 int job_seal(struct service_job *job, enum payload_type type, struct bytes plain, struct service_reply *ret);
 /* A device's key as notes name it. */
@@ -320,6 +335,21 @@ int apply_forget(struct transaction *transaction, uint64_t key);
 /* Applies what has waited for records of this log at first_seq .. end_seq - 1. */
 int apply_awaiting(
     struct transaction *transaction, const struct uuid *log, uint64_t first_seq, uint64_t end_seq);
+
+/* ---- quotas and pacing (service_limits.c) ---- */
+
+/* Notes records that are about to be appended, or refuses the job. */
+int limits_use_quota(
+    struct service_job *job, struct transaction *transaction, size_t records, uint64_t bytes);
+int limits_photos_are_used_up(
+    const struct service *service, struct storage *storage, uint64_t device, bool *ret);
+/* Fills what a device is over. */
+int limits_read(
+    const struct service *service, struct storage *storage, uint64_t device, struct service_device *ret);
+/* An upload's request, which is told nothing. */
+void limits_note_upload(struct service *service);
+/* For the answer to this request. */
+uint32_t limits_next_contact_s(struct service *service, const struct exchange_request *request);
 
 /* ---- keys, revocations, uploads ---- */
 

@@ -20,6 +20,12 @@ int job_refuse(struct service_job *job, enum refusal_reason reason, const char *
     return 0;
 }
 
+int job_refuse_busy(struct service_job *job, enum busy_cause cause, const char *text)
+{
+    job->busy_cause = cause;
+    return job_refuse(job, REFUSAL_BUSY, text);
+}
+
 static unsigned refusal_status(enum refusal_reason reason)
 {
     switch (reason) {
@@ -85,6 +91,7 @@ static int answer_refusal(struct service_job *job, struct service_reply *ret)
         .message = bytes_of_text(job->refusal_text),
         .retry_after_s = job->retry_after_s,
         .server_time_ms = service_now_ms(job->service),
+        .busy_cause = job->refusal == REFUSAL_BUSY ? job->busy_cause : BUSY_LOAD,
     };
     _cleanup_buffer_ struct buffer plain = {0};
     int r = refusal_encode(&refusal, &plain);
@@ -228,6 +235,8 @@ static int open_envelope(struct service_job *job, struct bytes body)
         return r;
     r = envelope_open(&envelope, request_type(job->route), job->device.public_key,
         job->is_adopted ? ADOPTION_INFLATED_BYTES_MAX : EXCHANGE_INFLATED_BYTES_MAX, &job->plain);
+    /* The signature is looked at first: what cannot be inflated is the device's own all the same. */
+    job->is_proven = r >= 0 || r == -EFBIG || r == -ENOENT;
     if (r < 0)
         return refuse_envelope(job, r);
     if (job->route == SERVICE_EXCHANGE)
@@ -286,6 +295,15 @@ int service_prepare(
         (void)job_refuse(job, REFUSAL_BUSY, "the centre cannot read its storage now");
     *ret = job;
     return 0;
+}
+
+bool service_job_is_proven(const struct service_job *job, struct uuid *ret_device)
+{
+    bool is_proven = job->route == SERVICE_ENROL ? !job->is_refused : job->is_proven;
+
+    if (is_proven)
+        *ret_device = job->device_id;
+    return is_proven;
 }
 
 bool service_job_needs_commit(const struct service_job *job)

@@ -62,6 +62,7 @@ int service_upload_authorise(struct service *service, const char *token_text, st
     if (revoked)
         return -EACCES;
     *ret_device = token.device;
+    limits_note_upload(service);
     return 0;
 }
 
@@ -202,24 +203,41 @@ static int remove_partial(struct service *service, const struct uuid *device, co
 
 /* ---- creation ---- */
 
-struct quota {
+struct partials_sum {
     uint64_t bytes;
     size_t count;
 };
 
 static int add_to_quota(void *user, const struct blob_partial *partial)
 {
-    struct quota *quota = user;
+    struct partials_sum *quota = user;
 
     quota->bytes += partial->size;
     quota->count++;
     return 0;
 }
 
+static int check_quota(struct service *service, const struct uuid *device)
+{
+    _cleanup_reader_ struct reader reader = {0};
+    struct stored_device stored = {0};
+    bool is_over = false;
+    int r;
+
+    if (service->quota.photo_bytes == 0)
+        return 0;
+    r = reader_take(service, &reader);
+    if (r >= 0)
+        r = reader.storage->verbs->device_find(reader.storage, device, &stored);
+    if (r >= 0)
+        r = limits_photos_are_used_up(service, reader.storage, stored.number, &is_over);
+    return r < 0 ? r : is_over ? -EPERM : 0;
+}
+
 static int check_room(struct service *service, const struct uuid *device, uint64_t size)
 {
     struct blobs *blobs = service->blobs;
-    struct quota quota = {0};
+    struct partials_sum quota = {0};
     uint64_t free_bytes;
     int r = blobs->verbs->partials_each(blobs, device, add_to_quota, &quota);
 
@@ -249,7 +267,9 @@ static int find_or_create(struct service *service, const struct uuid *device, co
         r = remove_partial(service, device, sha256);
     if (r < 0 && r != -ENOENT)
         return r;
-    r = check_room(service, device, size);
+    r = check_quota(service, device);
+    if (r >= 0)
+        r = check_room(service, device, size);
     if (r < 0)
         return r;
     *ret = (struct blob_partial){

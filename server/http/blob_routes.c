@@ -67,6 +67,9 @@ static void refuse_error(struct request *request, int error)
     case EACCES:
         refuse(request, 403, "not_wanted", "no stored record of this device names this blob");
         return;
+    case EPERM: /* it asks for a new token, and is told why there is none */
+        refuse(request, 403, "over_quota", "this device has used up what it may store of photos");
+        return;
     case EFBIG:
         refuse(request, 413, "too_large", "the upload is over the limit or longer than announced");
         return;
@@ -111,6 +114,17 @@ static bool authorise(struct request *request)
     const char *token = header ? tus_parse_bearer(header) : NULL;
 
     int r = token ? service_upload_authorise(request->shell->service, token, &request->device) : -EBADMSG;
+    /* Whoever has a good token is proven already: the address does not matter. */
+    if (request_is_kept_out(
+            request, r == 0 ? &request->device : NULL, r == 0 ? NULL : request_address(request))) {
+        request_answer_header(request, "Tus-Resumable", TUS_VERSION);
+        return false;
+    }
+    if (r == 0)
+        gate_charge_device(request->shell->gate, &request->device, request_address(request), 0);
+    else
+        gate_charge_unproven(request->shell->gate, request_address(request));
+    request->is_charged = r == 0;
     if (r == -EACCES)
         refuse(request, 403, "revoked", "this device may not send");
     else if (r == -EKEYEXPIRED)
@@ -305,6 +319,9 @@ static void blob_done(struct request *request, bool complete)
         if (r >= 0 && stored)
             writer_submit_stored(request->shell->writer, &blob->sha256, blob->upload.size);
     }
+    if (request->is_charged)
+        gate_charge_bytes(
+            request->shell->gate, &request->device, request_address(request), request->received);
     free(blob);
     request->blob = NULL;
 }

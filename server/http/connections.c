@@ -4,7 +4,9 @@
 #include "server/http/clock.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 struct connections {
@@ -38,6 +40,11 @@ static void set_deadline(struct connection_watch *watch, uint64_t deadline_ms)
     atomic_store_explicit(&watch->deadline_ms, deadline_ms, memory_order_relaxed);
 }
 
+static void set_receiving(struct connection_watch *watch, bool is_receiving)
+{
+    atomic_store_explicit(&watch->is_receiving, is_receiving, memory_order_relaxed);
+}
+
 static uint64_t time_for(const struct connection_limits *limits, uint64_t len)
 {
     return limits->grace_ms + len * 1000u / limits->rate_bytes_min;
@@ -50,6 +57,7 @@ struct connection_watch *connection_opened(struct connections *connections, int 
         return NULL;
     watch->connections = connections;
     watch->fd = fd;
+    set_receiving(watch, true);
     set_deadline(watch, clock_now_ms() + connections->limits.header_ms);
 
     pthread_mutex_lock(&connections->mutex);
@@ -94,6 +102,11 @@ void connection_body_moved(struct connection_watch *watch, uint64_t received)
     set_deadline(watch, by_rate_ms < by_stall_ms ? by_rate_ms : by_stall_ms);
 }
 
+void connection_body_ended(struct connection_watch *watch)
+{
+    set_receiving(watch, false);
+}
+
 void connection_held(struct connection_watch *watch)
 {
     set_deadline(watch, UINT64_MAX);
@@ -106,7 +119,28 @@ void connection_answer_starts(struct connection_watch *watch, uint64_t len)
 
 void connection_idle(struct connection_watch *watch)
 {
+    set_receiving(watch, true);
     set_deadline(watch, clock_now_ms() + watch->connections->limits.idle_ms);
+}
+
+/* The peer has closed its side and all that it sent has been read. Whoever has sent a whole request may do
+ * so; in the middle of one it means that the rest will not come. */
+static bool has_hung_up(const struct connection_watch *watch)
+{
+    struct pollfd look = {.fd = watch->fd, .events = POLLRDHUP};
+    int unread = 0;
+
+    return atomic_load_explicit(&watch->is_receiving, memory_order_relaxed) && poll(&look, 1, 0) > 0 &&
+           (look.revents & POLLRDHUP) && ioctl(watch->fd, FIONREAD, &unread) == 0 && unread == 0;
+}
+
+/* A request that ended a moment ago may look so once, until its thread says that it has. */
+static bool is_hung_up(struct connection_watch *watch)
+{
+    bool was_so = watch->has_hung_up;
+
+    watch->has_hung_up = has_hung_up(watch);
+    return was_so && watch->has_hung_up;
 }
 
 size_t connections_sweep(struct connections *connections, bool all)
@@ -116,7 +150,9 @@ size_t connections_sweep(struct connections *connections, bool all)
 
     pthread_mutex_lock(&connections->mutex);
     for (struct connection_watch *watch = connections->first; watch; watch = watch->next) {
-        if (!all && atomic_load_explicit(&watch->deadline_ms, memory_order_relaxed) > now_ms)
+        bool is_late = atomic_load_explicit(&watch->deadline_ms, memory_order_relaxed) <= now_ms;
+
+        if (!all && !is_late && !is_hung_up(watch))
             continue;
         shutdown(watch->fd, SHUT_RDWR);
         count++;

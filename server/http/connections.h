@@ -31,6 +31,8 @@ struct connection_watch {
     struct connection_watch *next, *previous;
     int fd;
     atomic_uint_least64_t deadline_ms; /* UINT64_MAX: none */
+    atomic_bool is_receiving;          /* a head or a body is awaited or coming */
+    bool has_hung_up;                  /* with connections.mutex: so it was seen in the sweep before */
     uint64_t since_ms;                 /* the body's or answer's start */
 };
 
@@ -45,10 +47,13 @@ void connection_closed(struct connection_watch *watch);
 
 void connection_body_starts(struct connection_watch *watch);
 void connection_body_moved(struct connection_watch *watch, uint64_t received);
+void connection_body_ended(struct connection_watch *watch);
 void connection_held(struct connection_watch *watch);
 void connection_answer_starts(struct connection_watch *watch, uint64_t len);
 void connection_idle(struct connection_watch *watch);
 
-/* Shuts down what is late; `all`: everything. Count of them. */
+/* Shuts down what is late, and what the peer has hung up in the middle of a request, which libmicrohttpd does
+ * not always see (it waits for edges, and the end may come in one with the last bytes). `all`: everything.
+ * Count of them. */
 size_t connections_sweep(struct connections *connections, bool all);
 uint64_t connections_count(struct connections *connections);

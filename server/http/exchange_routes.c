@@ -33,33 +33,26 @@ static void give_body_back(struct request *request)
     request->body_bytes = 0;
 }
 
-static void refuse_busy(struct request *request)
-{
-    request_answer_text(request, 503, "busy", "busy: try again later");
-    request_answer_header(request, "Retry-After", "5");
-}
-
-/* So small that it is taken of anybody: who it is need not be looked up twice. */
-static bool is_small(const struct request *request)
-{
-    return request->has_length && request->length <= UNKNOWN_DEVICE_BYTES_MAX;
-}
-
 static void exchange_begin(struct request *request)
 {
     const char *text = request_header(request, "patrol-device");
     struct uuid device;
+    bool is_known;
 
     if (text && text_parse_uuid(text, device.b) < 0) {
         request_answer_text(request, 400, "bad_header", "patrol-device: not a UUID");
         return;
     }
-    if (request->body_bytes_max > UNKNOWN_DEVICE_BYTES_MAX && !is_small(request) &&
-        (!text || !service_knows_device(request->shell->service, &device)))
+    is_known = text && service_knows_device(request->shell->service, &device);
+    if (request_is_kept_out(request, is_known ? &device : NULL, request_address(request))) {
+        request->is_charged = true; /* what is refused unread costs nothing that is worth counting */
+        return;
+    }
+    if (!is_known && request->body_bytes_max > UNKNOWN_DEVICE_BYTES_MAX)
         request->body_bytes_max = UNKNOWN_DEVICE_BYTES_MAX;
     if (!take_body(request)) {
         give_body_back(request);
-        refuse_busy(request);
+        request_answer_busy(request, "busy", "busy: try again later");
     }
 }
 
@@ -93,10 +86,25 @@ static int exchange_data(struct request *request, const void *data, size_t len)
     return buffer_finish(&request->body);
 }
 
+/* Once it is known who sent it: its device, or nobody who could be proven. */
+static void charge(struct request *request)
+{
+    struct uuid device;
+
+    if (request->is_charged)
+        return;
+    request->is_charged = true;
+    if (request->job && service_job_is_proven(request->job, &device))
+        gate_charge_device(request->shell->gate, &device, request_address(request), request->received);
+    else
+        gate_charge_unproven(request->shell->gate, request_address(request));
+}
+
 static void exchange_answer(struct request *request)
 {
     struct service_reply reply = {0};
 
+    charge(request); /* an enrolment is proven by what the writer has found */
     service_answer(request->shell->service, request->job, &reply);
     request->device = reply.device;
     request->records = reply.records;
@@ -117,26 +125,31 @@ static void exchange_end(struct request *request)
     uint64_t start_us = clock_now_us();
     give_body_back(request);
     if (!take_memory(request)) {
-        refuse_busy(request);
+        request_answer_busy(request, "busy", "busy: try again later");
         return;
     }
     int r = service_prepare(request->shell->service, (enum service_route)request->route->kind,
         buffer_bytes(&request->body), &request->job);
     metrics_count_prepare(request->shell->metrics, clock_now_us() - start_us);
     if (r < 0) {
-        request_answer_text(request, 503, "no_memory", "out of memory: try again");
+        request_answer_busy(request, "no_memory", "out of memory: try again later");
         return;
     }
     if (!service_job_needs_commit(request->job)) {
         exchange_answer(request);
         return;
     }
+    if (request->route->kind != SERVICE_ENROL)
+        charge(request);
     request->item.job = request->job;
     request_submit(request);
 }
 
 static void exchange_done(struct request *request, bool complete)
 {
+    /* Broken off, or too long; what the server had no room for is nobody's fault. */
+    if (request->received > 0 && request->answer.status < 500)
+        charge(request);
     give_body_back(request);
     give_memory_back(request);
 }

@@ -160,10 +160,12 @@ static enum MHD_Result request_send(struct listener *listener, struct request *r
 
 /* ---- libmicrohttpd's callbacks ---- */
 
-/* A request that is refused at once: without a long body to drop first. */
+/* A request that is refused at once: without a long body to drop first, or one that its sender has not begun
+ * to send, as it asked whether it shall. */
 static bool answers_at_once(const struct request *request)
 {
-    return request->answer.status != 0 && request->has_length && request->length > DISCARD_BYTES_MAX;
+    return request->answer.status != 0 && ((request->has_length && request->length > DISCARD_BYTES_MAX) ||
+                                              request_header(request, "Expect"));
 }
 
 static enum MHD_Result on_request(void *context, struct MHD_Connection *connection, const char *path,
@@ -187,6 +189,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
     }
     if (!request->ended) {
         request->ended = true;
+        connection_body_ended(request->watch);
         if (request->answer.status == 0)
             request->route->handler->end(request);
     } else if (request->held) {
@@ -215,6 +218,8 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
     uint64_t bytes_in = request_bytes_in(request);
     metrics_count_request(listener->shell.metrics, request->route ? request->route_index : METRICS_NO_ROUTE,
         request->answer.status, duration_us, bytes_in, request->answer.body.len);
+    if (request->answer.status >= 400)
+        metrics_count_refused(listener->shell.metrics, request->outcome);
     request_log(request, complete, bytes_in, duration_us);
     connection_idle(request->watch);
     request_free(request);
@@ -295,6 +300,8 @@ int listener_start(const struct listener_options *options, struct listener **ret
     };
     int r = metrics_new(routes, ARRAY_LEN(routes), &listener->shell.metrics);
     if (r >= 0)
+        r = gate_new(&options->rates, &listener->shell.gate);
+    if (r >= 0)
         r = connections_new(&options->limits, &listener->connections);
     if (r < 0)
         return r;
@@ -309,7 +316,7 @@ void listener_sweep(struct listener *listener)
 {
     size_t count = connections_sweep(listener->connections, false);
     if (count > 0)
-        log_info("closed %zu connections that were too slow or idle", count);
+        log_info("closed %zu connections that were too slow, idle or hung up", count);
 }
 
 void listener_quiesce(struct listener *listener)
@@ -335,6 +342,7 @@ void listener_free(struct listener *listener)
         MHD_stop_daemon(listener->daemon);
     }
     connections_free(listener->connections);
+    gate_free(listener->shell.gate);
     metrics_free(listener->shell.metrics);
     free(listener);
 }

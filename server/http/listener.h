@@ -6,6 +6,7 @@
 #pragma once
 
 #include "server/http/connections.h"
+#include "server/http/gate.h"
 #include "server/http/tls.h"
 #include "server/http/writer.h"
 
@@ -19,6 +20,7 @@ struct listener_options {
     unsigned threads;
     unsigned connections_max, connections_per_address_max;
     struct connection_limits limits;
+    struct gate_limits rates;
     uint64_t memory_bytes_max; /* of requests that are being carried out */
     bool metrics_off, metrics_to_all;
 };

@@ -11,6 +11,14 @@ static const unsigned statuses[] = {200, 201, 204, 400, 401, 403, 404, 405, 409,
 static const uint64_t bucket_us[] = {
     1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 2500000, 10000000};
 
+/* What a request is refused for, as its log line says: first what load does, then what the sender is told
+ * about itself. "other" is what no operator need look at one by one: wrong headers, paths, offsets. */
+static const char *const refused_words[] = {"device_rate", "address_rate", "busy", "stopping", "no_memory",
+    "storage_error", "no_space", "failed", "refused_busy", "refused_over_quota", "over_quota",
+    "refused_unknown_device", "refused_revoked", "refused_bad_request", "refused_too_large",
+    "refused_log_of_other_device", "refused_token_unknown", "refused_token_used", "refused_token_expired",
+    "revoked", "token_expired", "no_token", "too_large", "other"};
+
 struct route_metrics {
     const char *method, *name;
     atomic_uint_least64_t by_status[ARRAY_LEN(statuses)];
@@ -21,6 +29,7 @@ struct route_metrics {
 struct metrics {
     size_t count; /* with the row for requests without a route, which is the last */
     atomic_uint_least64_t bytes_in, bytes_out, prepare_us;
+    atomic_uint_least64_t refused[ARRAY_LEN(refused_words)];
     struct route_metrics routes[];
 };
 
@@ -57,6 +66,15 @@ static uint64_t get(const atomic_uint_least64_t *counter)
 void metrics_count_prepare(struct metrics *metrics, uint64_t duration_us)
 {
     atomic_fetch_add_explicit(&metrics->prepare_us, duration_us, memory_order_relaxed);
+}
+
+void metrics_count_refused(struct metrics *metrics, const char *outcome)
+{
+    size_t i = 0;
+
+    while (i < ARRAY_LEN(refused_words) - 1 && strcmp(refused_words[i], outcome) != 0)
+        i++;
+    add(&metrics->refused[i], 1);
 }
 
 void metrics_count_request(struct metrics *metrics, size_t route, unsigned status, uint64_t duration_us,
@@ -98,6 +116,15 @@ static void print_counts(const struct metrics *metrics, struct buffer *ret)
     }
 }
 
+static void print_refused(const struct metrics *metrics, struct buffer *ret)
+{
+    buffer_put_text(ret, "# HELP gridpatrol_http_refused_total Requests not carried out, by reason.\n"
+                         "# TYPE gridpatrol_http_refused_total counter\n");
+    for (size_t i = 0; i < ARRAY_LEN(refused_words); i++)
+        buffer_printf(ret, "gridpatrol_http_refused_total{reason=\"%s\"} %" PRIu64 "\n", refused_words[i],
+            get(&metrics->refused[i]));
+}
+
 static void print_durations(const struct metrics *metrics, struct buffer *ret)
 {
     buffer_put_text(ret,
@@ -136,6 +163,7 @@ void metrics_print(struct metrics *metrics, const struct metrics_gauges *gauges,
     const struct service_metrics *service, struct buffer *ret)
 {
     print_counts(metrics, ret);
+    print_refused(metrics, ret);
     print_durations(metrics, ret);
 
     const struct {

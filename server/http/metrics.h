@@ -20,6 +20,9 @@ DEFINE_CLEANUP(struct metrics, metrics_free);
 void metrics_count_request(struct metrics *metrics, size_t route, unsigned status, uint64_t duration_us,
     uint64_t bytes_in, uint64_t bytes_out);
 
+/* A request that was not carried out, by the word that its log line has for it. */
+void metrics_count_refused(struct metrics *metrics, const char *outcome);
+
 /* Time that one request's preparation took: signature, inflating, decoding, hashing. */
 void metrics_count_prepare(struct metrics *metrics, uint64_t duration_us);
 

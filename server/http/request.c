@@ -11,20 +11,26 @@ const char *request_header(const struct request *request, const char *name)
     return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
 }
 
-bool request_is_from_loopback(const struct request *request)
+const struct sockaddr *request_address(const struct request *request)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
 
-    if (!info || !info->client_addr)
+    return info ? info->client_addr : NULL;
+}
+
+bool request_is_from_loopback(const struct request *request)
+{
+    const struct sockaddr *address = request_address(request);
+
+    if (!address)
         return false;
-    if (info->client_addr->sa_family == AF_INET) {
-        const struct sockaddr_in *peer = (const struct sockaddr_in *)(const void *)info->client_addr;
+    if (address->sa_family == AF_INET) {
+        const struct sockaddr_in *peer = (const struct sockaddr_in *)(const void *)address;
         return ntohl(peer->sin_addr.s_addr) >> 24 == 127;
     }
-    if (info->client_addr->sa_family == AF_INET6) {
-        const struct in6_addr *peer =
-            &((const struct sockaddr_in6 *)(const void *)info->client_addr)->sin6_addr;
+    if (address->sa_family == AF_INET6) {
+        const struct in6_addr *peer = &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
         return IN6_IS_ADDR_LOOPBACK(peer) || (IN6_IS_ADDR_V4MAPPED(peer) && peer->s6_addr[12] == 127);
     }
     return false;
@@ -61,6 +67,26 @@ void request_answer_header(struct request *request, const char *name, const char
     assert(n >= 0 && (size_t)n < sizeof(header->value));
 }
 
+bool request_is_kept_out(struct request *request, const struct uuid *device, const struct sockaddr *address)
+{
+    const char *outcome = NULL;
+    uint32_t wait_s = gate_wait_s(request->shell->gate, device, address, &outcome);
+
+    if (wait_s == 0)
+        return false;
+    request_answer_text(request, 429, outcome, "too many requests: try again later");
+    request_answer_header(request, "Retry-After", "%u", wait_s);
+    return true;
+}
+
+void request_answer_busy(struct request *request, const char *outcome, const char *text)
+{
+    if (request->answer.status != 0)
+        return;
+    request_answer_text(request, 503, outcome, text);
+    request_answer_header(request, "Retry-After", "%u", service_retry_after_s(request->shell->service));
+}
+
 /* ---- the writer ---- */
 
 static struct request *request_of(struct writer_item *item)
@@ -87,8 +113,6 @@ void request_submit(struct request *request)
     request->item.hold = hold;
     request->item.release = release;
     int r = writer_submit(request->shell->writer, &request->item);
-    if (r < 0) {
-        request_answer_text(request, 503, r == -EBUSY ? "busy" : "stopping", "busy: try again later");
-        request_answer_header(request, "Retry-After", "5");
-    }
+    if (r < 0)
+        request_answer_busy(request, r == -EBUSY ? "busy" : "stopping", "busy: try again later");
 }

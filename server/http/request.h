@@ -13,6 +13,7 @@
 
 #include "base/bytes.h"
 #include "server/http/connections.h"
+#include "server/http/gate.h"
 #include "server/http/metrics.h"
 #include "server/http/router.h"
 #include "server/http/writer.h"
@@ -55,6 +56,7 @@ struct request {
     uint64_t received;       /* of the body, refused bytes included */
     struct buffer body;      /* filled by routes that want it whole */
     bool ended, held;
+    bool is_charged; /* to whom it was from */
     struct answer answer;
 
     /* For the log line. */
@@ -82,6 +84,7 @@ struct route_handler {
 struct http_shell {
     struct service *service;
     struct writer *writer;
+    struct gate *gate;
     struct metrics *metrics;
     /* What requests may take in memory, and take: those being received, by the bodies that they announce, and
      * those being carried out, estimated from their bodies. */
@@ -93,7 +96,12 @@ struct http_shell {
 
 /* A header of the request, borrowed, or NULL. */
 const char *request_header(const struct request *request, const char *name);
+/* Where it came from, borrowed, or NULL. */
+const struct sockaddr *request_address(const struct request *request);
 bool request_is_from_loopback(const struct request *request);
+/* A 429 when the device (NULL: none that is known) or the address (NULL: it does not matter) is over its
+ * rate. True when it was given. */
+bool request_is_kept_out(struct request *request, const struct uuid *device, const struct sockaddr *address);
 /* Leaves an answer of plain text: one line, for people. `outcome` is static. An answer once given stays. */
 void request_answer_text(struct request *request, unsigned status, const char *outcome, const char *text);
 /* An answer with a header only; a body may be put into `answer.body`. */
@@ -101,6 +109,8 @@ void request_answer(struct request *request, unsigned status, const char *outcom
 void request_answer_header(struct request *request, const char *name, const char *format, ...) _printf_(3, 4);
 void request_gauges(
     const struct request *request, uint64_t *ret_connections, uint64_t *ret_requests_in_flight);
+/* A 503 that says when to come again. */
+void request_answer_busy(struct request *request, const char *outcome, const char *text);
 /* Hands `request->item` to the writer and holds the connection; leaves a 503 when the writer cannot take it.
  */
 void request_submit(struct request *request);

@@ -28,6 +28,9 @@ enum sqlite_sql {
     SQL_COMMAND_PUT,
     SQL_COMMAND_DONE,
     SQL_COMMANDS,
+    SQL_QUOTA_USE,
+    SQL_SET_QUOTA_USE,
+    SQL_PHOTO_BYTES,
     SQL_ALARM_PUT,
     SQL_LOG_FIND,
     SQL_LOG_AT,
@@ -166,6 +169,9 @@ int sqlite_command_put(struct storage *storage, uint64_t device, const struct co
 int sqlite_command_done(struct storage *storage, uint64_t device, const uint8_t id[COMMAND_ID_BYTES]);
 int sqlite_commands(
     struct storage *storage, uint64_t device, struct command *ret, size_t max, size_t *ret_count);
+int sqlite_quota_use(struct storage *storage, uint64_t device, struct quota_use *ret);
+int sqlite_set_quota_use(struct storage *storage, uint64_t device, const struct quota_use *use);
+int sqlite_photo_bytes(struct storage *storage, uint64_t device, uint64_t *ret);
 int sqlite_alarm_put(struct storage *storage, enum alarm_kind kind, uint64_t device, uint64_t key,
     int64_t now_ms, const char *text, bool *ret_new);
 

@@ -300,6 +300,57 @@ int sqlite_commands(
     return 0;
 }
 
+int sqlite_quota_use(struct storage *storage, uint64_t device, struct quota_use *ret)
+{
+    int r = 0;
+    sqlite3_stmt *statement = sqlite_statement(sqlite_of(storage), SQL_QUOTA_USE, &r);
+
+    if (!statement)
+        return r;
+    sqlite_bind_number(statement, 1, device);
+    r = sqlite_step(statement);
+    if (r < 0)
+        return r;
+    *ret = (struct quota_use){0};
+    if (r == 1) {
+        *ret = (struct quota_use){.since_ms = sqlite3_column_int64(statement, 0),
+            .records = sqlite_number(statement, 1),
+            .bytes = sqlite_number(statement, 2)};
+        sqlite3_reset(statement);
+    }
+    return 0;
+}
+
+int sqlite_set_quota_use(struct storage *storage, uint64_t device, const struct quota_use *use)
+{
+    int r = 0;
+    sqlite3_stmt *statement = sqlite_statement(sqlite_of(storage), SQL_SET_QUOTA_USE, &r);
+
+    if (!statement)
+        return r;
+    sqlite_bind_number(statement, 1, device);
+    sqlite_bind_signed(statement, 2, use->since_ms);
+    sqlite_bind_number(statement, 3, use->records);
+    sqlite_bind_number(statement, 4, use->bytes);
+    return sqlite_run(statement);
+}
+
+int sqlite_photo_bytes(struct storage *storage, uint64_t device, uint64_t *ret)
+{
+    int r = 0;
+    sqlite3_stmt *statement = sqlite_statement(sqlite_of(storage), SQL_PHOTO_BYTES, &r);
+
+    if (!statement)
+        return r;
+    sqlite_bind_number(statement, 1, device);
+    r = sqlite_step(statement);
+    if (r < 0)
+        return r;
+    *ret = r == 1 ? sqlite_number(statement, 0) : 0;
+    sqlite3_reset(statement);
+    return 0;
+}
+
 int sqlite_alarm_put(struct storage *storage, enum alarm_kind kind, uint64_t device, uint64_t key,
     int64_t now_ms, const char *text, bool *ret_new)
 {

@@ -68,7 +68,10 @@ const char sqlite_schema_text[] =
 const char sqlite_schema_additions_text[] =
     "CREATE TABLE IF NOT EXISTS clock_marks(key INTEGER PRIMARY KEY, receipt_ms INTEGER NOT NULL) STRICT;"
     /* Up to which erasure order each handheld says that it has carried them out. */
-    "CREATE TABLE IF NOT EXISTS orders_done(device INTEGER PRIMARY KEY, number INTEGER NOT NULL) STRICT;";
+    "CREATE TABLE IF NOT EXISTS orders_done(device INTEGER PRIMARY KEY, number INTEGER NOT NULL) STRICT;"
+    /* What devices have used of their quotas of a day; kept only while there are some. */
+    "CREATE TABLE IF NOT EXISTS quota_use(device INTEGER PRIMARY KEY, since_ms INTEGER NOT NULL,"
+    " records INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT;";
 
 const char sqlite_derived_clear_text[] =
     "DELETE FROM findings; DELETE FROM versions; DELETE FROM quarantined;"
@@ -130,6 +133,11 @@ const char *const sqlite_sql_texts[SQL_COUNT] = {
     [SQL_COMMAND_PUT] = "INSERT INTO commands(device, id, level) VALUES (?1, ?2, ?3)",
     [SQL_COMMAND_DONE] = "DELETE FROM commands WHERE device = ?1 AND id = ?2",
     [SQL_COMMANDS] = "SELECT id, level FROM commands WHERE device = ?1 ORDER BY number LIMIT ?2",
+    [SQL_QUOTA_USE] = "SELECT since_ms, records, bytes FROM quota_use WHERE device = ?1",
+    [SQL_SET_QUOTA_USE] =
+        "INSERT OR REPLACE INTO quota_use(device, since_ms, records, bytes) VALUES (?1, ?2, ?3, ?4)",
+    [SQL_PHOTO_BYTES] = "SELECT coalesce(sum(b.size), 0) FROM blob_names n JOIN blobs b ON b.number = n.blob"
+                        " WHERE n.device = ?1 AND b.state = 1",
     [SQL_ALARM_PUT] =
         "INSERT OR IGNORE INTO alarms(kind, device, key, raised_ms, text) VALUES (?1, ?2, ?3, ?4, ?5)",
 

@@ -21,6 +21,7 @@
 #include "proto/enrolment.h"
 #include "proto/merkle.h"
 #include "server/core/projection.h"
+#include "server/core/quota.h"
 
 #define STORAGE_LOCK_WAIT_MS 10000u
 #define STORAGE_SEQ_BITS 40u
@@ -207,6 +208,11 @@ struct storage_verbs {
     int (*command_done)(struct storage *storage, uint64_t device, const uint8_t id[COMMAND_ID_BYTES]);
     int (*commands)(
         struct storage *storage, uint64_t device, struct command *ret, size_t max, size_t *ret_count);
+    /* All zeroes when nothing was ever noted. */
+    int (*quota_use)(struct storage *storage, uint64_t device, struct quota_use *ret);
+    int (*set_quota_use)(struct storage *storage, uint64_t device, const struct quota_use *use);
+    /* Of the stored blobs that the device's records name, read from all of them. */
+    int (*photo_bytes)(struct storage *storage, uint64_t device, uint64_t *ret);
     /* The same alarm for the same position is kept once; then `*ret_new` is false. */
     int (*alarm_put)(struct storage *storage, enum alarm_kind kind, uint64_t device, uint64_t key,
         int64_t now_ms, const char *text, bool *ret_new);

@@ -114,6 +114,7 @@ void signed_refused(
     own->use = AGENT_FREE;
     event.refused.reason = refusal.reason;
     event.refused.retry_after_s = refusal.retry_after_s;
+    event.refused.busy_cause = refusal.busy_cause;
     agent_feed(agent, &event);
 }
 

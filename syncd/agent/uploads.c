@@ -296,6 +296,9 @@ static void upload_failed(struct agent *agent, uint32_t number, const struct htt
     case 460:
         failure = FAILURE_UPLOAD_HASH;
         break;
+    case 507: /* RFC 4918, section 11.5 */
+        failure = FAILURE_UPLOAD_FULL;
+        break;
     case 423:
     case 429:
         failure = FAILURE_BUSY;

@@ -34,6 +34,7 @@ static void contact_enter(struct contact *contact, enum contact_state state, uin
     assert(contact_states[contact->state].next & (1u << state));
     contact->state = state;
     contact->hold_until_ms = hold_until_ms;
+    contact->told_cause = BUSY_LOAD;
 }
 
 bool contact_open(const struct engine *engine)
@@ -84,12 +85,13 @@ void contact_answered(struct engine *engine, const struct slot *slot, bool is_si
     contact_enter(contact, CONTACT_PROVEN, 0);
 }
 
-void contact_told_to_wait(struct engine *engine, uint64_t wait_ms)
+void contact_told_to_wait(struct engine *engine, uint64_t wait_ms, uint32_t cause)
 {
     if (engine->contact.state == CONTACT_REFUSED)
         return;
     engine->contact.epoch++;
     contact_enter(&engine->contact, CONTACT_TOLD_TO_WAIT, engine_later(engine, wait_ms));
+    engine->contact.told_cause = cause;
 }
 
 static bool is_network_failure(enum engine_failure failure)
@@ -105,6 +107,7 @@ static bool is_network_failure(enum engine_failure failure)
     case FAILURE_UPLOAD_GONE:
     case FAILURE_UPLOAD_TOKEN:
     case FAILURE_UPLOAD_HASH:
+    case FAILURE_UPLOAD_FULL:
     case FAILURE_LOCAL:
         return false;
     }

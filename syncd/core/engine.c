@@ -169,7 +169,7 @@ static void on_refused(struct engine *engine, const struct engine_event *event)
     /* It is signed: the network and the device's credential are well. */
     contact_answered(engine, &slot, true);
     if (slot.use == SLOT_EXCHANGE)
-        text_refused(engine, &slot, reason, event->refused.retry_after_s);
+        text_refused(engine, &slot, event);
     else
         resync_refused(engine, reason, event->refused.retry_after_s);
 }

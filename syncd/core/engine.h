@@ -129,6 +129,7 @@ enum engine_failure {
     FAILURE_UPLOAD_GONE,   /* 404 or 410: create again */
     FAILURE_UPLOAD_TOKEN,  /* 401 or 403 on an upload: a new token is needed */
     FAILURE_UPLOAD_HASH,   /* 460: checksum mismatch */
+    FAILURE_UPLOAD_FULL,   /* 507: no room for photos; records may well be taken */
     FAILURE_LOCAL,         /* the store could not give what was to be sent */
 };
 
@@ -179,6 +180,7 @@ struct engine_event {
                                         there is something */
             bool has_token;          /* an upload token came, good for token_s */
             uint32_t token_s;
+            uint32_t no_upload;   /* enum no_upload: why none came */
             bool went_back;       /* decided by engine_went_back(), applied by the agent */
             bool rolled_back;     /* the receipt is larger than the handheld's own log */
             bool new_incarnation; /* the server's database is another one than before */
@@ -212,6 +214,7 @@ struct engine_event {
         struct {
             enum refusal_reason reason;
             uint32_t retry_after_s;
+            uint32_t busy_cause; /* with REFUSAL_BUSY: enum busy_cause */
         } refused;
         struct {
             enum engine_failure failure;

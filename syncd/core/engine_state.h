@@ -113,6 +113,7 @@ struct contact {
     uint32_t failures;
     enum engine_failure failure; /* the last one */
     uint64_t failed_ms;
+    uint32_t told_cause; /* CONTACT_TOLD_TO_WAIT: enum busy_cause */
     bool paused;
     bool urged; /* `patrol sync` or `patrol resync`: until all is done or something fails */
     bool link_up_seen, link_is_up;
@@ -290,7 +291,7 @@ void contact_failed(
 void contact_cut_by_link(struct engine *engine, const struct slot *slot);
 /* A refusal that is about the device as a whole. */
 void contact_refused(struct engine *engine, const struct slot *slot, enum refusal_reason reason);
-void contact_told_to_wait(struct engine *engine, uint64_t wait_ms);
+void contact_told_to_wait(struct engine *engine, uint64_t wait_ms, uint32_t cause);
 void contact_link(struct engine *engine, bool up);
 /* The network leads somewhere again: an attempt that waits is made soon. */
 void contact_try_soon(struct engine *engine);
@@ -334,8 +335,7 @@ void text_outbox(struct engine *engine, const struct engine_outbox *outbox);
 void text_built(struct engine *engine, struct slot *slot, const struct engine_event *event);
 void text_exchanged(struct engine *engine, const struct slot *slot, const struct engine_event *event);
 void text_failed(struct engine *engine, const struct slot *slot, enum engine_failure failure);
-void text_refused(
-    struct engine *engine, const struct slot *slot, enum refusal_reason reason, uint32_t retry_after_s);
+void text_refused(struct engine *engine, const struct slot *slot, const struct engine_event *event);
 void text_nothing(struct engine *engine, const struct slot *slot);
 void text_misfit(struct engine *engine, const struct engine_event *event);
 void text_urge(struct engine *engine);
@@ -352,7 +352,7 @@ uint64_t text_timer(const struct engine *engine);
 
 /* ---- media_lane.c ---- */
 
-void media_token(struct engine *engine, bool has_token, uint32_t token_s);
+void media_token(struct engine *engine, bool has_token, uint32_t token_s, uint32_t no_upload);
 void media_uploaded(struct engine *engine, const struct slot *slot, const struct engine_event *event);
 void media_failed(struct engine *engine, const struct slot *slot, enum engine_failure failure);
 void media_nothing(struct engine *engine, const struct slot *slot);

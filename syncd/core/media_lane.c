@@ -104,7 +104,13 @@ static void hold_lane(struct engine *engine, uint32_t exponent, const char *reas
 
 /* ---- what happened ---- */
 
-void media_token(struct engine *engine, bool has_token, uint32_t token_s)
+static const char *no_upload_text(uint32_t reason)
+{
+    return reason == NO_UPLOAD_OVER_QUOTA ? "this device is over its quota of photos at the centre"
+                                          : "the centre gave no permission to upload";
+}
+
+void media_token(struct engine *engine, bool has_token, uint32_t token_s, uint32_t no_upload)
 {
     struct media_lane *media = &engine->media;
     uint64_t good_ms = (uint64_t)token_s * 1000;
@@ -119,7 +125,7 @@ void media_token(struct engine *engine, bool has_token, uint32_t token_s)
     if (!media_wants_token(engine, &lane))
         return;
     media->token_failures++;
-    hold_lane(engine, media->token_failures, "the centre gave no permission to upload");
+    hold_lane(engine, media->token_failures, no_upload_text(no_upload));
 }
 
 static uint32_t chunk_for(const struct engine *engine)
@@ -267,6 +273,12 @@ void media_failed(struct engine *engine, const struct slot *slot, enum engine_fa
     case FAILURE_BUSY:
     case FAILURE_UPLOAD_OFFSET:
         correct(engine, slot, UPLOAD_OFFSET);
+        break;
+    case FAILURE_UPLOAD_FULL:
+        /* It says nothing about this photo, nor about records: uploads wait, and only they. */
+        media->token_failures++;
+        media->step = UPLOAD_OFFSET;
+        hold_lane(engine, media->token_failures, failure_text(failure));
         break;
     case FAILURE_UPLOAD_GONE:
         correct(engine, slot, UPLOAD_CREATE);

@@ -91,12 +91,23 @@ const char *failure_text(enum engine_failure failure)
     case FAILURE_UPLOAD_GONE:
     case FAILURE_UPLOAD_HASH:
         return "an upload has to be taken up again";
+    case FAILURE_UPLOAD_FULL:
+        return "the centre's disk has no room for photos";
     case FAILURE_UPLOAD_TOKEN:
         return "the permission to upload has ended";
     case FAILURE_LOCAL:
         return "the store on this device could not be read";
     }
     return "unknown failure";
+}
+
+static const char *told_text(uint32_t cause)
+{
+    if (cause == BUSY_FULL)
+        return "the centre's disk is full; tell its operator";
+    if (cause == BUSY_DAMAGED)
+        return "what the centre has stored is damaged; tell its operator";
+    return "the centre asked to wait"; /* load, or what only a newer centre knows */
 }
 
 const char *refusal_text(enum refusal_reason reason)
@@ -325,7 +336,7 @@ static void report_contact(const struct engine *engine, struct engine_report *re
         if (!waits)
             break;
         report->wait = ENGINE_WAIT_SERVER;
-        report->reason = "the centre asked to wait";
+        report->reason = told_text(contact->told_cause);
         break;
     case CONTACT_FAILING:
         report->wait = ENGINE_WAIT_BACKOFF;

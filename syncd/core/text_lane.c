@@ -125,7 +125,7 @@ static void note_contact(struct engine *engine, const struct slot *slot, const s
     wait_ms = contact_retry_after_ms(engine, event->exchanged.next_contact_s);
     text->contact_at_ms = engine_later(engine, wait_ms);
     if (!engine->contact.urged)
-        contact_told_to_wait(engine, wait_ms);
+        contact_told_to_wait(engine, wait_ms, BUSY_LOAD);
 }
 
 /* An exchange that should have been stored and was not, without a word why, is not sent again at once. */
@@ -198,7 +198,7 @@ void text_exchanged(struct engine *engine, const struct slot *slot, const struct
     note_contact(engine, slot, event);
     if (event->exchanged.more_quarantined)
         text_want_answer(engine);
-    media_token(engine, event->exchanged.has_token, event->exchanged.token_s);
+    media_token(engine, event->exchanged.has_token, event->exchanged.token_s, event->exchanged.no_upload);
     if (slot->records > 0 && event->exchanged.outcome == EXCHANGE_STORED)
         batch_answered(engine, slot);
     if (log && event->exchanged.rolled_back) {
@@ -260,6 +260,7 @@ void text_failed(struct engine *engine, const struct slot *slot, enum engine_fai
     case FAILURE_UPLOAD_GONE:
     case FAILURE_UPLOAD_TOKEN:
     case FAILURE_UPLOAD_HASH:
+    case FAILURE_UPLOAD_FULL:
     case FAILURE_LOCAL:
         if (slot->ask)
             hold_asks(engine);
@@ -271,15 +272,15 @@ void text_failed(struct engine *engine, const struct slot *slot, enum engine_fai
     }
 }
 
-void text_refused(
-    struct engine *engine, const struct slot *slot, enum refusal_reason reason, uint32_t retry_after_s)
+void text_refused(struct engine *engine, const struct slot *slot, const struct engine_event *event)
 {
     struct log_state *log = find_log(&engine->text, &slot->action.exchange.log);
 
     engine->text.ask_first = false;
-    switch (reason) {
+    switch (event->refused.reason) {
     case REFUSAL_BUSY:
-        contact_told_to_wait(engine, contact_retry_after_ms(engine, retry_after_s));
+        contact_told_to_wait(
+            engine, contact_retry_after_ms(engine, event->refused.retry_after_s), event->refused.busy_cause);
         break;
     case REFUSAL_TOO_LARGE:
         too_large(engine, log, slot);

@@ -120,6 +120,8 @@ MUTATIONS = [
              "syncd/core/text_lane.c", "    if (end - first < limit.records)\n        limit.records", "    limit.records"),
     mutation("all-come-back-at-once", "unit/syncd/test_engine_contact.c::two_thousand_handhelds_told_to_come_back_come_back_spread_out",
              "syncd/core/contact.c", "    return wait_ms + engine_random(engine, wait_ms + 1);\n", "    return wait_ms;\n"),
+    mutation("crowd-is-not-spread", "unit/server/test_pace.c::those_that_come_at_once_are_told_times_that_the_centre_is_good_for",
+             "server/core/pace.c", "    return has_more ? wait_for(queue_us) : 0;\n", "    return has_more && queue_us == 0;\n"),
     mutation("moved-centre-unnoticed", "system/test_delivery.py::test_moved_server_gets_the_backlog",
              "syncd/daemon.c", "strcmp(event->name, \"enrolment.conf\") != 0)", "true)"),
     # ---- saying something untrue about the world ----

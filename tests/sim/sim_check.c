@@ -89,6 +89,8 @@ static void look_at_outcome(struct sim *sim, struct handheld *handheld, const st
         sim->was_forked = true;
         sim_cover(sim, COVER_ANSWER_FORK);
     }
+    if (answer->next_contact_s > 0)
+        sim_cover(sim, COVER_ANSWER_LATER);
     handheld->delivered_as_copy |= handheld->recorded_as_copy && answer->outcome == EXCHANGE_STORED;
     if (handheld->was_unknown && answer->outcome == EXCHANGE_STORED) {
         handheld->was_unknown = false;

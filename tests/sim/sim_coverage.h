@@ -94,6 +94,7 @@
     X(ANSWER_AHEAD, "exchange held that came ahead of its log")                                              \
     X(ANSWER_FORK, "fork answered")                                                                          \
     X(ANSWER_REFUSED, "signed refusal")                                                                      \
+    X(ANSWER_LATER, "told by an answer to come later")                                                       \
     X(WENT_BACK, "the centre was seen to have gone back")                                                    \
     X(REHOMED, "records carried over into a new log")                                                        \
     X(LEFT_BY_RECEIPTS, "log left because of receipts from a carrier")                                       \

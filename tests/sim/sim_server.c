@@ -14,6 +14,9 @@
 
 /* ---- life ---- */
 
+#define PACED_EVERY 5u      /* in one run of so many the centre spreads its handhelds out ... */
+#define PACED_PER_SECOND 1u /* ... as if it were good for this much */
+
 static void run_start(struct sim *sim, void *object, uint64_t life)
 {
     (void)object;
@@ -57,6 +60,8 @@ void server_start(struct sim *sim)
         server_start_later(sim, START_RETRY_MS);
         return;
     }
+    if (sim->seed % PACED_EVERY == 0)
+        service_set_limits(server->service, &(struct quota){0}, PACED_PER_SECOND);
     sim_trace(sim, "server: up");
     server->receipt_key = *service_receipt_key(server->service);
     erase_refresh(sim);

@@ -252,10 +252,14 @@ MESSAGES = {
         "fork": (text(1, REQUEST_SHA) + text(2, INCARNATION) + number(3, 2) + number(4, 300) + text(5, RECEIPT)
                  + signed(11, SERVER_TIME_MS) + text(17, leaf_hash(b"theirs")) + number(18, 299)),
         "erasures": text(1, REQUEST_SHA) + text(2, INCARNATION) + each(21, ORDERS),
+        "no upload": (text(1, REQUEST_SHA) + text(2, INCARNATION) + number(4, 300) + text(5, RECEIPT)
+                      + signed(11, SERVER_TIME_MS) + number(24, 1)),
     },
     "refusal": {
         "full": (text(1, REQUEST_SHA) + number(2, 3) + text(3, "quota of 1 GiB used") + number(4, 21600)
                  + signed(5, SERVER_TIME_MS)),
+        "busy": (text(1, REQUEST_SHA) + number(2, 6) + text(3, "the centre's disk is full") + number(4, 10)
+                 + signed(5, SERVER_TIME_MS) + number(6, 1)),
     },
     "audit_request": {
         "empty": text(1, REQUEST_ID) + text(2, LOG.bytes),

@@ -80,6 +80,60 @@ static void a_fork_names_the_leaf_that_the_server_holds(void **state)
     assert_true(sha256_equal(&decoded.fork_leaf, &answer.fork_leaf));
 }
 
+static struct bytes vector_named(struct vector_file *vectors, const char *what, const char *name)
+{
+    do
+        assert_true(vector_next(vectors, "message"));
+    while (strcmp(vectors->fields[1], what) != 0 || strcmp(vectors->fields[2], name) != 0);
+    return vector_bytes(vectors, 3);
+}
+
+static void an_answer_says_why_there_is_no_upload_token(void **state)
+{
+    struct vector_file vectors = vector_open(VECTORS);
+    const struct exchange_answer answer = {.request_sha256 = sample_hash("request"),
+        .incarnation = sample_incarnation(),
+        .size = 300,
+        .receipt = bytes_of_text("a receipt\n"),
+        .server_time_ms = SAMPLE_SERVER_TIME_MS,
+        .no_upload = NO_UPLOAD_OVER_QUOTA};
+    _cleanup_buffer_ struct buffer encoded = {0};
+    _cleanup_arena_ struct arena arena;
+    struct exchange_answer decoded;
+
+    assert_int_equal(exchange_answer_encode(&answer, &encoded), 0);
+    assert_bytes_equal(buffer_bytes(&encoded), vector_named(&vectors, "exchange_answer", "no upload"));
+    vector_close(&vectors);
+    arena_init(&arena, BUDGET);
+    assert_int_equal(exchange_answer_decode(buffer_bytes(&encoded), &arena, &decoded), 0);
+    assert_int_equal(decoded.no_upload, NO_UPLOAD_OVER_QUOTA);
+}
+
+static void a_busy_refusal_says_why_and_a_cause_that_is_not_known_is_no_error(void **state)
+{
+    struct vector_file vectors = vector_open(VECTORS);
+    const struct refusal refusal = {.request_sha256 = sample_hash("request"),
+        .reason = REFUSAL_BUSY,
+        .message = bytes_of_text("the centre's disk is full"),
+        .retry_after_s = 10,
+        .server_time_ms = SAMPLE_SERVER_TIME_MS,
+        .busy_cause = BUSY_FULL};
+    _cleanup_buffer_ struct buffer encoded = {0};
+    _cleanup_arena_ struct arena arena;
+    struct refusal decoded;
+
+    assert_int_equal(refusal_encode(&refusal, &encoded), 0);
+    assert_bytes_equal(buffer_bytes(&encoded), vector_named(&vectors, "refusal", "busy"));
+    vector_close(&vectors);
+    arena_init(&arena, BUDGET);
+    assert_int_equal(refusal_decode(buffer_bytes(&encoded), &arena, &decoded), 0);
+    assert_int_equal(decoded.busy_cause, BUSY_FULL);
+    encoded.data[encoded.len - 1] = 99;
+    assert_int_equal(refusal_decode(buffer_bytes(&encoded), &arena, &decoded), 0);
+    assert_int_equal(decoded.reason, REFUSAL_BUSY);
+    assert_int_equal(decoded.busy_cause, 99);
+}
+
 /* With the test before: encoding is right, and this is its inverse. */
 static void decoded_messages_are_encoded_to_the_same_bytes(void **state)
 {
@@ -541,6 +595,8 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(full_messages_are_encoded_as_the_independent_writer_does),
         cmocka_unit_test(a_fork_names_the_leaf_that_the_server_holds),
+        cmocka_unit_test(an_answer_says_why_there_is_no_upload_token),
+        cmocka_unit_test(a_busy_refusal_says_why_and_a_cause_that_is_not_known_is_no_error),
         cmocka_unit_test(decoded_messages_are_encoded_to_the_same_bytes),
         cmocka_unit_test(fields_of_a_newer_sender_are_passed_over),
         cmocka_unit_test(broken_messages_are_refused),

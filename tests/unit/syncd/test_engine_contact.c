@@ -185,6 +185,32 @@ static void two_thousand_handhelds_told_to_come_back_come_back_spread_out(void *
     assert_true(peak <= 2 * count / ARRAY_LEN(arrivals));
 }
 
+static void a_centre_whose_disk_is_full_is_not_called_busy(void **state)
+{
+    static const struct {
+        uint32_t cause;
+        const char *word;
+    } told[] = {{BUSY_LOAD, "asked to wait"}, {BUSY_FULL, "disk is full"}, {BUSY_DAMAGED, "damaged"},
+        {99, "asked to wait"}};
+
+    for (size_t i = 0; i < ARRAY_LEN(told); i++) {
+        struct engine_event refused = {.kind = ENGINE_REFUSED,
+            .slot = 0,
+            .refused = {.reason = REFUSAL_BUSY, .retry_after_s = 10, .busy_cause = told[i].cause}};
+        struct story story;
+
+        begin_with_work(&story);
+        story.slots[0].busy = false;
+        story_feed(&story, refused);
+        assert_int_equal(story_report(&story).wait, ENGINE_WAIT_SERVER);
+        assert_non_null(strstr(story_report(&story).reason, told[i].word));
+        assert_in_range(story_wait_for_request(&story), 10000, 20000);
+        story_stored(&story, 0);
+        assert_null(strstr(story_report(&story).reason, told[i].word));
+        story_end(&story);
+    }
+}
+
 static void next_contact_is_obeyed_even_with_nothing_to_send(void **state)
 {
     struct story story;
@@ -579,6 +605,7 @@ int main(void)
         cmocka_unit_test(retry_after_is_clamped),
         cmocka_unit_test(a_signed_busy_makes_all_lanes_wait),
         cmocka_unit_test(two_thousand_handhelds_told_to_come_back_come_back_spread_out),
+        cmocka_unit_test(a_centre_whose_disk_is_full_is_not_called_busy),
         cmocka_unit_test(next_contact_is_obeyed_even_with_nothing_to_send),
         cmocka_unit_test(
             a_signed_refusal_is_probed_at_most_twice_in_the_first_hour_and_every_six_hours_after),

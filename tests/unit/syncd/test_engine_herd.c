@@ -8,6 +8,7 @@
  */
 #include "tests/unit/unit.h"
 
+#include "server/core/pace.h"
 #include "syncd/core/engine.h"
 
 #define SECOND_MS UINT64_C(1000)
@@ -45,7 +46,9 @@ struct herd {
     bool link_is_up;
     uint64_t served_a_second, second, served; /* a busy centre serves so many, others are told to wait */
     uint32_t retry_after_s;
-    uint64_t refused, alarms;
+    uint64_t paced_a_second; /* 0: the centre does not say when to come again */
+    struct pace pace;
+    uint64_t refused, told_later, alarms;
     uint64_t counted_from_ms;
     uint32_t buckets[BUCKETS_MAX];
 };
@@ -226,6 +229,20 @@ static void tell_outbox(struct herd *herd, uint32_t number)
 
 /* ---- the centre ---- */
 
+static bool has_more(const struct device *device)
+{
+    const struct engine_log *log = &device->outbox.logs[0];
+
+    return log->receipt_size < log->size || device->outbox.blobs_pending > 0;
+}
+
+/* As the service does with each request that is carried out. */
+static uint32_t pace(struct herd *herd, bool has_more)
+{
+    return herd->paced_a_second > 0 ? pace_request(&herd->pace, herd->paced_a_second, has_more, herd->now_ms)
+                                    : 0;
+}
+
 static void answer_exchange(struct herd *herd, uint32_t number, uint32_t slot)
 {
     struct device *device = &herd->devices[number];
@@ -238,10 +255,16 @@ static void answer_exchange(struct herd *herd, uint32_t number, uint32_t slot)
         log->receipt_size = end;
     device->outbox.blobs_unconfirmed -= asked;
     tell_outbox(herd, number);
+    uint32_t next_contact_s = pace(herd, device->records[slot] > 0 && has_more(device));
+    if (next_contact_s > 0) {
+        herd->told_later++;
+        device->not_before_ms = herd->now_ms + next_contact_s * SECOND_MS;
+    }
     feed(herd, number,
         (struct engine_event){.kind = ENGINE_EXCHANGED,
             .slot = slot,
             .exchanged = {.outcome = EXCHANGE_STORED,
+                .next_contact_s = next_contact_s,
                 .size = log->receipt_size,
                 .receipt_size_before = before,
                 .blobs_asked = asked,
@@ -258,6 +281,7 @@ static void answer_upload(struct herd *herd, uint32_t number, uint32_t slot)
     uint64_t size = is_preview ? PREVIEW_BYTES : 10 * PREVIEW_BYTES;
     uint64_t offset = action.upload.offset + action.upload.bytes_max;
 
+    (void)pace(herd, false);
     offset = action.upload.step == UPLOAD_CHUNK ? (offset < size ? offset : size) : 0;
     if (offset == size) {
         if (is_preview)
@@ -296,9 +320,13 @@ static void end_request(struct herd *herd, uint32_t number, uint32_t slot)
         feed(herd, number, failed);
     } else if (!is_served(herd)) {
         herd->refused++;
-        device->not_before_ms = herd->now_ms + herd->retry_after_s * SECOND_MS;
+        uint32_t wait_s =
+            herd->paced_a_second > 0 ? pace_turned_away(&herd->pace, herd->paced_a_second, herd->now_ms) : 0;
+
+        wait_s = wait_s > herd->retry_after_s ? wait_s : herd->retry_after_s;
+        device->not_before_ms = herd->now_ms + wait_s * SECOND_MS;
         failed.failed.failure = FAILURE_BUSY;
-        failed.failed.retry_after_s = herd->retry_after_s;
+        failed.failed.retry_after_s = wait_s;
         feed(herd, number, failed);
     } else if (device->slots[slot].kind == ENGINE_SEND_EXCHANGE) {
         answer_exchange(herd, number, slot);
@@ -454,9 +482,15 @@ static void ten_thousand_that_come_back_at_once_are_spread_out(void **state)
     free(herd);
 }
 
-/* The centre serves 100 requests a second and tells all others to come back in 5 s (as patrol-server does) or
- * in 30 s. That no device asks before is asserted with each request. */
-static void busy_herd(uint32_t retry_after_s)
+struct busy_herd {
+    uint64_t served_a_second, paced_a_second;
+    uint32_t retry_after_s;
+    uint64_t refused, seconds; /* what came of it */
+};
+
+/* The centre serves so many requests a second and tells all others to come back later, by 503. That no device
+ * asks before is asserted with each request. */
+static void busy_herd(struct busy_herd *story)
 {
     struct herd *herd = calloc(1, sizeof(*herd));
     struct rates rates;
@@ -466,28 +500,53 @@ static void busy_herd(uint32_t retry_after_s)
     herd_begin(herd, 1000);
     pass_outage(herd, 5 * MINUTE_MS); /* too short for link-up waits: all come within 5 s */
     up_ms = herd->counted_from_ms = herd->now_ms;
-    herd->served_a_second = 100;
-    herd->retry_after_s = retry_after_s;
+    herd->served_a_second = story->served_a_second;
+    herd->retry_after_s = story->retry_after_s;
+    herd->paced_a_second = story->paced_a_second;
     set_link(herd, true);
-    run_until(herd, up_ms + 90 * MINUTE_MS);
+    while (undone(herd) > 0 && herd->now_ms < up_ms + 90 * MINUTE_MS)
+        run_until(herd, herd->now_ms + SECOND_MS);
+    story->seconds = (herd->now_ms - up_ms) / SECOND_MS;
+    story->refused = herd->refused;
     rates = rates_of(herd, 0, 90 * 60, 1);
-    print_message("# Retry-After %u s: %llu requests, %llu of them told to wait, peak %.0f/s, %llu alarms\n",
-        retry_after_s, (unsigned long long)rates.total, (unsigned long long)herd->refused, rates.peak,
-        (unsigned long long)herd->alarms);
-    assert_true(herd->refused > 1000);
+    print_message(
+        "# Retry-After %u s, paced at %llu/s: %llu requests in %llu s, %llu of them told to wait by 503, "
+        "%llu by an answer, peak %.0f/s, %llu alarms\n",
+        story->retry_after_s, (unsigned long long)story->paced_a_second, (unsigned long long)rates.total,
+        (unsigned long long)story->seconds, (unsigned long long)herd->refused,
+        (unsigned long long)herd->told_later, rates.peak, (unsigned long long)herd->alarms);
     assert_int_equal(undone(herd), 0);
+    assert_true(story->paced_a_second == 0 || herd->told_later > 0);
     herd_end(herd);
     free(herd);
 }
 
 static void a_thousand_that_are_told_to_wait_5_s_obey_and_get_through(void **state)
 {
-    busy_herd(5);
+    struct busy_herd story = {.served_a_second = 100, .retry_after_s = 5};
+
+    busy_herd(&story);
+    assert_true(story.refused > 1000);
 }
 
 static void a_thousand_that_are_told_to_wait_30_s_obey_and_get_through(void **state)
 {
-    busy_herd(30);
+    struct busy_herd story = {.served_a_second = 100, .retry_after_s = 30};
+
+    busy_herd(&story);
+    assert_true(story.refused > 1000);
+}
+
+/* A centre that says in its answers and refusals when it has time again has to turn away far fewer. */
+static void a_thousand_that_are_paced_are_seldom_turned_away(void **state)
+{
+    struct busy_herd unpaced = {.served_a_second = 100, .retry_after_s = 5}, paced = unpaced;
+
+    paced.paced_a_second = 80;
+    busy_herd(&unpaced);
+    busy_herd(&paced);
+    assert_true(paced.refused * 2 <= unpaced.refused);
+    assert_true(paced.seconds <= 2 * unpaced.seconds);
 }
 
 int main(void)
@@ -496,6 +555,7 @@ int main(void)
         cmocka_unit_test(ten_thousand_that_come_back_at_once_are_spread_out),
         cmocka_unit_test(a_thousand_that_are_told_to_wait_5_s_obey_and_get_through),
         cmocka_unit_test(a_thousand_that_are_told_to_wait_30_s_obey_and_get_through),
+        cmocka_unit_test(a_thousand_that_are_paced_are_seldom_turned_away),
     };
 
     return cmocka_run_group_tests_name("engine herd", tests, NULL, NULL);

@@ -339,6 +339,58 @@ static void a_centre_that_gives_no_token_is_asked_with_backoff(void **state)
     story_end(&story);
 }
 
+static void a_centre_that_says_why_there_is_no_token_is_quoted(void **state)
+{
+    struct story story;
+    struct engine_event answer;
+
+    story_begin(&story);
+    story.token_with_answers = false;
+    story_log(&story, 0, 10, 10);
+    story_blobs(&story, 1, BLOB_SIZE, 1, 0);
+    story_tell(&story);
+    answer = story_exchanged(&story, 0, EXCHANGE_STORED, 10);
+    answer.exchanged.no_upload = NO_UPLOAD_OVER_QUOTA;
+    story.slots[0].busy = false;
+    story_feed(&story, answer);
+    assert_int_equal(story_busy(&story), 0);
+    assert_non_null(strstr(story_report(&story).reason, "quota of photos"));
+    /* Text goes out at once all the same. */
+    story_log(&story, 0, 11, 10);
+    story_tell(&story);
+    assert_true(story.slots[0].busy);
+    assert_int_equal(story.slots[0].records, 1);
+    story_end(&story);
+}
+
+static void a_centre_without_room_for_photos_holds_up_photos_alone(void **state)
+{
+    struct story story;
+    size_t uploads = 0;
+
+    begin_upload(&story);
+    story_fail(&story, 2, FAILURE_UPLOAD_FULL);
+    assert_int_equal(story_busy(&story), 0);
+    assert_non_null(strstr(story_report(&story).reason, "no room for photos"));
+    assert_int_equal(story_report(&story).failures_in_row, 0);
+    story_log(&story, 0, 11, 10);
+    story_tell(&story);
+    assert_true(story.slots[0].busy);
+    story_stored(&story, 0);
+    for (size_t minute = 0; minute < 120; minute++) {
+        if (story.slots[2].busy) {
+            uploads++;
+            story_fail(&story, 2, FAILURE_UPLOAD_FULL);
+        } else if (story.slots[0].busy) {
+            story_stored(&story, 0);
+        }
+        story_wait(&story, 60000);
+    }
+    assert_in_range(uploads, 4, 20);
+    assert_int_equal(story.alarms, 0);
+    story_end(&story);
+}
+
 static void a_blob_too_large_for_the_server_does_not_block_others(void **state)
 {
     struct story story;
@@ -516,6 +568,8 @@ int main(void)
         cmocka_unit_test(a_token_is_renewed_before_it_ends),
         cmocka_unit_test(a_blob_refused_with_a_fresh_token_gives_way_to_the_next),
         cmocka_unit_test(a_centre_that_gives_no_token_is_asked_with_backoff),
+        cmocka_unit_test(a_centre_that_says_why_there_is_no_token_is_quoted),
+        cmocka_unit_test(a_centre_without_room_for_photos_holds_up_photos_alone),
         cmocka_unit_test(a_blob_too_large_for_the_server_does_not_block_others),
         cmocka_unit_test(a_chunk_that_is_too_large_is_halved),
         cmocka_unit_test(a_photo_that_is_gone_from_the_handheld_is_passed_over),
