@@ -490,13 +490,37 @@ static int start_from(struct collecting *collecting, const struct service_erase_
     return r < 0 ? r : add_key(collecting, key);
 }
 
+/* A photo and its preview show the same. */
+static int note_pair(void *user, const struct stored_finding *row)
+{
+    struct collecting *collecting = user;
+    int r = 0;
+
+    for (size_t i = 0; r >= 0 && i < row->finding.photo_count; i++) {
+        const struct photo *photo = &row->finding.photos[i];
+        const struct photo_entry *whole = find_photo(collecting, &photo->sha256),
+                                 *preview = find_photo(collecting, &photo->preview_sha256);
+
+        if (photo->preview_size == 0 || (!(whole && whole->is_asked) && !(preview && preview->is_asked)))
+            continue;
+        r = add_photo(collecting, &photo->sha256, true);
+        if (r >= 0)
+            r = add_photo(collecting, &photo->preview_sha256, true);
+    }
+    return r;
+}
+
 static int collect(struct collecting *collecting)
 {
+    static const struct stored_findings_filter everything;
     const struct service_erasure *erasure = collecting->erasure;
+    struct storage *storage = collecting->transaction->storage;
     int r = 0;
 
     for (size_t i = 0; r >= 0 && i < erasure->target_count; i++)
         r = start_from(collecting, &erasure->targets[i]);
+    if (r >= 0 && collecting->photo_count > 0)
+        r = storage->verbs->findings_each(storage, &everything, note_pair, collecting);
     /* The list grows as it is gone through. */
     for (size_t i = 0; r >= 0 && i < collecting->key_count; i++)
         r = expand(collecting, collecting->keys[i]);

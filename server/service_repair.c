@@ -211,10 +211,11 @@ static int mark_erased(
 
     if (r >= 0)
         r = put_erased(transaction, &row, leaf);
-    if (r >= 0)
-        r = apply_forget(transaction, row.key);
-    if (r < 0 || orders_cover_record(transaction->service, &at, leaf, NULL))
+    if (r < 0)
         return r;
+    /* What was derived from it is not forgotten on a handheld's word alone. */
+    if (orders_cover_record(transaction->service, &at, leaf, NULL))
+        return apply_forget(transaction, row.key);
     return transaction_alarm(transaction, ALARM_ERASED, log->device, row.key,
         "a handheld has erased a record by an order that this centre does not know");
 }

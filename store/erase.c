@@ -49,6 +49,9 @@ int store_blob_erased_by(struct store *store, const struct sha256 *sha256, uint6
     static const char sql[] = "SELECT order_number FROM erased_blobs WHERE sha256 = ?1";
     _cleanup_statement_ sqlite3_stmt *statement = NULL;
 
+    *ret = 0;
+    if (store->is_older)
+        return 0;
     int r = database_prepare(store, sql, &statement);
     if (r < 0)
         return r;

@@ -355,6 +355,26 @@ static void a_photo_that_another_finding_names_stays_until_it_is_named_itself(vo
     assert_well(scene);
 }
 
+static void a_photo_goes_with_its_preview_whichever_was_named(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *handheld = scene->handheld;
+    const struct sha256 previews[] = {hash_of("preview 0"), hash_of("preview 1")};
+    const struct sha256 photos[] = {scene->sha256, hash_of("photo 1")};
+    struct service_erasure_report report = {0};
+
+    append_finding_with_photo(handheld, &photos[0], PHOTO_BYTES, &previews[0]);
+    append_finding_with_photo(handheld, &photos[1], PHOTO_BYTES, &previews[1]);
+    deliver(scene->centre, handheld);
+    const struct service_erase_target by_photo = {.is_photo = true, .sha256 = photos[0]};
+    const struct service_erase_target by_preview = {.is_photo = true, .sha256 = previews[1]};
+    assert_int_equal(try_erase(scene, &by_photo, false, false, &report), 0);
+    assert_int_equal(report.photos, 2);
+    assert_int_equal(try_erase(scene, &by_preview, false, false, &report), 0);
+    assert_int_equal(report.photos, 2);
+    assert_int_equal(centre_sql(scene->centre, "SELECT count(*) FROM blobs WHERE state = 2"), 4);
+}
+
 static void photos_only_leaves_the_record(void **state)
 {
     struct scene *scene = *state;
@@ -688,6 +708,7 @@ int main(void)
         TEST(of_a_record_that_only_came_rehomed_its_first_place_is_named_too),
         TEST(a_finding_takes_its_photo_with_it),
         TEST(a_photo_that_another_finding_names_stays_until_it_is_named_itself),
+        TEST(a_photo_goes_with_its_preview_whichever_was_named),
         TEST(photos_only_leaves_the_record),
         TEST(a_photo_that_was_on_its_way_when_it_was_erased_does_not_come_in),
         TEST(a_centre_set_back_to_before_the_order_carries_it_out_again),

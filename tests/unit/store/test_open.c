@@ -94,13 +94,38 @@ static void newer_schema_opens_unless_it_refuses_old_programs(void **state)
     assert_int_equal(append_with_photos(store, "y", &photo, 1, NULL), 0);
     assert_notes(store, &findings, "x y ");
     store_free(store);
-    set_version(here, 2, 7);
+    set_version(here, 3, 7);
     for (int role = STORE_COLLECTOR; role <= STORE_READER; role++)
         assert_int_equal(store_open(world_posix(), here->directory, (enum store_role)role, &store, NULL),
             -EPROTONOSUPPORT);
-    set_version(here, 1, 1);
+    set_version(here, 1, 2);
     assert_int_equal(store_open(world_posix(), here->directory, STORE_DAEMON, &store, NULL), 0);
     assert_notes(store, &findings, "x y ");
+    store_free(store);
+}
+
+static void older_schema_is_read_as_it_is_and_added_to_by_who_writes(void **state)
+{
+    static const char tables[] =
+        "SELECT count(*) FROM sqlite_schema WHERE name IN ('erased', 'erased_blobs')";
+    struct here *here = *state;
+    struct store *store = NULL;
+    struct sha256 photo = {{7}};
+    uint64_t erased_by = 1;
+    int64_t count;
+
+    assert_int_equal(append_note(here->store, "x", NULL), 0);
+    assert_int_equal(database_run(here->store, "DROP TABLE erased; DROP TABLE erased_blobs"), 0);
+    set_version(here, 1, 1);
+    assert_int_equal(store_open(world_posix(), here->directory, STORE_READER, &store, NULL), 0);
+    assert_notes(store, &findings, "x ");
+    assert_int_equal(store_blob_erased_by(store, &photo, &erased_by), 0);
+    assert_int_equal(erased_by, 0);
+    store_free(store);
+    assert_int_equal(store_open(world_posix(), here->directory, STORE_COLLECTOR, &store, NULL), 0);
+    assert_int_equal(database_read_number(store, tables, NULL, 0, &count), 1);
+    assert_int_equal(count, 2);
+    assert_notes(store, &findings, "x ");
     store_free(store);
 }
 
@@ -484,6 +509,7 @@ int main(void)
         cmocka_unit_test(new_store_is_created_for_the_group_and_says_so),
         store_test(reader_makes_nothing),
         store_test(newer_schema_opens_unless_it_refuses_old_programs),
+        store_test(older_schema_is_read_as_it_is_and_added_to_by_who_writes),
         store_test(database_pragmas_are_as_decided),
         store_test(last_one_to_close_leaves_the_wal),
         store_test(wal_stays_short_when_every_program_records_one_finding),
