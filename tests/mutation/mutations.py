@@ -69,6 +69,13 @@ MUTATIONS = [
              "unit/syncd/test_agent_bundle.c::receipts_for_a_log_that_a_copy_has_written_open_a_new_log_with_all_of_it",
              "syncd/agent/bundle.c", "        leave_misfit(agent, &receipts, taken.log == RECEIPTS_LOG_SET_BACK);\n",
              "        leave_misfit(agent, &(struct bundle_receipts){0}, false);\n"),
+    mutation("photos-of-a-left-log-forgotten", "unit/store/test_rehome.c::photos_that_no_record_takes_along_wait_for_the_new_log",
+             "store/logs.c", "        r = blobs_follow(store, record_key(log.number, first_seq), record_key(current.number, 0));\n",
+             "        r = 0;\n"),
+    mutation("log-with-holes-ends-the-daemon",
+             "unit/syncd/test_agent_resync.c::a_log_that_has_holes_since_a_recovery_ends_no_resync_and_no_daemon",
+             "syncd/agent/mend_list.c", "    if (r == -EUCLEAN && log->may_have_holes) {\n",
+             "    if (r == -EUCLEAN && log->may_have_holes && false) {\n"),
     # ---- sending twice, or claiming too much ----
     mutation("overlap-not-skipped", "unit/server/test_service_exchange.c::an_overlap_is_skipped_and_the_rest_appended",
              "server/core/ingest.c", "request->leaves + held->overlap_count, rest", "request->leaves, rest"),
