@@ -305,11 +305,14 @@ static int commit_marked(struct store *store)
 /* A transaction that changes nothing that anybody reads, for the frame that it writes. */
 static void commit_nothing(struct store *store)
 {
-    int r = database_run(store, "BEGIN IMMEDIATE;"
-                                "INSERT OR REPLACE INTO settings(key, value) VALUES('nothing', x'')");
-    if (r >= 0)
-        r = commit_marked(store);
-    if (r < 0 && !sqlite3_get_autocommit(store->database))
+    /* Without database_run: where the disk failed while the tables were being made there are none yet, and
+     * that is no damage. */
+    int code = sqlite3_exec(store->database,
+        "BEGIN IMMEDIATE; INSERT OR REPLACE INTO settings(key, value) VALUES('nothing', x'')", NULL, NULL,
+        NULL);
+    if (code == SQLITE_OK)
+        (void)commit_marked(store);
+    if (!sqlite3_get_autocommit(store->database))
         (void)sqlite3_exec(store->database, "ROLLBACK", NULL, NULL, NULL);
 }
 
