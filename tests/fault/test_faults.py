@@ -210,3 +210,57 @@ def test_the_network_worker(kind, tmp_path, delivery):
 @pytest.mark.parametrize("kind", faults.KINDS)
 def test_the_centre_that_takes(kind, tmp_path, delivery):
     faults.sweep(tmp_path, "patrol-server", kind, delivery.attempt_server)
+
+
+# ---- backup, and bundles carried by hand ----
+
+
+@pytest.mark.parametrize("kind", faults.KINDS)
+def test_a_backup(kind, tmp_path, delivery):
+    backup, copy = tmp_path / "backup", harness.Server(tmp_path / "copy")
+    delivery.attempt_handheld(faults.Fault(tmp_path, "patrol-syncd", kind))  # counts only: something is there
+
+    def attempt(fault):
+        shutil.rmtree(backup, ignore_errors=True)
+        result = run(delivery.server.command("backup", backup), fault)
+        assert_ended_well(fault, result.returncode, result.stderr)
+        delivery.server.run("backup", backup)
+        shutil.rmtree(copy.data, ignore_errors=True)
+        shutil.copytree(backup, copy.data)
+        copy.run("check", "--media")
+        assert copy.findings() == delivery.server.findings()
+
+    faults.sweep(tmp_path, "patrol-server", kind, attempt)
+
+
+class Carried(Delivery):
+    """A bundle is exported beside the daemon, imported at a centre that is not running, and its receipts come back."""
+
+    def __init__(self, directory, certificates, owned):
+        super().__init__(directory, certificates, owned)
+        self.server.stop()
+        self.handheld.start()
+        bundle, receipts = directory / "carried.bundle", directory / "carried.receipts"
+        self.steps = {"export": self.handheld.command("export", "--bundle", bundle),
+                      "import-bundle": self.server.command("import-bundle", bundle, "-o", receipts),
+                      "import-receipts": self.handheld.command("import-receipts", receipts)}
+
+    def attempt_step(self, disturbed):
+        def attempt(fault):
+            self.record()
+            for step, command in self.steps.items():
+                if step == disturbed:
+                    result = run(command, fault)
+                    assert_ended_well(fault, result.returncode, result.stderr)
+                result = run(command, None)  # and again, or twice
+                assert result.returncode == 0, f"{step}: {result.returncode}: {result.stderr}"
+            self.compare()
+
+        return attempt
+
+
+@pytest.mark.parametrize("kind", faults.KINDS)
+@pytest.mark.parametrize("step, program", [("export", "patrol"), ("import-bundle", "patrol-server"), ("import-receipts", "patrol")])
+def test_a_bundle(step, program, kind, tmp_path, certificates):
+    with contextlib.ExitStack() as owned:
+        faults.sweep(tmp_path, program, kind, Carried(tmp_path, certificates, owned).attempt_step(step))
