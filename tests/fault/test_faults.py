@@ -19,7 +19,7 @@ import stored
 pytestmark = pytest.mark.skipif("GRIDPATROL_SANITIZED" in os.environ, reason="a sanitizer has the same functions for itself")
 
 # Done, failed, no space. And what a person named and cannot be read is refused as such (GnuTLS does not say why it cannot).
-STATUSES = {0: "", 1: "", 4: "", 2: r"\.conf: |: tls-(cert|key): ", 3: "photo: "}
+STATUSES = {0: "", 1: "", 4: "", 2: r"\.conf: |: tls-(cert|key): ", 3: r"photo: |\.bundle: |\.receipts: "}
 GOES_ON_S = 0.3  # how long a program is watched that will not come to an end
 BACKED_BY_POLL = harness.QUICK.replace("slow-poll = 1h", "slow-poll = 5s").replace("answer-deadline = 20s", "answer-deadline = 5s")
 
