@@ -263,7 +263,7 @@ static int set_value(
     return 0;
 }
 
-void config_set_defaults(const struct config_row *rows, size_t count, void *target)
+int config_set_defaults(const struct config_row *rows, size_t count, void *target)
 {
     char *error = NULL;
     struct place place = {.name = "default", .ret_error = &error};
@@ -274,11 +274,14 @@ void config_set_defaults(const struct config_row *rows, size_t count, void *targ
         if (!rows[i].default_text && rows[i].type == CONFIG_TEXT)
             continue;
         int r = set_value(&rows[i], bytes_of_text(rows[i].default_text), &place, target);
+        if (r == -ENOMEM)
+            return r;
         if (r < 0) {
-            fprintf(stderr, "%s\n", error ? error : "out of memory");
+            fprintf(stderr, "%s\n", error ? error : strerror(-r));
             abort();
         }
     }
+    return 0;
 }
 
 static bool text_is(const char *text, struct bytes bytes)

@@ -30,8 +30,9 @@ struct config_row {
     const char *const *choices; /* of a CONFIG_CHOICE, NULL at the end */
 };
 
-/* Fills `target` with the defaults of all rows. Asserts that the defaults are valid: they are ours. */
-void config_set_defaults(const struct config_row *rows, size_t count, void *target);
+/* Fills `target`, zeros before, with the defaults of all rows. Asserts that the defaults are valid: they are
+ * ours. -ENOMEM. */
+int config_set_defaults(const struct config_row *rows, size_t count, void *target);
 /* Parses `text` (a whole file's content) into `target`. 0; -EINVAL with one line in `ret_error` (allocated)
  * that starts with `name:line: `; -ENOMEM. `target` may be half-filled then. Of a key that
  * stands there twice the later value counts. */

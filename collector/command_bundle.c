@@ -383,13 +383,6 @@ static int look(struct exporting *exporting, struct store_log *logs, size_t *ret
     return 0;
 }
 
-static enum exit_status need_enrolment(struct program *program)
-{
-    enum exit_status status = program_need_enrolment(program);
-
-    return status == EXIT_STATUS_FAILED && !program->enrolled ? EXIT_STATUS_NOT_ENROLLED : status;
-}
-
 enum exit_status command_export_bundle(struct program *program)
 {
     _cleanup_store_ struct store *store = NULL;
@@ -405,7 +398,7 @@ enum exit_status command_export_bundle(struct program *program)
         return complain(EXIT_STATUS_FAILED, "out of memory");
     if (strcmp(program->options.bundle, "-") == 0)
         return complain(EXIT_STATUS_USAGE, "bundle: name a file; standard output is for the report");
-    status = need_enrolment(program);
+    status = program_need_enrolment(program, EXIT_STATUS_NOT_ENROLLED);
     if (status != EXIT_STATUS_DONE)
         return status;
     if (program_open_store(program, STORE_COLLECTOR, &store, &status) < 0)
@@ -581,7 +574,7 @@ enum exit_status command_import_receipts(struct program *program, const char *co
     (void)count;
     _cleanup_(taking_done) struct taking taking = {
         .program = program, .daemon = {.fd = -1}, .path = arguments[0]};
-    enum exit_status status = need_enrolment(program);
+    enum exit_status status = program_need_enrolment(program, EXIT_STATUS_NOT_ENROLLED);
 
     if (status == EXIT_STATUS_DONE)
         status = read_receipts(&taking);

@@ -48,7 +48,7 @@ enum exit_status command_server_url(struct program *program, const char *const *
     const char *reason = "not a URL";
     if (server_url_parse(arguments[0], url, &reason) < 0)
         return complain(EXIT_STATUS_REFUSED, "URL: %s", reason);
-    enum exit_status status = program_need_enrolment(program);
+    enum exit_status status = program_need_enrolment(program, EXIT_STATUS_FAILED);
     if (status != EXIT_STATUS_DONE)
         return status;
     char *fresh = strdup(url);

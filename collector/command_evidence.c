@@ -168,7 +168,7 @@ enum exit_status command_export(struct program *program, const char *const *argu
     if (text_parse_uuid(options->evidence, id.b) < 0)
         return complain(EXIT_STATUS_REFUSED, "evidence: \"%.60s\" is no record id; patrol list shows them",
             options->evidence);
-    enum exit_status status = program_need_enrolment(program);
+    enum exit_status status = program_need_enrolment(program, EXIT_STATUS_FAILED);
     if (status != EXIT_STATUS_DONE)
         return status;
     _cleanup_store_ struct store *store = NULL;

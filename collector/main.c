@@ -159,7 +159,8 @@ static void help_command(const struct command_row *command)
 static enum exit_status read_settings(struct program *program)
 {
     const char *path = program->options.config;
-    config_set_defaults(patrol_config_rows, patrol_config_row_count, &program->settings);
+    if (config_set_defaults(patrol_config_rows, patrol_config_row_count, &program->settings) < 0)
+        return complain(EXIT_STATUS_FAILED, "out of memory");
     _cleanup_free_ char *error = NULL;
     int r = config_read(patrol_config_rows, patrol_config_row_count, path ? path : PATROL_CONFIG_PATH,
         &program->settings, &error);

@@ -150,13 +150,13 @@ int program_read_enrolment(struct program *program)
     return r;
 }
 
-enum exit_status program_need_enrolment(struct program *program)
+enum exit_status program_need_enrolment(struct program *program, enum exit_status if_none)
 {
     int r = program_read_enrolment(program);
     if (r >= 0)
         return EXIT_STATUS_DONE;
     if (r == -ENOENT)
-        return complain(EXIT_STATUS_FAILED, "this handheld is not enrolled; run: patrol enroll TOKEN-URL");
+        return complain(if_none, "this handheld is not enrolled; run: patrol enroll TOKEN-URL");
     if (r == -EACCES || r == -ENOTDIR)
         return complain_store(program, r, "read the enrolment");
     return EXIT_STATUS_FAILED; /* told where it was read */

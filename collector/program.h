@@ -71,8 +71,9 @@ int program_open_store(
 /* Enrolment, read once if it is there. 0, -ENOENT; -EACCES, -ENOTDIR no way to DATA, which whatever comes
  * next tells; other -errno after a line. */
 int program_read_enrolment(struct program *program);
-/* For a command that is nothing without it: the message is out when it is not there. */
-enum exit_status program_need_enrolment(struct program *program);
+/* For a command that is nothing without it: the message is out when it cannot be had, `if_none` when there is
+ * none. */
+enum exit_status program_need_enrolment(struct program *program, enum exit_status if_none);
 /*
  * The category directory: reference data in DATA/categories.tsv where there is such a file, else the one that
  * is compiled in. A file that cannot be used is told in one line, once, and the compiled-in directory stands

@@ -38,9 +38,9 @@ SIMULATOR_NAMES = ("simulator", "simulate", "sim")
 SIMULATOR_WORKERS_MAX = 16
 
 PROFILES = {
-    "test": {"seeds": 2000, "sanitized_seeds": 400, "kill_rounds": 6, "power_rounds": 10, "backlog": 25000, "mutations": 3},
-    "soak": {"seeds": 20000, "sanitized_seeds": 2000, "kill_rounds": 40, "power_rounds": 200, "backlog": 1000000,
-             "mutations": 0, "fuzz_seconds": 60},  # 0 mutations: all there are
+    "test": {"seeds": 2000, "sanitized_seeds": 400, "kill_rounds": 6, "power_rounds": 10, "fault_points": 1, "backlog": 25000, "mutations": 3},
+    "soak": {"seeds": 20000, "sanitized_seeds": 2000, "kill_rounds": 40, "power_rounds": 200, "fault_points": 150,
+             "backlog": 1000000, "mutations": 0, "fuzz_seconds": 60},  # 0 mutations: all there are
 }
 BUILD_LIMIT_S = 1800
 DEMO_LIMIT_S = 120
@@ -415,6 +415,7 @@ def steps_of(profile, numbers=None):
     os.environ.setdefault("ROUNDS", str(numbers["kill_rounds"]))  # tests/system/test_kill9.py reads it
     os.environ.setdefault("BACKLOG", str(numbers["backlog"]))  # tests/system/test_machine.py
     os.environ.setdefault("POWER_ROUNDS", str(numbers["power_rounds"]))  # tests/fault/test_power_cut.py
+    os.environ.setdefault("FAULT_POINTS", str(numbers["fault_points"]))  # tests/fault/test_faults.py
     build_steps = [Step("build gcc", build_gcc), Step("build sanitized", build_sanitized)]
     plain = [
         Step("gcc unit", meson_suite, (GCC, "unit", limit_s), "build gcc"),

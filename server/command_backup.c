@@ -50,6 +50,9 @@ static int failed(const char *target, int error)
             "%s: a server has been started on this copy; give another directory", target);
     case EWOULDBLOCK:
         return command_fail(EXIT_STATUS_FAILED, "%s: another backup goes there right now", target);
+    case EUCLEAN:
+        return command_fail(EXIT_STATUS_FAILED,
+            "%s: the database is damaged or cannot be read: this is no backup of it", target);
     case ENOSPC:
         return command_fail(EXIT_STATUS_NO_SPACE,
             "%s: the disk is full; the backup that was there before is whole still", target);
@@ -77,7 +80,8 @@ int command_backup(const struct command_run *run)
     int r = service_backup(service, target, show_progress, show_fault, &is_terminal, &report);
     if (is_terminal)
         fputs("\r\033[K", stderr);
-    if (r < 0 && r != -EUCLEAN)
+    bool all_but_photos = r == -EUCLEAN && report.blobs_bad > 0;
+    if (r < 0 && !all_but_photos)
         return failed(target, r);
     printf("%" PRIu64 " records, %" PRIu64 " photos (%" PRIu64 " copied now) are in %s", report.records,
         report.blobs, report.blobs_copied, target);

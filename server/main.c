@@ -255,8 +255,9 @@ static int run_command(const struct command_row *command, struct command_run *ru
     int status = check_options(command, &run->options);
     if (status != EXIT_STATUS_DONE)
         return status;
-    config_set_defaults(config_rows, ARRAY_LEN(config_rows), &run->config);
-    status = read_config(run);
+    status = config_set_defaults(config_rows, ARRAY_LEN(config_rows), &run->config) < 0
+                 ? command_fail(EXIT_STATUS_FAILED, "out of memory")
+                 : read_config(run);
     if (status == EXIT_STATUS_DONE)
         status = command->run(run);
     config_free(config_rows, ARRAY_LEN(config_rows), &run->config);

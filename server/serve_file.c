@@ -39,8 +39,9 @@ int serve_file_read(const char *directory, struct serve_file *ret, char **ret_er
 
     if (!path)
         return -ENOMEM;
-    config_set_defaults(rows, ARRAY_LEN(rows), &file);
-    int r = config_read(rows, ARRAY_LEN(rows), path, &file, ret_error);
+    int r = config_set_defaults(rows, ARRAY_LEN(rows), &file);
+    if (r >= 0)
+        r = config_read(rows, ARRAY_LEN(rows), path, &file, ret_error);
     if (r >= 0 && !file.url) {
         r = asprintf(ret_error, "%s: no url: start patrol-server serve again", path) < 0 ? -ENOMEM : -EINVAL;
     }

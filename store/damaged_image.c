@@ -86,6 +86,11 @@ void damaged_image_free(struct damaged_image *image)
     free(image);
 }
 
+bool damaged_image_wal_is_unreadable(const struct damaged_image *image)
+{
+    return image->wal.is_unreadable;
+}
+
 bool damaged_image_wal_is_broken(const struct damaged_image *image)
 {
     return image->wal.is_broken;

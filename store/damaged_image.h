@@ -47,3 +47,5 @@ int damaged_image_each_other(
     struct damaged_image *image, int (*each)(void *user, const struct cell *cell), void *user);
 /* True when the WAL holds committed transactions behind a damaged frame: SQLite would silently drop them. */
 bool damaged_image_wal_is_broken(const struct damaged_image *image);
+/* There is a WAL, and every read of it failed. */
+bool damaged_image_wal_is_unreadable(const struct damaged_image *image);

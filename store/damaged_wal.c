@@ -36,6 +36,8 @@ struct frame {
 struct wal_reader {
     const struct world *world;
     int file;
+    uint64_t size;
+    bool has_read; /* the disk has given anything of it */
     bool big_endian;
     bool is_behind; /* a frame that is not whole */
     uint32_t salt[2];
@@ -71,12 +73,21 @@ uint64_t damaged_wal_frame_offset(uint64_t frame)
     return WAL_HEADER_BYTES + frame * (FRAME_HEADER_BYTES + PAGE_BYTES) + FRAME_HEADER_BYTES;
 }
 
+static ssize_t read_at(struct wal_reader *reader, void *ret, size_t len, uint64_t offset)
+{
+    ssize_t n = reader->world->verbs->read(reader->world->context, reader->file, ret, len, offset);
+
+    if (n > 0)
+        reader->has_read = true;
+    return n;
+}
+
 /* 1 a sound header of ours, 0 not. */
 static int read_header(struct wal_reader *reader, struct checksum *ret_checksum)
 {
     uint8_t header[WAL_HEADER_BYTES];
 
-    ssize_t n = reader->world->verbs->read(reader->world->context, reader->file, header, sizeof(header), 0);
+    ssize_t n = read_at(reader, header, sizeof(header), 0);
     if (n < 0)
         return n == -EIO ? 0 : (int)n;
     uint32_t magic = word_at(header, true);
@@ -99,14 +110,14 @@ static bool is_of_now(const struct wal_reader *reader, const struct frame *frame
 /* 1 read, 0 the file ends before. */
 static int load_frame(struct wal_reader *reader, uint64_t number, const uint8_t **ret)
 {
-    const struct world_verbs *verbs = reader->world->verbs;
     uint64_t offset = damaged_wal_frame_offset(number) - FRAME_HEADER_BYTES;
 
     if (number < reader->first_frame || number - reader->first_frame >= reader->frame_count) {
-        ssize_t n =
-            verbs->read(reader->world->context, reader->file, reader->frames, sizeof(reader->frames), offset);
+        ssize_t n = read_at(reader, reader->frames, sizeof(reader->frames), offset);
         if (n == -EIO)
-            n = verbs->read(reader->world->context, reader->file, reader->frames, FRAME_BYTES, offset);
+            n = read_at(reader, reader->frames, FRAME_BYTES, offset);
+        if (n == -EIO && offset >= reader->size)
+            n = 0;       /* a disk that fails every read does not say where the file ends */
         if (n == -EIO) { /* a bad sector is a damaged frame */
             memset(reader->frames[0], 0, FRAME_BYTES);
             n = FRAME_BYTES;
@@ -245,14 +256,18 @@ int damaged_wal_read(const struct world *world, int file, struct damaged_wal *re
     struct damaged_wal wal = {0};
     struct checksum checksum = {0};
 
+    int r = world->verbs->size(world->context, file, &reader.size);
+    if (r < 0)
+        return r;
     int is_sound = read_header(&reader, &checksum);
     if (is_sound < 0)
         return is_sound;
     if (!is_sound)
         reader.big_endian = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__;
-    int r = read_frames(&reader, is_sound > 0, checksum, &wal, &committed, &all);
+    r = read_frames(&reader, is_sound > 0, checksum, &wal, &committed, &all);
     if (r < 0)
         return r;
+    wal.is_unreadable = !reader.has_read && reader.size > 0;
     wal.committed = give_pages(&committed);
     wal.all = give_pages(&all);
     *ret = wal;

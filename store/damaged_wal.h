@@ -22,6 +22,7 @@ struct damaged_wal {
     struct wal_pages committed; /* what SQLite would see */
     struct wal_pages all;       /* every frame, whole or not */
     bool is_broken;             /* something committed stands behind damage */
+    bool is_unreadable;         /* every read of it failed */
 };
 
 int damaged_wal_read(const struct world *world, int file, struct damaged_wal *ret);

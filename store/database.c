@@ -15,6 +15,8 @@
 #define BUSY_TRIES_MAX 400
 #define LOCK_PAUSE_MS_MAX 25u
 
+static const char end_sql[] = "ROLLBACK";
+
 /* ---- errors ---- */
 
 /* An empty file that outlives the process. */
@@ -120,8 +122,9 @@ static int configure(struct store *store)
         return -EIO;
     (void)sqlite3_wal_autocheckpoint(database, 0);
     (void)sqlite3_wal_hook(database, note_wal_pages, store);
-    if (store->role == STORE_READER)
-        return 0;
+    int r = database_prepare(store, end_sql, &(sqlite3_stmt *){NULL});
+    if (r < 0 || store->role == STORE_READER)
+        return r;
     /* FULL is SQLite's default, but a library may be built otherwise, and everything rests on it. The cache
      * holds 1 MiB: nothing here is read twice but what is near the end of a table. */
     return database_run(store,
@@ -243,6 +246,18 @@ int database_read_number(
 
 /* ---- lock and transactions ---- */
 
+/* Whatever the transaction has read or written is let go. The statement was prepared when there was nothing
+ * to lose: one that could not be had now would leave the transaction open for ever. */
+static void end_transaction(struct store *store)
+{
+    _cleanup_statement_ sqlite3_stmt *statement = NULL;
+
+    if (sqlite3_get_autocommit(store->database))
+        return; /* after some errors SQLite has ended it by itself */
+    if (database_prepare(store, end_sql, &statement) >= 0)
+        (void)sqlite3_step(statement);
+}
+
 int store_lock(struct store *store)
 {
     const struct world *world = store->world;
@@ -308,12 +323,14 @@ static int commit_marked(struct store *store)
 /* A transaction that changes nothing that anybody reads, for the frame that it writes. */
 static void commit_nothing(struct store *store)
 {
-    int r = database_run(store, "BEGIN IMMEDIATE;"
-                                "INSERT OR REPLACE INTO settings(key, value) VALUES('nothing', x'')");
-    if (r >= 0)
-        r = commit_marked(store);
-    if (r < 0 && !sqlite3_get_autocommit(store->database))
-        (void)sqlite3_exec(store->database, "ROLLBACK", NULL, NULL, NULL);
+    /* Without database_run: where the disk failed while the tables were being made there are none yet, and
+     * that is no damage. */
+    int code = sqlite3_exec(store->database,
+        "BEGIN IMMEDIATE; INSERT OR REPLACE INTO settings(key, value) VALUES('nothing', x'')", NULL, NULL,
+        NULL);
+    if (code == SQLITE_OK)
+        (void)commit_marked(store);
+    end_transaction(store);
 }
 
 /* The disk failed a write or an fsync under the lock. What of the WAL is on the disk nobody can say: the
@@ -374,8 +391,7 @@ static int transact_once(struct store *store, int (*body)(struct store *store, v
     r = body(store, user);
     if (r >= 0)
         r = commit_marked(store);
-    if (!sqlite3_get_autocommit(store->database))
-        (void)sqlite3_exec(store->database, "ROLLBACK", NULL, NULL, NULL);
+    end_transaction(store);
     if (r < 0 && store->disk_failed)
         distrust_disk(store);
     return r;
@@ -429,8 +445,7 @@ int store_begin_reading(struct store *store, struct store **ret_reading)
 void store_end_reading(struct store **reading)
 {
     if (*reading)
-        (void)sqlite3_exec(
-            (*reading)->database, "END", NULL, NULL, NULL); /* as COMMIT: nothing was written */
+        end_transaction(*reading);
 }
 
 int database_checkpoint(struct store *store)

@@ -165,6 +165,17 @@ static int set_aside(struct store *store, struct recovery *recovery)
 
 /* ---- 2. building ---- */
 
+/* A bad sector is damage, and recording goes on without it. A disk that gives nothing of WAL and database is
+ * none: it is told, and what is there stays as it is until it can be read. -EIO. */
+static int check_disk_reads(struct store *store, const struct damaged_image *image, const char *database_path)
+{
+    _cleanup_buffer_ struct buffer unused = {0};
+
+    if (!damaged_image_wal_is_unreadable(image))
+        return 0;
+    return files_read(store->world, database_path, 1, &unused) == -EIO ? -EIO : 0;
+}
+
 static int open_image(struct store *store, const char *directory_name, struct damaged_image **ret)
 {
     _cleanup_free_ char *directory = store_path(store, directory_name);
@@ -173,7 +184,14 @@ static int open_image(struct store *store, const char *directory_name, struct da
 
     if (!database || !wal)
         return -ENOMEM;
-    return damaged_image_open(store->world, database, wal, ret);
+    _cleanup_damaged_image_ struct damaged_image *image = NULL;
+    int r = damaged_image_open(store->world, database, wal, &image);
+    if (r >= 0)
+        r = check_disk_reads(store, image, database);
+    if (r < 0)
+        return r;
+    *ret = take_ptr(image);
+    return 0;
 }
 
 struct building {
@@ -243,12 +261,15 @@ static int build_database(struct store *store, const struct recovery *recovery, 
 int wal_is_broken(struct store *store, bool *ret)
 {
     _cleanup_damaged_image_ struct damaged_image *image = NULL;
+    _cleanup_free_ char *database = store_path(store, DATABASE_NAME);
     _cleanup_free_ char *wal = store_path(store, WAL_NAME);
 
     assert(!store->database);
-    if (!wal)
+    if (!database || !wal)
         return -ENOMEM;
     int r = damaged_image_open(store->world, NULL, wal, &image);
+    if (r >= 0)
+        r = check_disk_reads(store, image, database);
     if (r < 0)
         return r;
     *ret = damaged_image_wal_is_broken(image);

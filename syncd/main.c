@@ -44,14 +44,18 @@ static void help(void)
 
 static int settings_read(const char *path, struct syncd_settings *settings)
 {
-    config_set_defaults(syncd_config_rows, syncd_config_row_count, settings);
     _cleanup_free_ char *error = NULL;
-    int r = config_read(
-        syncd_config_rows, syncd_config_row_count, path ? path : SYNCD_CONFIG_PATH, settings, &error);
+    int r = config_set_defaults(syncd_config_rows, syncd_config_row_count, settings);
+    if (r >= 0)
+        r = config_read(
+            syncd_config_rows, syncd_config_row_count, path ? path : SYNCD_CONFIG_PATH, settings, &error);
     if (r == -ENOENT && !path)
         return 0;
     if (r < 0)
-        fprintf(stderr, "patrol-syncd: %s: %s\n", error ? error : path,
+        fprintf(stderr, "patrol-syncd: %s: %s\n",
+            error  ? error
+            : path ? path
+                   : SYNCD_CONFIG_PATH,
             error ? "see man patrol-syncd" : strerror(-r));
     return r;
 }

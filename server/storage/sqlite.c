@@ -142,6 +142,18 @@ static int execute(struct sqlite *sqlite, const char *text)
     return code == SQLITE_OK ? 0 : sqlite_errno(code);
 }
 
+/* Lets go whatever the transaction has read or written. Its statement was prepared when the database was
+ * opened: one that could not be had now would leave the transaction open for ever. */
+static void end_transaction(struct sqlite *sqlite)
+{
+    int r = 0;
+    sqlite3_stmt *statement = sqlite_statement(sqlite, SQL_ROLLBACK, &r);
+
+    /* After some errors SQLite has ended it by itself. */
+    if (statement && !sqlite3_get_autocommit(sqlite->db))
+        (void)sqlite_run(statement);
+}
+
 /* ---- the lock and the write-ahead log ---- */
 
 static int lock_take(struct sqlite *sqlite)
@@ -205,9 +217,8 @@ static void distrust_disk(struct sqlite *sqlite)
 {
     (void)write_mark_open(&sqlite->mark, sqlite->world, sqlite->mark_path);
     (void)write_mark_put(&sqlite->mark, sqlite->world, true);
-    if (execute(sqlite, "BEGIN IMMEDIATE; UPDATE state SET commits = commits; COMMIT") < 0 &&
-        !sqlite3_get_autocommit(sqlite->db))
-        (void)execute(sqlite, "ROLLBACK");
+    if (execute(sqlite, "BEGIN IMMEDIATE; UPDATE state SET commits = commits; COMMIT") < 0)
+        end_transaction(sqlite);
 }
 
 static int trust_disk_again(struct sqlite *sqlite)
@@ -264,9 +275,7 @@ static void rollback(struct storage *storage)
 {
     struct sqlite *sqlite = sqlite_of(storage);
 
-    /* After some errors SQLite has rolled back by itself. */
-    if (!sqlite3_get_autocommit(sqlite->db))
-        (void)execute(sqlite, "ROLLBACK");
+    end_transaction(sqlite);
     lock_release(sqlite);
 }
 
@@ -278,8 +287,7 @@ static int commit(struct storage *storage)
     if (r < 0) {
         bool disk_failed = (sqlite3_errcode(sqlite->db) & 0xff) == SQLITE_IOERR;
 
-        if (!sqlite3_get_autocommit(sqlite->db))
-            (void)execute(sqlite, "ROLLBACK");
+        end_transaction(sqlite);
         if (disk_failed)
             distrust_disk(sqlite);
         lock_release(sqlite);
@@ -299,8 +307,7 @@ static int view(struct storage *storage)
 
 static void view_end(struct storage *storage)
 {
-    if (!sqlite3_get_autocommit(sqlite_of(storage)->db))
-        (void)execute(sqlite_of(storage), "COMMIT");
+    end_transaction(sqlite_of(storage)); /* nothing was written */
 }
 
 static int maintain(struct storage *storage)
@@ -542,8 +549,8 @@ static int create_if_new(struct sqlite *sqlite, bool *ret_created)
         r = execute(sqlite, sqlite_schema_additions_text);
     if (r >= 0)
         r = commit_marked(sqlite);
-    if (r < 0 && !sqlite3_get_autocommit(sqlite->db))
-        (void)execute(sqlite, "ROLLBACK");
+    if (r < 0)
+        end_transaction(sqlite);
     if (r >= 0)
         *ret_created = tables == 0;
     return r;
@@ -573,7 +580,7 @@ static int open_writer(struct sqlite *sqlite, bool *ret_created)
 
 static int open_database(struct sqlite *sqlite, bool read_only, bool *ret_created)
 {
-    int code, r;
+    int code, r = 0;
 
     code = sqlite3_open_v2(sqlite->path, &sqlite->db,
         SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE |
@@ -581,6 +588,8 @@ static int open_database(struct sqlite *sqlite, bool read_only, bool *ret_create
         sqlite->world->vfs_name);
     if (code != SQLITE_OK)
         return sqlite_errno(code);
+    if (!sqlite_statement(sqlite, SQL_ROLLBACK, &r))
+        return r;
     (void)sqlite3_busy_timeout(sqlite->db, BUSY_WAIT_MS);
     (void)sqlite3_db_config(sqlite->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     (void)sqlite3_db_config(sqlite->db, SQLITE_DBCONFIG_DQS_DML, 0, NULL);

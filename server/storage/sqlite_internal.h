@@ -12,6 +12,7 @@
 #define SQLITE_DATABASE_NAME "centre.db"
 
 enum sqlite_sql {
+    SQL_ROLLBACK,
     SQL_STATE,
     SQL_SET_STATE,
     SQL_DEVICE_FIND,

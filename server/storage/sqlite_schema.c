@@ -99,6 +99,7 @@ const char sqlite_derived_clear_text[] =
     " LEFT JOIN records r ON r.key = f.key LEFT JOIN quarantined q ON q.key = f.key"
 
 const char *const sqlite_sql_texts[SQL_COUNT] = {
+    [SQL_ROLLBACK] = "ROLLBACK",
     [SQL_STATE] = "SELECT incarnation, commits, next_arrival, indexed_arrival FROM state",
     [SQL_SET_STATE] =
         "UPDATE state SET incarnation = ?1, commits = ?2, next_arrival = ?3, indexed_arrival = ?4",

@@ -28,7 +28,9 @@ def find_build():
 BUILD = find_build()
 ROOMS = {"patrol": "collector", "patrol-syncd": "syncd", "patrol-transport": "syncd/transport", "patrol-server": "server",
          "handheld": "tests/tools", "make_photo": "tests/data", "append": "tests/tools", "lab_link": "tests/lab", "power_cut": "tests/fault",
-         "tus_upload": "tests/tools", "libclock_shim.so": "tests/tools"}
+         "tus_upload": "tests/tools", "libclock_shim.so": "tests/tools",
+         "libinject.so": "tests/fault",
+         "patrol-photo": "collector/photo"}
 
 
 def program(name):

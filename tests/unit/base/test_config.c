@@ -45,7 +45,8 @@ static int set_up(void **state)
 
     if (!fixture)
         return -1;
-    config_set_defaults(rows, ARRAY_LEN(rows), &fixture->settings);
+    if (config_set_defaults(rows, ARRAY_LEN(rows), &fixture->settings) < 0)
+        return -1;
     *state = fixture;
     return 0;
 }
@@ -135,7 +136,7 @@ static void every_unit_means_what_it_says(void **state)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct fixture fixture = {0};
 
-        config_set_defaults(rows, ARRAY_LEN(rows), &fixture.settings);
+        assert_int_equal(config_set_defaults(rows, ARRAY_LEN(rows), &fixture.settings), 0);
         free(text);
         assert_true(asprintf(&text, "[retry]\n%s\n", cases[i].line) > 0);
         assert_int_equal(parse(&fixture, text), 0);

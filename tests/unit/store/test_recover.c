@@ -533,6 +533,67 @@ static void record_that_the_database_holds_too_survives_damage_in_the_wal(void *
     assert_int_equal(status_of(here->store).records_queued, count);
 }
 
+static ssize_t read_nothing(void *context, int file, void *ret, size_t len, uint64_t offset)
+{
+    return -EIO;
+}
+
+static void disk_that_gives_nothing_is_no_damage(void **state)
+{
+    struct here *here = *state;
+    struct own_world own;
+    struct store_opened opened;
+
+    /* A program met an error, and now nothing can be read at all: that will pass, or another machine reads
+     * the disk. */
+    fill(here);
+    store_free(here->store);
+    here->store = NULL;
+    write_over(here->directory, DAMAGE_MARK_NAME, 0, bytes_of_text("x"));
+    own_world_init(&own, NULL);
+    own.verbs.read = read_nothing;
+    assert_int_equal(store_open(&own.world, here->directory, STORE_COLLECTOR, &here->store, &opened), -EIO);
+
+    assert_int_equal(store_open(world_posix(), here->directory, STORE_DAEMON, &here->store, &opened), 0);
+    assert_false(opened.recovered);
+    assert_notes(here->store, &findings, "sent bad queued photo amended ");
+}
+
+static int unreadable_wal;
+
+static int open_and_note_wal(void *context, const char *path, enum world_open how, bool secret)
+{
+    int file = world_posix()->verbs->open(NULL, path, how, secret);
+
+    if (how == WORLD_READ && strcmp(strrchr(path, '/') + 1, WAL_NAME) == 0)
+        unreadable_wal = file;
+    return file;
+}
+
+static ssize_t read_all_but_the_wal(void *context, int file, void *ret, size_t len, uint64_t offset)
+{
+    return file == unreadable_wal ? -EIO : world_posix()->verbs->read(NULL, file, ret, len, offset);
+}
+
+static void wal_that_alone_cannot_be_read_stops_nobody(void **state)
+{
+    struct here *here = *state;
+    struct own_world own;
+    struct store_opened opened;
+    struct store_appended appended;
+
+    fill(here);
+    store_free(here->store);
+    here->store = NULL;
+    write_over(here->directory, DAMAGE_MARK_NAME, 0, bytes_of_text("x"));
+    own_world_init(&own, NULL);
+    own.verbs.open = open_and_note_wal;
+    own.verbs.read = read_all_but_the_wal;
+    assert_int_equal(store_open(&own.world, here->directory, STORE_COLLECTOR, &here->store, &opened), 0);
+    assert_int_equal(append_note(here->store, "goes on", &appended), 0);
+    reopen(here, STORE_DAEMON, &opened);
+}
+
 static void open_connection_notices_that_its_files_were_set_aside(void **state)
 {
     struct here *here = *state;
@@ -713,6 +774,8 @@ int main(void)
         store_test(collector_that_comes_first_does_not_write_over_what_stands_behind_damage_in_the_wal),
         store_test(damaged_end_of_a_transaction_is_seen_when_one_more_stands_behind_it),
         store_test(record_that_the_database_holds_too_survives_damage_in_the_wal),
+        store_test(disk_that_gives_nothing_is_no_damage),
+        store_test(wal_that_alone_cannot_be_read_stops_nobody),
         store_test(open_connection_notices_that_its_files_were_set_aside),
         store_test(random_damage_costs_one_page_of_records_at_most),
         store_test(killed_appender_loses_nothing_that_it_acknowledged),
