@@ -203,13 +203,15 @@ def padded_photo(base, path, seed, size):
     return path
 
 
-def stream(run, seed, size, with_tls):
+def stream(run, seed, size, with_tls, cut=False):
     """One TCP stream of so many bytes: seconds from its first packet until the receiver has them all, and bytes offered."""
     with network_lab.Lab(seed=seed) as made:
         listener = made.centre.socket()
         listener.bind((made.centre.address, 0))
         listener.listen(1)
         shape(made)
+        if cut:
+            made.link.schedule(every_s=20, for_s=5)
         listener.settimeout(ANSWER_S)
         ended = []
 
@@ -293,7 +295,7 @@ def in_threads(functions):
 
 
 def bench_photo(run):
-    """All at the same time, each over a link of its own; the four of a round have the same seed. Links of this rate leave
+    """All at the same time, each over a link of its own; those of a round have the same seed. Links of this rate leave
     the processors idle."""
     size, rounds = (600_000, 1) if run.quick else (5_000_000, run.rounds or 3)
     base = harness.make_photo(run.path_for("base.jpg"), 1, 1600, 1200)
@@ -303,13 +305,14 @@ def bench_photo(run):
         result = in_threads([
             lambda: stream(run, seed, size, False),
             lambda: stream(run, seed, size, True),
+            lambda: stream(run, seed, size, False, cut=True),
             lambda: photo_run(run, f"photo{index}", seed, base, size, False),
             lambda: photo_run(run, f"photo-cut{index}", seed, base, size, True)])
         print(f"  photo {index}: {json.dumps(result)}", flush=True)
         return result
 
     results = in_threads([lambda index=index: one_round(index) for index in range(rounds)])
-    plain, tls, ours, cut = zip(*results)
+    plain, tls, plain_cut, ours, cut = zip(*results)
     label = f"photo of {size / 1e6:.1f} MB"
     ratios = [bare["seconds"] / one["seconds"] for bare, one in zip(plain, ours)]
     to_tls = [bare["seconds"] / one["seconds"] for bare, one in zip(tls, ours)]
@@ -320,6 +323,8 @@ def bench_photo(run):
     shares = [one["up"] / size for one in cut]
     run.table.add(f"{label}, the link cut every 20 s for 5 s ({min(one['outages'] for one in cut)} cuts or more): bytes up, IP packets "
                   "offered, against the photo's", bench.spread(shares) + " ×", "≤ 1.1 ×", statistics.median(shares) <= 1.1)
+    run.note(f"{label}, one plain TCP stream over a link cut likewise: bytes up {bench.spread([one['up'] / size for one in plain_cut])} ×, in "
+             f"{bench.spread([one['seconds'] for one in plain_cut], '{:.0f}')} s; ours in {bench.spread([one['seconds'] for one in cut], '{:.0f}')} s")
     whole, of_plain, of_tls = (bench.spread([one["up"] / size for one in runs]) for runs in (ours, plain, tls))
     run.note(f"{label} without cuts: bytes up {whole} ×, of one plain TCP stream {of_plain} ×, of one TLS stream {of_tls} ×")
 
