@@ -47,13 +47,11 @@ _Static_assert(TEXT_SLOTS == 2 && ENGINE_SLOTS_MAX == 4, "lanes and slots do not
 #define BLOB_HOLD_MIN_MS UINT64_C(600000)
 #define BLOB_HOLD_MAX_MS (UINT64_C(6) * 3600000)
 #define BLOB_HOLDS_MAX 64u
-#define BLOB_CORRECTIONS_MAX 8u /* 404, 409, 460 on one blob without progress */
-#define BLOB_WRONG_HASHES_MAX                                                                                \
-    3u                   /* a photo that came whole and was another one, sent again from its start           \
-                          */
-#define BLOB_BUSY_MAX 8u /* 503 in a row on one photo: then the next one has its turn first */
+#define BLOB_CORRECTIONS_MAX 8u  /* 404, 409 on one blob without progress */
+#define BLOB_WRONG_HASHES_MAX 3u /* a photo that came whole and was another: sent again so often */
+#define BLOB_BUSY_MAX 8u         /* 503 in a row on one photo: then the next one has its turn first */
 #define BLOB_BUSY_REST_MS UINT64_C(60000)
-#define CHUNK_YIELD_MS UINT64_C(3000) /* a chunk in flight has so long to end once there is text */
+#define CHUNK_YIELD_MS UINT64_C(6000) /* text beside a chunk: a connection and an exchange on a poor link */
 #define STALLS_FOR_ALARM 5u
 #define ROOT_MISMATCHES_MAX 3u
 #define RESYNC_FAILURES_MAX 8u

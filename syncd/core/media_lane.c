@@ -387,8 +387,8 @@ static uint32_t chunk_within(uint32_t chunk_bytes, uint64_t left)
     return left > UPLOAD_CHUNK_BYTES_MIN ? (uint32_t)left : UPLOAD_CHUNK_BYTES_MIN;
 }
 
-/* Text goes at once, beside a chunk in flight, and a finding or two are through in the time of a round trip;
- * for more of it the link is cleared. Beginning again costs a connection, and asking for the offset. */
+/* Text goes at once, beside a chunk in flight, and a finding or two are through in a few round trips; for
+ * more of it the link is cleared. Beginning again costs a connection, and asking for the offset. */
 static void yield_to_text(struct engine *engine)
 {
     struct media_lane *media = &engine->media;

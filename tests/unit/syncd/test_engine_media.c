@@ -172,7 +172,7 @@ static void a_finding_now_and_then_breaks_off_no_chunk(void **state)
     for (uint64_t size = 11; size < 16; size++) {
         story_log(&story, 0, size, size - 1);
         story_tell(&story);
-        story_wait(&story, 2900);
+        story_wait(&story, 5900);
         story_stored(&story, 0);
         story_wait(&story, 1000);
     }
@@ -190,7 +190,7 @@ static void text_that_needs_the_link_for_long_breaks_off_the_chunk_which_goes_on
     upload(&story, UPLOAD_CHUNK);
     story_log(&story, 0, 100000, 10);
     story_tell(&story);
-    story_wait(&story, 2900);
+    story_wait(&story, 5900);
     assert_int_equal(story.cancels, 0);
     story_wait(&story, 100);
     assert_int_equal(story.cancels, 1);
