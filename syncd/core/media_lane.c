@@ -204,7 +204,8 @@ void media_uploaded(struct engine *engine, const struct slot *slot, const struct
         correct(engine, slot, UPLOAD_OFFSET); /* taken, but not moved: as good as a wrong offset */
         return;
     }
-    if (is_chunk)
+    /* Also when the chunk that brought it broke off. */
+    if (is_chunk || offset > media->offset)
         media->corrections = 0;
     media->offset = offset;
     media->step = UPLOAD_CHUNK;

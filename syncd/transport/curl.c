@@ -16,6 +16,7 @@
 struct open_socket {
     int fd;
     bool in_use; /* libcurl waits for it: it serves a request */
+    bool may_be_bounded;
     size_t held; /* poor_link_fit */
 };
 
@@ -148,10 +149,11 @@ static int socket_opened(void *context, curl_socket_t fd, curlsocktype purpose)
 {
     (void)purpose;
     struct transport_curl *transport = context;
-    poor_link_begin(fd);
+    bool may_be_bounded = poor_link_begin(fd);
     /* One too many is only not forgotten when the network changes, and not bounded. */
     if (transport->socket_count < SOCKETS_MAX)
-        transport->sockets[transport->socket_count++] = (struct open_socket){.fd = fd};
+        transport->sockets[transport->socket_count++] =
+            (struct open_socket){.fd = fd, .may_be_bounded = may_be_bounded};
     return CURL_SOCKOPT_OK;
 }
 
@@ -174,7 +176,7 @@ static int on_socket(sd_event_source *source, int fd, uint32_t events, void *con
     if (events & EPOLLOUT) {
         struct open_socket *writable = find_socket(transport, fd);
 
-        if (writable)
+        if (writable && writable->may_be_bounded)
             poor_link_fit(fd, &writable->held);
         action |= CURL_CSELECT_OUT;
     }

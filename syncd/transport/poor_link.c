@@ -10,11 +10,11 @@
 #endif
 #define NO_ROUND_TRIP UINT32_MAX /* the kernel's word for "not measured" */
 
-void poor_link_begin(int fd)
+bool poor_link_begin(int fd)
 {
     const int retry_ms = POOR_LINK_RETRY_MS;
 
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_RTO_MAX_MS, &retry_ms, sizeof(retry_ms));
+    return setsockopt(fd, IPPROTO_TCP, TCP_RTO_MAX_MS, &retry_ms, sizeof(retry_ms)) >= 0;
 }
 
 size_t poor_link_bytes(uint64_t rate, uint32_t round_trip_us)

@@ -12,6 +12,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,8 +22,9 @@
 #define POOR_LINK_BYTES_MAX                                                                                  \
     (128u * 1024u) /* a link that holds more is not slow: left to the kernel, which knows better */
 
-/* For a new TCP socket. */
-void poor_link_begin(int fd);
+/* For a new TCP socket. False where the kernel does not know how to try again soon: then the socket is not to
+ * be bounded, as a bound makes the pauses longer in which a link that is back goes unused. */
+bool poor_link_begin(int fd);
 /* How much may be in the kernel at once, in bytes, at that rate in bytes a second and that round trip;
  * 0: no bound. */
 size_t poor_link_bytes(uint64_t rate, uint32_t round_trip_us);

@@ -595,6 +595,29 @@ static void one_photo_that_always_breaks_the_connection_does_not_hold_up_the_oth
     story_end(&story);
 }
 
+static void a_link_that_breaks_every_chunk_off_is_not_blamed_on_the_photo_that_moves_on(void **state)
+{
+    struct story story;
+    struct sha256 photo = story_blob_id(1);
+    uint64_t offset = 0;
+
+    begin_upload(&story);
+    story_uploaded(&story, 0, BLOB_SIZE);
+    for (size_t times = 0; times < 40; times++) {
+        upload(&story, UPLOAD_CHUNK);
+        story_fail(&story, 2, FAILURE_NETWORK);
+        assert_false(engine_blob_is_held(story.engine, &photo, story.now_ms));
+        story_wait_for_request(&story);
+        if (story.slots[0].busy) /* the token has ended meanwhile */
+            story_stored(&story, 0);
+        offset += 1000;
+        story_uploaded(&story, offset, BLOB_SIZE);
+    }
+    assert_int_equal(upload(&story, UPLOAD_CHUNK)->upload.offset, offset);
+    assert_int_equal(story.alarms, 0);
+    story_end(&story);
+}
+
 static void a_link_that_comes_and_goes_is_not_blamed_on_the_photo_that_was_on_its_way(void **state)
 {
     static const enum engine_failure failures[] = {FAILURE_NETWORK, FAILURE_TLS, FAILURE_UNSIGNED};
@@ -649,6 +672,7 @@ int main(void)
         cmocka_unit_test(a_centre_that_is_busy_for_long_is_waited_for_and_nothing_else),
         cmocka_unit_test(a_photo_whose_place_alone_is_busy_lets_the_next_one_go_first),
         cmocka_unit_test(one_photo_that_always_breaks_the_connection_does_not_hold_up_the_others),
+        cmocka_unit_test(a_link_that_breaks_every_chunk_off_is_not_blamed_on_the_photo_that_moves_on),
         cmocka_unit_test(a_link_that_comes_and_goes_is_not_blamed_on_the_photo_that_was_on_its_way),
     };
 
