@@ -40,13 +40,15 @@ ANSWER_S = 900  # longest wait for one thing that crosses the link
 class Bench:
     """What the parts share: sizes, the input, the tables."""
 
-    def __init__(self, build, directory, quick, repeat, load_s):
-        self.build, self.directory, self.quick = build, directory, quick
-        self.repeat, self.load_s = repeat, load_s
+    def __init__(self, build, directory, arguments):
+        self.build, self.directory, self.quick = build, directory, arguments.quick
+        self.repeat, self.rounds, self.kills = arguments.repeat, arguments.rounds, arguments.kills
+        self.load_s = arguments.load_seconds
         self.table = bench.Table()
         self.peers = []
         self.failed = {}  # name of a peer: the reason
         self.notes = []
+        quick = self.quick
         self.certificates = harness.Certificates(directory / "certificates",
                                                  addresses=network_lab.ADDRESSES["centre"])
         self.path, count, self.source = bench.make_input(directory)
@@ -95,7 +97,7 @@ def deliver(run, name, seed, kill=None, idle_s=0, make=None):
 
 def bench_drain(run):
     plain = [deliver(run, f"drain{index}", SEED + index, idle_s=30 if index == 0 and not run.quick else 0)
-             for index in range(2 if run.quick else max(5, run.repeat))]
+             for index in range(2 if run.quick else run.rounds or max(5, run.repeat))]
     run.peers.append({"name": bench_peers.Gridpatrol.name, "plain": plain, "killed": [], "count": run.count})
     up, seconds = [one["up"] for one in plain], [one["seconds"] for one in plain]
     add_line(run, "bytes up, IP packets of the handheld", in_megabytes(up) + " MB", "≤ 0.36 MB",
@@ -121,7 +123,7 @@ def bench_kills(run, seconds):
     """Each at a moment of its own between a tenth and nine tenths of the time that it takes undisturbed."""
     chance = random.Random(SEED)
     results = []
-    for index in range(2 if run.quick else 9):
+    for index in range(2 if run.quick else run.kills):
         which, at_s = ("sender", "receiver")[index % 2], seconds * chance.uniform(0.1, 0.9)
         results.append(deliver(run, f"kill{index}", SEED + 100 + index,
                                lambda arrived, elapsed, which=which, at_s=at_s: which if elapsed >= at_s else None))
@@ -202,13 +204,15 @@ def padded_photo(base, path, seed, size):
     return path
 
 
-def stream(run, seed, size, with_tls):
+def stream(run, seed, size, with_tls, cut=False):
     """One TCP stream of so many bytes: seconds from its first packet until the receiver has them all, and bytes offered."""
     with network_lab.Lab(seed=seed) as made:
         listener = made.centre.socket()
         listener.bind((made.centre.address, 0))
         listener.listen(1)
         shape(made)
+        if cut:
+            made.link.schedule(every_s=20, for_s=5)
         listener.settimeout(ANSWER_S)
         ended = []
 
@@ -261,12 +265,12 @@ def photo_run(run, name, seed, base, size, cut):
             wait_for(lambda: peer.is_done(0), "the photo is acknowledged", ANSWER_S)
             seconds, after = time.monotonic() - begun, made.link.counters()
             made.link.schedule()
-            held = peer.server.findings()
+            held, requests = peer.server.findings(), peer.server.requests()
             assert len(held) == 1 and held[0]["complete"], held
         finally:
             peer.close()
     shutil.rmtree(directory, ignore_errors=True)
-    return {"seconds": seconds, "outages": after["outages"],
+    return {"seconds": seconds, "outages": after["outages"], "requests": len(requests),
             **{way: after[way]["offered"]["bytes"] - before[way]["offered"]["bytes"] for way in ("up", "down")}}
 
 
@@ -292,20 +296,24 @@ def in_threads(functions):
 
 
 def bench_photo(run):
-    """The four of a round at the same time, each over a link of its own with the same seed: links of this rate leave the
-    processors idle."""
-    size, rounds = (600_000, 1) if run.quick else (5_000_000, 3)
+    """All at the same time, each over a link of its own; those of a round have the same seed. Links of this rate leave
+    the processors idle."""
+    size, rounds = (600_000, 1) if run.quick else (5_000_000, run.rounds or 3)
     base = harness.make_photo(run.path_for("base.jpg"), 1, 1600, 1200)
-    results = []
-    for index in range(rounds):
+
+    def one_round(index):
         seed = SEED + 200 + index
-        results.append(in_threads([
-            lambda seed=seed: stream(run, seed, size, False),
-            lambda seed=seed: stream(run, seed, size, True),
-            lambda seed=seed, index=index: photo_run(run, f"photo{index}", seed, base, size, False),
-            lambda seed=seed, index=index: photo_run(run, f"photo-cut{index}", seed, base, size, True)]))
-        print(f"  photo {index}: {json.dumps(results[-1])}", flush=True)
-    plain, tls, ours, cut = zip(*results)
+        result = in_threads([
+            lambda: stream(run, seed, size, False),
+            lambda: stream(run, seed, size, True),
+            lambda: stream(run, seed, size, False, cut=True),
+            lambda: photo_run(run, f"photo{index}", seed, base, size, False),
+            lambda: photo_run(run, f"photo-cut{index}", seed, base, size, True)])
+        print(f"  photo {index}: {json.dumps(result)}", flush=True)
+        return result
+
+    results = in_threads([lambda index=index: one_round(index) for index in range(rounds)])
+    plain, tls, plain_cut, ours, cut = zip(*results)
     label = f"photo of {size / 1e6:.1f} MB"
     ratios = [bare["seconds"] / one["seconds"] for bare, one in zip(plain, ours)]
     to_tls = [bare["seconds"] / one["seconds"] for bare, one in zip(tls, ours)]
@@ -316,6 +324,8 @@ def bench_photo(run):
     shares = [one["up"] / size for one in cut]
     run.table.add(f"{label}, the link cut every 20 s for 5 s ({min(one['outages'] for one in cut)} cuts or more): bytes up, IP packets "
                   "offered, against the photo's", bench.spread(shares) + " ×", "≤ 1.1 ×", statistics.median(shares) <= 1.1)
+    run.note(f"{label}, one plain TCP stream over a link cut likewise: bytes up {bench.spread([one['up'] / size for one in plain_cut])} ×, in "
+             f"{bench.spread([one['seconds'] for one in plain_cut], '{:.0f}')} s; ours in {bench.spread([one['seconds'] for one in cut], '{:.0f}')} s")
     whole, of_plain, of_tls = (bench.spread([one["up"] / size for one in runs]) for runs in (ours, plain, tls))
     run.note(f"{label} without cuts: bytes up {whole} ×, of one plain TCP stream {of_plain} ×, of one TLS stream {of_tls} ×")
 
@@ -571,14 +581,17 @@ def main():
     parser.add_argument("--quick", action="store_true", help="less of everything: to see that it runs, not for figures")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md")
     parser.add_argument("--repeat", type=int, default=1, metavar="N", help="runs of each peer")
+    parser.add_argument("--rounds", type=int, default=0, metavar="N", help="of photo (3) and undisturbed ones of drain (5)")
+    parser.add_argument("--kills", type=int, default=9, metavar="N", help="of drain")
     parser.add_argument("--only", action="append", choices=PARTS, help="only this part; may be given again")
     parser.add_argument("--load-seconds", type=int, default=0, metavar="N", help="how long the server is loaded, instead of 600")
     arguments = parser.parse_args()
-    if arguments.write and (arguments.quick or arguments.only or arguments.load_seconds):
+    is_partial = arguments.only or arguments.rounds or arguments.kills != 9 or arguments.load_seconds
+    if arguments.write and (arguments.quick or is_partial):
         parser.error("--write is for all of it, at full size")
     directory = pathlib.Path(tempfile.mkdtemp(prefix="gridpatrol-bench-", dir=os.environ.get("BENCH_DIR")))
     try:
-        run = Bench(arguments.build.resolve(), directory, arguments.quick, arguments.repeat, arguments.load_seconds)
+        run = Bench(arguments.build.resolve(), directory, arguments)
         measure(run, arguments.only or PARTS)
     except network_lab.NotAllowed as refused:
         sys.exit(f"bench: {refused}")

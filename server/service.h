@@ -115,6 +115,12 @@ int service_upload_create(struct service *service, const struct uuid *device, co
 int service_upload_find(struct service *service, const struct uuid *device, const struct sha256 *sha256,
     struct service_upload *ret);
 
+/* Of a chunk without a checksum, promised while more comes: a kill wastes no more. */
+#define UPLOAD_KEEP_BYTES (256u * 1024u)
+/* Before an offset is told: promises what has come so far of a chunk without a checksum that is under way,
+ * whose connection may be dead. */
+int service_upload_keep(struct service *service, const struct uuid *device, const struct sha256 *sha256);
+
 /* One PATCH. A new one ends a stale one for the same blob (its writes fail with -ECANCELED). Bytes are
  * appended as they come; `end` makes them durable before the new offset is promised, and for the last byte
  * checks the whole hash and puts the blob in place. begin: -ENOENT, -EINVAL offset does not match (409). end:

@@ -24,6 +24,7 @@ struct service_patch {
     bool is_cancelled;
     struct blob_writer *writer;
     struct blob_partial partial; /* as promised */
+    uint64_t unkept_bytes;       /* written since */
     bool has_checksum;
     struct sha256 checksum;
     crypto_hash_sha256_state hash;
@@ -445,6 +446,42 @@ int service_patch_begin(struct service *service, const struct uuid *device, cons
     return 0;
 }
 
+/* Promises what has come so far; the patch goes on. With its mutex. A chunk with a checksum counts only
+ * whole, and the last byte is for the patch's end, which puts the blob in its place. */
+static int keep_so_far(struct service_patch *patch)
+{
+    struct service *service = patch->service;
+    int r;
+
+    if (patch->is_cancelled || patch->has_checksum || patch->unkept_bytes == 0 ||
+        patch->partial.offset + patch->unkept_bytes >= patch->partial.size)
+        return 0;
+    r = service->blobs->verbs->write_keep(
+        patch->writer, service_now_ms(service) + UPLOAD_EXPIRY_MS, &patch->partial);
+    if (r < 0)
+        patch->is_cancelled = true; /* with the partial removed, nothing can be promised any more */
+    else
+        patch->unkept_bytes = 0;
+    return r;
+}
+
+int service_upload_keep(struct service *service, const struct uuid *device, const struct sha256 *sha256)
+{
+    struct uploads *uploads = &service->uploads;
+    struct service_patch *patch;
+    int r = 0;
+
+    pthread_mutex_lock(&uploads->mutex);
+    patch = find_patch(uploads, device, sha256);
+    if (patch) {
+        pthread_mutex_lock(&patch->mutex);
+        r = keep_so_far(patch);
+        pthread_mutex_unlock(&patch->mutex);
+    }
+    pthread_mutex_unlock(&uploads->mutex);
+    return r;
+}
+
 int service_patch_write(struct service_patch *patch, const void *data, size_t len)
 {
     int r = -ECANCELED;
@@ -454,6 +491,10 @@ int service_patch_write(struct service_patch *patch, const void *data, size_t le
         r = patch->service->blobs->verbs->write(patch->writer, data, len);
     if (r >= 0 && patch->has_checksum)
         crypto_hash_sha256_update(&patch->hash, data, len);
+    if (r >= 0)
+        patch->unkept_bytes += len;
+    if (r >= 0 && patch->unkept_bytes >= UPLOAD_KEEP_BYTES)
+        r = keep_so_far(patch);
     pthread_mutex_unlock(&patch->mutex);
     return r;
 }

@@ -171,9 +171,13 @@ static void begin_create(struct request *request)
 
 static void begin_head(struct request *request)
 {
+    struct service *service = request->shell->service;
+    const struct sha256 *sha256 = &request->blob->sha256;
     struct service_upload upload;
-    int r = service_upload_find(request->shell->service, &request->device, &request->blob->sha256, &upload);
+    int r = service_upload_keep(service, &request->device, sha256);
 
+    if (r >= 0)
+        r = service_upload_find(service, &request->device, sha256, &upload);
     if (r < 0) {
         refuse_error(request, r);
         return;

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Blob uploads by tus 1.0.0 (https://tus.io/protocols/resumable-upload: core, creation, checksum).
+ * Blob uploads by tus 1.0.0 (https://tus.io/protocols/resumable-upload: core, creation).
  *
  *   POST  /v1/blobs   Upload-Length, Upload-Metadata: sha256 <hash>    ──►  201 Location [Upload-Offset]
  *   HEAD  Location                                                     ──►  200 Upload-Offset
- *   PATCH Location    Upload-Offset, Upload-Checksum, bytes            ──►  204 Upload-Offset
+ *   PATCH Location    Upload-Offset, bytes                             ──►  204 Upload-Offset
  *
  * These answers are not signed: they say how to go on, and nothing more. Before a blob is offered its file is
- * read and hashed once, so that damage on this disk is found here and not by the centre.
+ * read and hashed once, so that damage on this disk is found here and not by the centre. A chunk carries no
+ * checksum: with one, nothing of a chunk could be kept that breaks off. TLS guards it on its way, and the
+ * whole hash decides.
  */
 #include "syncd/agent/agent_internal.h"
 
@@ -177,18 +179,12 @@ static int send_head(struct agent *agent, uint32_t slot, const struct upload_pla
 static int send_chunk(
     struct agent *agent, uint32_t slot, const struct upload_place *place, struct bytes chunk)
 {
-    char offset[NUMBER_TEXT_MAX], checksum[HASH_HEADER_TEXT_MAX];
     struct http_request request = {.method = "PATCH", .path = place->url, .body = chunk};
-    struct sha256 hash = sha256_of(chunk);
-    char encoded[BASE64_TEXT_MAX];
+    char offset[NUMBER_TEXT_MAX];
 
-    sodium_bin2base64(encoded, sizeof(encoded), hash.b, SHA256_BYTES, sodium_base64_VARIANT_ORIGINAL);
     snprintf(offset, sizeof(offset), "%llu", (unsigned long long)agent->slots[slot].offset);
-    snprintf(checksum, sizeof(checksum), "sha256 %s", encoded);
     add_header(&request, "content-type", "application/offset+octet-stream");
     add_header(&request, "upload-offset", offset);
-    if (!agent->uploads_url)
-        add_header(&request, "upload-checksum", checksum);
     agent->slots[slot].step = UPLOAD_CHUNK;
     agent->slots[slot].len = chunk.len;
     return send_upload(agent, slot, &request);
@@ -295,6 +291,7 @@ static void upload_failed(struct agent *agent, uint32_t number, const struct htt
         break;
     case 460:
         failure = FAILURE_UPLOAD_HASH;
+        forget_place(agent, &blob);
         break;
     case 507: /* RFC 4918, section 11.5 */
         failure = FAILURE_UPLOAD_FULL;

@@ -447,7 +447,7 @@ struct engine_config engine_config_default(void)
         .batch_records_first = 256,
         .batch_target_ms = 3000,
         .chunk_bytes_first = 64 * 1024,
-        .chunk_target_ms = 3000,
+        .chunk_target_ms = 20000,
         .ask_after_uploads = 64,
         .answer_deadline_ms = 120000,
         .resync_stall_ms = 30 * 60000,

@@ -128,7 +128,7 @@ enum engine_failure {
     FAILURE_UPLOAD_OFFSET, /* 409: ask for the offset again */
     FAILURE_UPLOAD_GONE,   /* 404 or 410: create again */
     FAILURE_UPLOAD_TOKEN,  /* 401 or 403 on an upload: a new token is needed */
-    FAILURE_UPLOAD_HASH,   /* 460: checksum mismatch */
+    FAILURE_UPLOAD_HASH,   /* 460: all of it came, and it has another hash */
     FAILURE_UPLOAD_FULL,   /* 507: no room for photos; records may well be taken */
     FAILURE_LOCAL,         /* the store could not give what was to be sent */
 };

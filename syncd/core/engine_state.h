@@ -47,8 +47,11 @@ _Static_assert(TEXT_SLOTS == 2 && ENGINE_SLOTS_MAX == 4, "lanes and slots do not
 #define BLOB_HOLD_MIN_MS UINT64_C(600000)
 #define BLOB_HOLD_MAX_MS (UINT64_C(6) * 3600000)
 #define BLOB_HOLDS_MAX 64u
-#define BLOB_CORRECTIONS_MAX 8u /* 404, 409, 460 on one blob without progress */
-#define BLOB_SAME_CHUNK_MAX 3u  /* a chunk whose checksum failed, sent again as it is */
+#define BLOB_CORRECTIONS_MAX 8u  /* 404, 409 on one blob without progress */
+#define BLOB_WRONG_HASHES_MAX 3u /* a photo that came whole and was another: sent again so often */
+#define BLOB_BUSY_MAX 8u         /* 503 in a row on one photo: then the next one has its turn first */
+#define BLOB_BUSY_REST_MS UINT64_C(60000)
+#define CHUNK_YIELD_MS UINT64_C(6000) /* text beside a chunk: a connection and an exchange on a poor link */
 #define STALLS_FOR_ALARM 5u
 #define ROOT_MISMATCHES_MAX 3u
 #define RESYNC_FAILURES_MAX 8u
@@ -187,7 +190,8 @@ struct media_lane {
     struct sha256 current;
     enum upload_step step;
     uint64_t offset;
-    uint32_t corrections, same_chunk;
+    uint32_t corrections, wrong_hashes, busy;
+    uint64_t yield_ms; /* the chunk in flight is broken off then; 0: no text waits */
     uint32_t chunk_bytes;
     struct rate bytes;
     uint64_t token_until_ms;
@@ -345,6 +349,7 @@ void text_plan(struct engine *engine);
 bool text_next_leave(struct engine *engine, struct engine_action *ret);
 /* True when a record could go now, or is on its way: everything else waits for that. */
 bool text_is_busy(const struct engine *engine);
+bool text_is_in_flight(const struct engine *engine);
 bool text_is_done(const struct engine *engine);
 /* Records of this log are on their way. */
 bool text_log_is_in_flight(const struct engine *engine, const struct uuid *log);

@@ -6,7 +6,11 @@
  *   CREATE -> offset -> CHUNK -> offset -> CHUNK ... -> all bytes there: unconfirmed, until a signed
  *   stored-list names it
  *
- *   409 -> OFFSET     404, 410 -> CREATE     401, 403 -> new token, then CREATE     460 -> the same again
+ *   409 -> OFFSET     404, 410, 460 -> CREATE     401, 403 -> new token, then CREATE     503 -> wait, OFFSET
+ *
+ * A chunk is long, so that a link of long round trips does not idle, and it is no unit of anything: what has
+ * come of one that breaks off is kept by the centre, and the whole hash decides. So one that is in the way of
+ * text for more than CHUNK_YIELD_MS is broken off.
  *
  * The answers to uploads are not signed: they steer, they never count. A blob that the server will not take
  * is held back for a while and the next one goes on.
@@ -63,7 +67,7 @@ static void forget_next(struct engine *engine, const struct sha256 *blob)
 static void forget_current(struct media_lane *media)
 {
     media->has_current = false;
-    media->corrections = media->same_chunk = 0;
+    media->corrections = media->wrong_hashes = media->busy = 0;
 }
 
 /* A free place in the table of held blobs; when it is full, the one that would be free soonest gives way. */
@@ -93,6 +97,18 @@ static void hold_blob(struct engine *engine, const struct sha256 *blob, uint64_t
     hold->failures++;
     if (media->has_current && sha256_equal(&media->current, blob))
         forget_current(media);
+}
+
+/* It has done nothing wrong: another one has its turn first. */
+static void rest_blob(struct engine *engine, const struct sha256 *blob, uint64_t rest_ms)
+{
+    struct blob_hold *hold = find_hold(&engine->media, blob);
+
+    if (!hold) {
+        hold = new_hold(&engine->media);
+        *hold = (struct blob_hold){.blob = *blob, .failures = 1};
+    }
+    hold->until_ms = engine_later(engine, rest_ms);
 }
 
 static void hold_lane(struct engine *engine, uint32_t exponent, const char *reason)
@@ -175,6 +191,7 @@ void media_uploaded(struct engine *engine, const struct slot *slot, const struct
 
     media->token_fresh = false;
     media->token_failures = 0;
+    media->busy = 0;
     resync_progress(engine);
     if (is_chunk && offset > slot->action.upload.offset)
         measure_chunk(engine, slot, offset - slot->action.upload.offset);
@@ -193,8 +210,9 @@ void media_uploaded(struct engine *engine, const struct slot *slot, const struct
         correct(engine, slot, UPLOAD_OFFSET); /* taken, but not moved: as good as a wrong offset */
         return;
     }
-    if (is_chunk)
-        media->corrections = media->same_chunk = 0;
+    /* Also when the chunk that brought it broke off. */
+    if (is_chunk || offset > media->offset)
+        media->corrections = 0;
     media->offset = offset;
     media->step = UPLOAD_CHUNK;
 }
@@ -253,6 +271,31 @@ static void upload_too_large(struct engine *engine, const struct slot *slot)
     hold_blob(engine, &slot->action.upload.blob, BLOB_HOLD_MAX_MS);
 }
 
+/* Waiting is the contact's. But what is busy may be this photo's place alone, so others are tried as well. */
+static void server_busy(struct engine *engine, const struct slot *slot)
+{
+    struct media_lane *media = &engine->media;
+
+    media->step = UPLOAD_OFFSET;
+    if (++media->busy <= BLOB_BUSY_MAX)
+        return;
+    media->busy = 0;
+    rest_blob(engine, &slot->action.upload.blob, BLOB_BUSY_REST_MS);
+}
+
+/* All of it came and was something else: the centre has removed it. Here the file is read and hashed before
+ * it is offered again. */
+static void wrong_hash(struct engine *engine, const struct slot *slot)
+{
+    struct media_lane *media = &engine->media;
+
+    media->step = UPLOAD_CREATE;
+    if (++media->wrong_hashes <= BLOB_WRONG_HASHES_MAX)
+        return;
+    engine_alarm(engine, ALARM_BLOB_REFUSED);
+    hold_blob(engine, &slot->action.upload.blob, BLOB_HOLD_MIN_MS);
+}
+
 void media_failed(struct engine *engine, const struct slot *slot, enum engine_failure failure)
 {
     struct media_lane *media = &engine->media;
@@ -271,6 +314,8 @@ void media_failed(struct engine *engine, const struct slot *slot, enum engine_fa
         upload_too_large(engine, slot);
         break;
     case FAILURE_BUSY:
+        server_busy(engine, slot);
+        break;
     case FAILURE_UPLOAD_OFFSET:
         correct(engine, slot, UPLOAD_OFFSET);
         break;
@@ -287,10 +332,7 @@ void media_failed(struct engine *engine, const struct slot *slot, enum engine_fa
         token_refused(engine, slot);
         break;
     case FAILURE_UPLOAD_HASH:
-        if (slot->action.upload.step == UPLOAD_CHUNK && ++media->same_chunk <= BLOB_SAME_CHUNK_MAX)
-            break;
-        media->same_chunk = 0;
-        correct(engine, slot, UPLOAD_CREATE);
+        wrong_hash(engine, slot);
         break;
     case FAILURE_LOCAL:
         hold_blob(engine, &slot->action.upload.blob, BLOB_HOLD_MIN_MS);
@@ -358,6 +400,26 @@ static uint32_t chunk_within(uint32_t chunk_bytes, uint64_t left)
     return left > UPLOAD_CHUNK_BYTES_MIN ? (uint32_t)left : UPLOAD_CHUNK_BYTES_MIN;
 }
 
+/* Text goes at once, beside a chunk in flight, and a finding or two are through in a few round trips; for
+ * more of it the link is cleared. Beginning again costs a connection, and asking for the offset. */
+static void yield_to_text(struct engine *engine)
+{
+    struct media_lane *media = &engine->media;
+    const struct slot *slot = &engine->slots[MEDIA_SLOT];
+
+    if (slot->use == SLOT_FREE || slot->action.upload.step != UPLOAD_CHUNK || !text_is_in_flight(engine)) {
+        media->yield_ms = 0;
+        return;
+    }
+    if (media->yield_ms == 0)
+        media->yield_ms = engine_later(engine, CHUNK_YIELD_MS);
+    if (engine->now_ms < media->yield_ms)
+        return;
+    media->yield_ms = 0;
+    media->step = UPLOAD_OFFSET;
+    engine_cancel(engine, MEDIA_SLOT);
+}
+
 void media_plan(struct engine *engine)
 {
     struct media_lane *media = &engine->media;
@@ -366,6 +428,7 @@ void media_plan(struct engine *engine)
     uint64_t left = UINT64_MAX;
     struct slot *slot;
 
+    yield_to_text(engine);
     if (engine->slots[MEDIA_SLOT].use != SLOT_FREE || contact_needs_exchange(engine) ||
         text_is_busy(engine) || !has_token(engine) || !contact_open(engine))
         return;
@@ -394,9 +457,11 @@ uint64_t media_timer(const struct engine *engine)
     const struct media_lane *media = &engine->media;
     uint64_t earliest = UINT64_MAX;
 
+    if (media->yield_ms > engine->now_ms)
+        earliest = media->yield_ms;
     if (engine->outbox.blobs_pending == 0)
         return earliest;
-    if (media->hold_until_ms > engine->now_ms)
+    if (media->hold_until_ms > engine->now_ms && media->hold_until_ms < earliest)
         earliest = media->hold_until_ms;
     for (size_t i = 0; i < BLOB_HOLDS_MAX; i++)
         if (media->holds[i].failures > 0 && media->holds[i].until_ms > engine->now_ms &&

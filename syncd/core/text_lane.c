@@ -519,11 +519,18 @@ bool text_next_leave(struct engine *engine, struct engine_action *ret)
     return false;
 }
 
-bool text_is_busy(const struct engine *engine)
+bool text_is_in_flight(const struct engine *engine)
 {
     for (size_t i = 0; i < TEXT_SLOTS; i++)
         if (engine->slots[i].use == SLOT_EXCHANGE && !engine->slots[i].ask)
             return true;
+    return false;
+}
+
+bool text_is_busy(const struct engine *engine)
+{
+    if (text_is_in_flight(engine))
+        return true;
     for (size_t i = 0; i < engine->text.log_count; i++)
         if (log_has_work(&engine->text.logs[i]) && !log_is_held(engine, &engine->text.logs[i]))
             return lane_text_is_open(engine);

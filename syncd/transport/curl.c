@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "syncd/transport/curl.h"
 
+#include "syncd/transport/poor_link.h"
+
 #include <curl/curl.h>
 #include <errno.h>
 #include <sys/epoll.h>
@@ -14,6 +16,8 @@
 struct open_socket {
     int fd;
     bool in_use; /* libcurl waits for it: it serves a request */
+    bool may_be_bounded;
+    size_t held; /* poor_link_fit */
 };
 
 struct request_slot {
@@ -145,9 +149,11 @@ static int socket_opened(void *context, curl_socket_t fd, curlsocktype purpose)
 {
     (void)purpose;
     struct transport_curl *transport = context;
-    /* One too many is only not forgotten when the network changes. */
+    bool may_be_bounded = poor_link_begin(fd);
+    /* One too many is only not forgotten when the network changes, and not bounded. */
     if (transport->socket_count < SOCKETS_MAX)
-        transport->sockets[transport->socket_count++] = (struct open_socket){.fd = fd};
+        transport->sockets[transport->socket_count++] =
+            (struct open_socket){.fd = fd, .may_be_bounded = may_be_bounded};
     return CURL_SOCKOPT_OK;
 }
 
@@ -167,8 +173,13 @@ static int on_socket(sd_event_source *source, int fd, uint32_t events, void *con
     int action = 0, running;
     if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
         action |= CURL_CSELECT_IN;
-    if (events & EPOLLOUT)
+    if (events & EPOLLOUT) {
+        struct open_socket *writable = find_socket(transport, fd);
+
+        if (writable && writable->may_be_bounded)
+            poor_link_fit(fd, &writable->held);
         action |= CURL_CSELECT_OUT;
+    }
     curl_multi_socket_action(transport->multi, fd, action, &running);
     results_later(transport);
     return 0;
@@ -406,10 +417,24 @@ int transport_curl_send(struct transport_curl *transport, uint32_t number, const
     return 0;
 }
 
+/* What the kernel still holds of a request that nobody waits for would take the link from what goes instead:
+ * it is thrown away with the connection, which libcurl closes. */
+static void drop_unsent(struct request_slot *slot)
+{
+    const struct linger at_once = {.l_onoff = 1};
+    curl_socket_t fd = CURL_SOCKET_BAD;
+
+    curl_easy_getinfo(slot->easy, CURLINFO_ACTIVESOCKET, &fd);
+    if (fd != CURL_SOCKET_BAD)
+        (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+}
+
 void transport_curl_cancel(struct transport_curl *transport, uint32_t number)
 {
-    if (number < TRANSPORT_SLOTS_MAX && transport->slots[number].busy)
-        slot_rest(&transport->slots[number]);
+    if (number >= TRANSPORT_SLOTS_MAX || !transport->slots[number].busy)
+        return;
+    drop_unsent(&transport->slots[number]);
+    slot_rest(&transport->slots[number]);
 }
 
 /* ---- life ---- */

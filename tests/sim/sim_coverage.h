@@ -104,7 +104,7 @@
     X(UPLOAD_CREATED, "upload created")                                                                      \
     X(UPLOAD_RESUMED, "upload resumed above 0")                                                              \
     X(UPLOAD_WRONG_OFFSET, "upload at a wrong offset refused")                                               \
-    X(UPLOAD_WRONG_CHECKSUM, "chunk with a wrong checksum refused")                                          \
+    X(UPLOAD_WRONG_CHECKSUM, "photo with a wrong hash refused")                                              \
     X(UPLOAD_STORED, "photo stored")                                                                         \
     X(AUDIT_MISSING, "audit found records missing")                                                          \
     X(AUDIT_DAMAGED, "audit found records damaged")                                                          \

@@ -291,6 +291,18 @@ def test_half_open_upload_is_ended_by_a_new_one(upload, tmp_path):
     stale.close()
 
 
+def test_who_asks_for_the_offset_of_a_half_open_upload_is_told_what_it_has_brought(upload, tmp_path):
+    upload.create()
+    stale = upload.start_patch(0, SIZE, upload.data[:100_000])
+    wait_for(lambda: upload.offset() == 100_000, "all that was sent is promised")
+    upload.server.kill()
+    upload.server.start()
+    assert upload.offset() == 100_000
+    assert upload.patch(100_000, upload.data[100_000:]).status == 204
+    upload.assert_stored(tmp_path)
+    stale.close()
+
+
 def test_promised_offset_survives_kill_and_restart(upload, tmp_path):
     upload.create()
     promised = 0

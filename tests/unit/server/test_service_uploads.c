@@ -2,7 +2,7 @@
 /* Tests of photo uploads: server/service_uploads.c and server/blobs/files.c. */
 #include "tests/unit/server/client.h"
 
-#define PHOTO_BYTES 100000u
+#define PHOTO_BYTES 400000u
 
 struct scene {
     struct centre *centre;
@@ -220,6 +220,65 @@ static void a_new_request_ends_a_stale_one(void **state)
     assert_int_equal(service_patch_end(stale, false, &upload, &stored), -ECANCELED);
     assert_int_equal(service_patch_end(fresh, true, &upload, &stored), 0);
     assert_true(stored);
+}
+
+static void who_asks_for_the_offset_is_promised_what_a_request_that_hangs_has_brought(void **state)
+{
+    struct scene *scene = *state;
+    struct service_patch *stale = NULL, *fresh = NULL;
+    struct service_upload upload = {0};
+    bool stored = false;
+
+    create(scene, &upload);
+    assert_int_equal(begin(scene, 0, &stale), 0);
+    assert_int_equal(service_patch_write(stale, scene->photo, 50000), 0);
+    assert_int_equal(
+        service_upload_keep(scene->centre->service, &scene->handheld->device, &scene->sha256), 0);
+    assert_int64_equal(offset_now(scene), 50000);
+    /* It may be alive after all, and go on until another one comes. */
+    assert_int_equal(service_patch_write(stale, scene->photo + 50000, 1000), 0);
+    assert_int_equal(begin(scene, 50000, &fresh), 0);
+    assert_int_equal(service_patch_write(fresh, scene->photo + 50000, PHOTO_BYTES - 50000), 0);
+    assert_int_equal(service_patch_end(stale, false, &upload, &stored), -ECANCELED);
+    assert_int_equal(service_patch_end(fresh, true, &upload, &stored), 0);
+    assert_true(stored);
+}
+
+static void what_came_of_a_chunk_with_a_checksum_is_not_promised_before_its_end(void **state)
+{
+    struct scene *scene = *state;
+    struct sha256 right = sha256_of(bytes_of(scene->photo, 50000));
+    struct service_patch *patch = NULL;
+    struct service_upload upload = {0};
+    bool stored = false;
+
+    create(scene, &upload);
+    assert_int_equal(service_patch_begin(
+                         scene->centre->service, &scene->handheld->device, &scene->sha256, 0, &right, &patch),
+        0);
+    assert_int_equal(service_patch_write(patch, scene->photo, 40000), 0);
+    assert_int_equal(
+        service_upload_keep(scene->centre->service, &scene->handheld->device, &scene->sha256), 0);
+    assert_int64_equal(offset_now(scene), 0);
+    assert_int_equal(service_patch_write(patch, scene->photo + 40000, 10000), 0);
+    assert_int_equal(service_patch_end(patch, true, &upload, &stored), 0);
+    assert_int64_equal(upload.offset, 50000);
+}
+
+/* A long chunk is promised piece by piece: killed in its middle, the centre has most of it. */
+static void a_long_chunk_is_promised_while_it_comes(void **state)
+{
+    struct scene *scene = *state;
+    struct service_patch *patch = NULL;
+    struct service_upload upload = {0};
+    bool stored = false;
+
+    create(scene, &upload);
+    assert_int_equal(begin(scene, 0, &patch), 0);
+    for (size_t at = 0; at < UPLOAD_KEEP_BYTES + 30000; at += 10000)
+        assert_int_equal(service_patch_write(patch, scene->photo + at, 10000), 0);
+    assert_in_range(offset_now(scene), UPLOAD_KEEP_BYTES, UPLOAD_KEEP_BYTES + 10000);
+    assert_int_equal(service_patch_end(patch, false, &upload, &stored), 0);
 }
 
 static void a_chunk_with_a_wrong_checksum_is_not_kept(void **state)
@@ -660,6 +719,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_torn_promise_leaves_the_one_before, start, stop),
         cmocka_unit_test_setup_teardown(a_wrong_offset_is_refused_and_ends_nobody, start, stop),
         cmocka_unit_test_setup_teardown(a_new_request_ends_a_stale_one, start, stop),
+        cmocka_unit_test_setup_teardown(
+            who_asks_for_the_offset_is_promised_what_a_request_that_hangs_has_brought, start, stop),
+        cmocka_unit_test_setup_teardown(
+            what_came_of_a_chunk_with_a_checksum_is_not_promised_before_its_end, start, stop),
+        cmocka_unit_test_setup_teardown(a_long_chunk_is_promised_while_it_comes, start, stop),
         cmocka_unit_test_setup_teardown(a_chunk_with_a_wrong_checksum_is_not_kept, start, stop),
         cmocka_unit_test_setup_teardown(
             a_wrong_whole_hash_removes_the_partial_and_shows_nothing, start, stop),
