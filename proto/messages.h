@@ -56,6 +56,7 @@ struct exchange_request {
     const struct position_in_log *asked_quarantined; /* of any log of the device */
     size_t asked_quarantined_count;
     struct bytes certificate; /* only after the refusal `unknown device` */
+    uint64_t trust_known; /* generation of the trust statements held, and 1; 0: nothing is known of them */
 };
 
 enum exchange_outcome {
@@ -114,6 +115,7 @@ struct exchange_answer {
     struct capabilities capabilities;
     uint64_t fork_seq; /* with EXCHANGE_FORK */
     struct sha256 fork_leaf;
+    struct bytes trust; /* a list of newer statements (proto/trust.h), or empty */
 };
 
 enum refusal_reason {

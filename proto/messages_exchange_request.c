@@ -98,6 +98,7 @@ int exchange_request_encode(const struct exchange_request *request, struct buffe
     wire.n_asked_quarantined = request->asked_quarantined_count;
     wire.asked_quarantined =
         positions_fill(request->asked_quarantined, request->asked_quarantined_count, &scratch);
+    wire.trust_known = request->trust_known;
     return wire_pack(&wire.base, &scratch, EXCHANGE_INFLATED_BYTES_MAX, ret);
 }
 
@@ -168,6 +169,9 @@ static void read_request(struct wire_reader *reader, struct exchange_request *re
             break;
         case 12:
             *ret_columns = wire_bytes(reader, EXCHANGE_INFLATED_BYTES_MAX);
+            break;
+        case 14:
+            ret->trust_known = wire_u64(reader);
             break;
         }
     ret->records = records.items;
