@@ -176,14 +176,18 @@ static enum exit_status write_head(struct exporting *exporting, const json_t *re
         .made_ms = world->verbs->wall_ms(world->context),
         .software = bytes_of_text(SOFTWARE_NAME)};
     struct bundle_secrets secrets;
+    _cleanup_arena_ struct arena arena;
+    struct trust trust;
     int r;
 
+    arena_init(&arena, arena_budget_for(TRUST_LIST_BYTES_MAX));
+    enrolment_trust(&program->enrolment, &arena, &trust);
     if (!id || text_parse_hex(id, strlen(id), head.bundle, REQUEST_ID_BYTES) < 0)
         return complain_daemon(-EBADMSG);
     memcpy(exporting->id, id, sizeof(exporting->id));
     world->verbs->random(world->context, &secrets, sizeof(secrets));
     r = bundle_write_start(
-        &exporting->writer, program->enrolment.receipt_key.public_key, &secrets, &exporting->frame);
+        &exporting->writer, trust_newest(&trust)->key.public_key, &secrets, &exporting->frame);
     sodium_memzero(&secrets, sizeof(secrets));
     if (r >= 0)
         r = bundle_write_head(&exporting->writer, &head, &exporting->frame);

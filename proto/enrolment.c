@@ -186,7 +186,8 @@ int enrol_answer_encode(const struct enrol_answer *answer, struct buffer *ret)
 
     if (answer->certificate.len > ENROLMENT_BYTES_MAX || answer->receipt_key.len >= VERIFIER_KEY_TEXT_MAX ||
         answer->ca_pem.len > CA_PEM_BYTES_MAX || answer->name.len > DEVICE_NAME_BYTES_MAX ||
-        answer->inspector.len > INSPECTOR_BYTES_MAX || !capabilities_within_limits(&answer->capabilities))
+        answer->inspector.len > INSPECTOR_BYTES_MAX || answer->trust.len > TRUST_LIST_BYTES_MAX ||
+        !capabilities_within_limits(&answer->capabilities))
         return -EMSGSIZE;
     wire.request_sha256 = wire_of_sha256(&answer->request_sha256);
     wire.certificate = wire_of(answer->certificate);
@@ -197,6 +198,7 @@ int enrol_answer_encode(const struct enrol_answer *answer, struct buffer *ret)
     wire.server_time_ms = answer->server_time_ms;
     wire.name = wire_of(answer->name);
     wire.inspector = wire_of(answer->inspector);
+    wire.trust = wire_of(answer->trust);
     return wire_pack(&wire.base, NULL, ENROLMENT_ANSWER_BYTES_MAX, ret);
 }
 
@@ -230,6 +232,9 @@ int enrol_answer_decode(struct bytes bytes, struct arena *arena, struct enrol_an
             break;
         case 8:
             answer.inspector = wire_text(&reader, INSPECTOR_BYTES_MAX);
+            break;
+        case 9:
+            answer.trust = wire_bytes(&reader, TRUST_LIST_BYTES_MAX);
             break;
         }
     wire_demand(&reader, WIRE_FIELD(1) | WIRE_FIELD(2) | WIRE_FIELD(3) | WIRE_FIELD(5));

@@ -64,6 +64,7 @@ struct enrol_answer {
     struct capabilities capabilities;
     int64_t server_time_ms;
     struct bytes name, inspector;
+    struct bytes trust; /* a list of statements (proto/trust.h), or empty */
 };
 
 int enrol_answer_encode(const struct enrol_answer *answer, struct buffer *ret);

@@ -42,6 +42,7 @@ static const struct {
     [PAYLOAD_ENROL_ANSWER] = {TYPE_PREFIX "enrol-answer" TYPE_SUFFIX, ENROLMENT_ANSWER_BYTES_MAX},
     [PAYLOAD_DEVICE_CERTIFICATE] = {TYPE_PREFIX "device-certificate" TYPE_SUFFIX, ENROLMENT_BYTES_MAX},
     [PAYLOAD_BUNDLE_RECEIPTS] = {TYPE_PREFIX "bundle-receipts" TYPE_SUFFIX, BUNDLE_RECEIPTS_BYTES_MAX},
+    [PAYLOAD_TRUST_STATEMENT] = {TYPE_PREFIX "trust-statement" TYPE_SUFFIX, TRUST_STATEMENT_BYTES_MAX},
 };
 
 const char *payload_type_name(enum payload_type type)

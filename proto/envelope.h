@@ -23,6 +23,7 @@ enum payload_type {
     PAYLOAD_ENROL_ANSWER,
     PAYLOAD_DEVICE_CERTIFICATE,
     PAYLOAD_BUNDLE_RECEIPTS,
+    PAYLOAD_TRUST_STATEMENT,
 };
 
 /* What stands outside, read before anything is trusted. Views into the envelope's bytes. */

@@ -17,7 +17,8 @@ static bool within_limits(const struct evidence *evidence)
 {
     if (evidence->seq >= LOG_SIZE_MAX || evidence->record.len > RECORD_BYTES_MAX ||
         evidence->proof_count > MERKLE_DEPTH_MAX || evidence->receipt.len > NOTE_TEXT_BYTES_MAX ||
-        evidence->certificate.len > ENROLMENT_BYTES_MAX || evidence->blob_count > EVIDENCE_BLOBS_MAX)
+        evidence->certificate.len > ENROLMENT_BYTES_MAX || evidence->blob_count > EVIDENCE_BLOBS_MAX ||
+        evidence->trust.len > TRUST_LIST_BYTES_MAX)
         return false;
     for (size_t i = 0; i < evidence->blob_count; i++)
         if (evidence->blob_sizes[i] == 0 || evidence->blob_sizes[i] > BLOB_BYTES_MAX)
@@ -46,6 +47,7 @@ int evidence_head_encode(const struct evidence *evidence, struct buffer *ret)
     wire.blobs = wire_list_of_sha256(&scratch, evidence->blobs, evidence->blob_count);
     wire.n_blob_sizes = evidence->blob_count;
     wire.blob_sizes = (uint64_t *)(uintptr_t)evidence->blob_sizes;
+    wire.trust = wire_of(evidence->trust);
     r = wire_pack(&wire.base, &scratch, EVIDENCE_HEAD_BYTES_MAX, &head);
     if (r < 0)
         return r;
@@ -84,6 +86,9 @@ static void read_head(struct wire_reader *reader, struct evidence *ret)
             break;
         case 8:
             wire_packed_u64(reader, &blob_sizes, EVIDENCE_BLOBS_MAX);
+            break;
+        case 10:
+            ret->trust = wire_bytes(reader, TRUST_LIST_BYTES_MAX);
             break;
         }
     ret->proof = proof.items;
@@ -126,6 +131,8 @@ const char *evidence_verdict_text(enum evidence_verdict verdict)
     switch (verdict) {
     case EVIDENCE_GENUINE:
         return "genuine";
+    case EVIDENCE_BAD_TRUST:
+        return "not genuine: what it names as successors of this server's key was not signed by that key";
     case EVIDENCE_BAD_CERTIFICATE:
         return "not genuine: this server did not sign the device's certificate";
     case EVIDENCE_BAD_RECEIPT:
@@ -181,10 +188,16 @@ static int check_signatures(const struct evidence *evidence, const struct verify
     struct device_certificate certificate;
     struct checkpoint checkpoint;
     struct names names = {0};
+    struct trust trust;
     uint64_t time_s;
     int r;
 
-    r = device_certificate_verify(evidence->certificate, server, arena, &certificate);
+    r = trust_follow(evidence->trust, server, arena, &trust);
+    if (r == -EBADMSG || r == -EKEYREJECTED)
+        return EVIDENCE_BAD_TRUST;
+    if (r < 0)
+        return r;
+    r = trust_verify_certificate(&trust, evidence->certificate, arena, &certificate);
     if (r == -EBADMSG || r == -EKEYREJECTED)
         return EVIDENCE_BAD_CERTIFICATE;
     if (r < 0)
@@ -193,7 +206,7 @@ static int check_signatures(const struct evidence *evidence, const struct verify
         return EVIDENCE_BAD_CERTIFICATE;
     facts->certificate = certificate;
 
-    r = receipt_verify(evidence->receipt, &names.device, server, &checkpoint, &time_s);
+    r = trust_verify_receipt(&trust, evidence->receipt, &names.device, &checkpoint, &time_s);
     if (r == -EBADMSG || r == -EKEYREJECTED || (r == 0 && strcmp(checkpoint.origin, names.origin) != 0))
         return EVIDENCE_BAD_RECEIPT;
     if (r < 0)

@@ -8,7 +8,7 @@
  */
 #pragma once
 
-#include "proto/enrolment.h"
+#include "proto/trust.h"
 
 struct evidence {
     struct uuid log;
@@ -21,6 +21,7 @@ struct evidence {
     const struct sha256 *blobs;
     const uint64_t *blob_sizes;
     size_t blob_count;
+    struct bytes trust; /* list of the successors of the centre's receipt keys, or empty */
 };
 
 /* Appends magic, length and head; the caller writes the blobs' bytes behind it. */
@@ -31,7 +32,8 @@ int evidence_head_decode(
 
 enum evidence_verdict {
     EVIDENCE_GENUINE,
-    EVIDENCE_BAD_CERTIFICATE, /* not signed by this server key, or of another authority */
+    EVIDENCE_BAD_TRUST,       /* the successors of this server key, which the file names, do not hold */
+    EVIDENCE_BAD_CERTIFICATE, /* not signed by this server key or a successor, or of another authority */
     EVIDENCE_BAD_RECEIPT,     /* device's or server's signature does not hold, or another log */
     EVIDENCE_NOT_INCLUDED,    /* the record is not in the receipted log at this position */
     EVIDENCE_BAD_RECORD,      /* the record cannot be read, or is no finding */
@@ -50,7 +52,8 @@ struct evidence_facts {
     uint64_t receipt_time_s;
 };
 
-/* Checks everything but the photos' bytes. 0 with a verdict, or -ENOBUFS. Facts that were not reached stay
+/* Checks everything but the photos' bytes. `server` is the key that the checker has pinned: it may have
+ * successors since, to which the file leads. 0 with a verdict, or -ENOBUFS. Facts that were not reached stay
  * zero. */
 int evidence_check(const struct evidence *evidence, const struct verify_key *server, struct arena *arena,
     struct evidence_facts *ret);

@@ -47,6 +47,10 @@
 #define ENROLMENT_ANSWER_BYTES_MAX (64u * 1024u)
 #define DEVICE_NAME_BYTES_MAX 128u
 #define CA_PEM_BYTES_MAX (16u * 1024u)
+#define TRUST_KEYS_MAX 32u
+#define TRUST_STATEMENTS_MAX 64u
+#define TRUST_STATEMENT_BYTES_MAX (20u * 1024u)
+#define TRUST_LIST_BYTES_MAX (40u * 1024u)
 #define ANSWER_BYTES_MAX (512u * 1024u)
 #define NOTE_TEXT_BYTES_MAX 4096u /* a signed note with its signatures */
 #define ORIGIN_BYTES_MAX 256u

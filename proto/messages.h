@@ -75,6 +75,7 @@ struct exchange_request {
     uint64_t orders_done;               /* erasure orders up to this number are carried out */
     const struct sha256 *erased_leaves; /* of the empty ones among the records, one for each; or none */
     size_t erased_leaf_count;
+    uint64_t trust_known; /* generation of the trust statements held, and 1; 0: nothing is known of them */
 };
 
 enum exchange_outcome {
@@ -136,6 +137,7 @@ struct exchange_answer {
     struct sha256 fork_leaf;
     const struct erasure_order *erasures;
     size_t erasure_count;
+    struct bytes trust; /* a list of newer statements (proto/trust.h), or empty */
 };
 
 enum refusal_reason {

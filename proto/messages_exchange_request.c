@@ -111,6 +111,7 @@ int exchange_request_encode(const struct exchange_request *request, struct buffe
     wire.orders_done = request->orders_done;
     wire.n_erased_leaves = request->erased_leaf_count;
     wire.erased_leaves = wire_list_of_sha256(&scratch, request->erased_leaves, request->erased_leaf_count);
+    wire.trust_known = request->trust_known;
     return wire_pack(&wire.base, &scratch, EXCHANGE_INFLATED_BYTES_MAX, ret);
 }
 
@@ -184,6 +185,9 @@ static void read_request(struct wire_reader *reader, struct exchange_request *re
             break;
         case 13:
             ret->orders_done = wire_u64(reader);
+            break;
+        case 14:
+            ret->trust_known = wire_u64(reader);
             break;
         case 16:
             wire_item_sha256(reader, &erased_leaves, EXCHANGE_RECORDS_MAX);

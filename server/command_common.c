@@ -10,6 +10,8 @@
 #include <inttypes.h>
 #include <stdarg.h>
 
+#define DURATION_MS_MAX (UINT64_C(366) * 24 * 3600 * 1000)
+
 int command_fail(int status, const char *format, ...)
 {
     va_list arguments;
@@ -62,6 +64,27 @@ int command_open(
     if (r < 0)
         return command_fail(command_status_of(r), "%s%s", error ? error : strerror(-r), command_advice_of(r));
     return EXIT_STATUS_DONE;
+}
+
+int command_parse_duration(const char *text, uint64_t min_ms, uint64_t *ret_ms)
+{
+    struct {
+        uint64_t ms;
+    } target = {0};
+    const struct config_row row = {
+        "option", "duration", CONFIG_DURATION, 0, min_ms, DURATION_MS_MAX, NULL, NULL};
+    _cleanup_free_ char *line = NULL;
+    _cleanup_free_ char *error = NULL;
+
+    if (strpbrk(text, "\r\n#;"))
+        return -EINVAL;
+    if (asprintf(&line, "[option]\nduration = %s\n", text) < 0)
+        return -ENOMEM;
+    int r = config_parse(&row, 1, "duration", bytes_of_text(line), &target, &error);
+    if (r < 0)
+        return r;
+    *ret_ms = target.ms;
+    return 0;
 }
 
 struct device_search {

@@ -164,6 +164,19 @@ static int decide_url(struct serving *serving, const struct listen_address *addr
     return EXIT_STATUS_DONE;
 }
 
+/* What handhelds were told to trust has to vouch for what they are shown. */
+static void check_ca_is_said(const struct serving *serving)
+{
+    struct bytes said = service_cas_said(serving->service);
+    const char *own = serving->tls.ca_pem;
+
+    if (!own || said.len == 0 || memmem(said.data, said.len, own, strlen(own)))
+        return;
+    log_warning(
+        "handhelds trust other CAs than the one of this certificate, and will refuse it: use a certificate "
+        "of one of those, or say the new one with: " SERVER_PROGRAM " key ca FILE");
+}
+
 static int listen_and_tell_url(struct serving *serving)
 {
     char ca[SHA256_TEXT_LEN + 1];
@@ -281,6 +294,8 @@ static int start(struct serving *serving)
         status = decide_url(serving, &address);
     if (status == EXIT_STATUS_DONE)
         status = command_open(run, COMMAND_SERVES, bytes_of_text(serving->tls.ca_pem), &serving->service);
+    if (status == EXIT_STATUS_DONE)
+        check_ca_is_said(serving);
     if (status == EXIT_STATUS_DONE)
         status = listen_and_tell_url(serving);
     if (status == EXIT_STATUS_DONE)

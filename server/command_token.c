@@ -1,38 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `patrol-server token` and `key`: what a handheld, or whoever verifies evidence, is given to trust this
- * server by.
+ * `patrol-server token`: what a handheld is given to trust this server by.
  */
-#include "base/output_file.h"
 #include "server/commands.h"
 
 #include <errno.h>
 
-#define TOKEN_VALID_MS_MAX (UINT64_C(366) * 24 * 3600 * 1000)
 #define SERVE_WAIT_MS 3000u
 #define SERVE_LOOK_MS 50u
-
-/* "90 min" and the like, by the same rules as in configuration files. */
-static int parse_duration(const char *text, uint64_t *ret_ms)
-{
-    struct {
-        uint64_t ms;
-    } target = {0};
-    const struct config_row row = {
-        "token", "valid", CONFIG_DURATION, 0, 1000, TOKEN_VALID_MS_MAX, NULL, NULL};
-    _cleanup_free_ char *line = NULL;
-    _cleanup_free_ char *error = NULL;
-
-    if (strpbrk(text, "\r\n#;"))
-        return -EINVAL;
-    if (asprintf(&line, "[token]\nvalid = %s\n", text) < 0)
-        return -ENOMEM;
-    int r = config_parse(&row, 1, "valid", bytes_of_text(line), &target, &error);
-    if (r < 0)
-        return r;
-    *ret_ms = target.ms;
-    return 0;
-}
 
 /* A serve that is just starting tells its URL within a moment: `serve & token` in a script shall do. */
 static int wait_for_serve_file(const char *directory, struct serve_file *ret, char **ret_error)
@@ -106,7 +81,7 @@ int command_token(const struct command_run *run)
     const char *name = run->options.name ? run->options.name : "";
     const char *inspector = run->options.inspector ? run->options.inspector : "";
 
-    if (run->options.valid && parse_duration(run->options.valid, &valid_ms) < 0)
+    if (run->options.valid && command_parse_duration(run->options.valid, 1000, &valid_ms) < 0)
         return command_fail(EXIT_STATUS_REFUSED,
             "valid: %.40s: no duration from 1 s to 366 d; write for example 30min, 24h or 7d",
             run->options.valid);
@@ -132,28 +107,5 @@ int command_token(const struct command_run *run)
         return command_fail(EXIT_STATUS_FAILED, "no token could be made: out of memory");
     if (printf("%s\n", buffer_text(&text)) < 0 || fflush(stdout) != 0)
         return command_fail(EXIT_STATUS_FAILED, "standard output: %s", strerror(errno));
-    return EXIT_STATUS_DONE;
-}
-
-int command_key(const struct command_run *run)
-{
-    _cleanup_(service_free_cleanup) struct service *service = NULL;
-    _cleanup_(output_file_done) struct output_file file = {.fd = -1};
-    char key[VERIFIER_KEY_TEXT_MAX], text[VERIFIER_KEY_TEXT_MAX + 1];
-
-    if (!run->options.output)
-        return command_fail(EXIT_STATUS_USAGE, "key: say where to: -o FILE, or -o - for standard output");
-    int status = command_open(run, COMMAND_READS, (struct bytes){0}, &service);
-    if (status != EXIT_STATUS_DONE)
-        return status;
-    verify_key_format(service_receipt_key(service), true, key);
-    snprintf(text, sizeof(text), "%s\n", key);
-    int r = output_file_open(run->options.output, &file);
-    if (r >= 0)
-        r = output_file_write(&file, text, strlen(text));
-    if (r >= 0)
-        r = output_file_finish(&file);
-    if (r < 0)
-        return command_fail(command_status_of(r), "output: %s: %s", run->options.output, strerror(-r));
     return EXIT_STATUS_DONE;
 }

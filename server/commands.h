@@ -30,6 +30,7 @@ struct server_options {
     const char *level;
     const char *reason, *by;
     bool photos_only, dry_run;
+    const char *in, *number;
 };
 
 struct server_config {
@@ -83,6 +84,8 @@ enum command_access { COMMAND_READS, COMMAND_WRITES, COMMAND_SERVES };
 /* Opens the service; an exit status, after its message. `ca_pem` is `serve`'s. */
 int command_open(
     const struct command_run *run, enum command_access access, struct bytes ca_pem, struct service **ret);
+/* "90 min" and the like, by the same rules as in configuration files; at most 366 days. -EINVAL, -ENOMEM. */
+int command_parse_duration(const char *text, uint64_t min_ms, uint64_t *ret_ms);
 /* A device by its id or the start of it that fits no other. An exit status, after its message. */
 int command_find_device(struct service *service, const char *text, struct uuid *ret);
 

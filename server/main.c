@@ -42,6 +42,8 @@ static const struct option_row option_rows[] = {
     OPTION("by", 0, OPTION_TEXT, by, "NAME", "who gives the order"),
     OPTION("photos-only", 0, OPTION_FLAG, photos_only, NULL, "the records stay, their photos go"),
     OPTION("dry-run", 0, OPTION_FLAG, dry_run, NULL, "only show what would go"),
+    OPTION("in", 0, OPTION_TEXT, in, "DURATION", "when the next key begins to sign; default 14d"),
+    OPTION("number", 0, OPTION_TEXT, number, "N", "which key, as key list counts them; default 1"),
 };
 #define COMMON_OPTIONS 4u /* the first rows */
 
@@ -114,7 +116,8 @@ static const struct command_row command_rows[] = {
     {"devices", "", "list the handhelds", " json ", 0, command_devices},
     {"revoke", "DEVICE", "refuse a handheld from now on", " ", 1, command_revoke},
     {"restore", "DEVICE", "take a revoked handheld back", " ", 1, command_restore},
-    {"key", "", "write the key that evidence is verified with", " output ", 0, command_key},
+    {"key", "list|next|ca FILE", "change receipt keys and CAs; with -o write the key for evidence",
+        " output number in json ", 2, command_key},
     {"blob", "HASH", "write a stored photo to a file", " output ", 1, command_blob},
     {"check", "", "recompute every log from its stored bytes", " media rebuild ", 0, command_check},
     {"backup", "DIR", "copy all to a directory that can be served, while serving", " ", 1, command_backup},

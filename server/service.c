@@ -168,7 +168,7 @@ static char *open_problem(const char *directory, const char *part, int error)
     int r =
         error == -ENOKEY
             ? asprintf(&text,
-                  "%s: the key of its receipts (keys/receipt.key) is gone, and handhelds know this centre by "
+                  "%s: a key of its receipts (keys/receipt.key, or one of its successors) is gone, and handhelds know this centre by "
                   "it: restore keys/ from a backup",
                   directory)
             : asprintf(&text, "%s: cannot open its %s: %s", directory, part, strerror(-error));
@@ -190,6 +190,7 @@ int service_open(const struct service_options *options, struct service **ret, ch
     pthread_mutex_init(&service->orders.mutex, NULL);
     pthread_mutex_init(&service->audits.mutex, NULL);
     pthread_mutex_init(&service->pacing.mutex, NULL);
+    pthread_mutex_init(&service->trust.mutex, NULL);
     service_limit_audits(service, AUDITS_AT_ONCE_MAX);
     tokens_open(service);
     uploads_open(service);
@@ -219,6 +220,7 @@ void service_free(struct service *service)
     blobs_close(service->blobs);
     revocations_done(service);
     orders_file_done(service);
+    trust_done(service);
     pthread_mutex_destroy(&service->audits.mutex);
     pthread_mutex_destroy(&service->pacing.mutex);
     buffer_done(&service->ca_pem);
@@ -226,11 +228,6 @@ void service_free(struct service *service)
     free(service->authority);
     free(service->tenant);
     free(service);
-}
-
-const struct verify_key *service_receipt_key(const struct service *service)
-{
-    return &service->receipt_key.public;
 }
 
 /* ---- counters ---- */

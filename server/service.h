@@ -18,6 +18,7 @@
 #include "proto/enrolment.h"
 #include "proto/messages.h"
 #include "server/core/quota.h"
+#include "proto/trust.h"
 
 struct service;
 struct service_job;
@@ -193,7 +194,30 @@ int service_each_device(
 int service_revoke(struct service *service, const struct uuid *device, bool revoked);
 /* Asks one device, or all (NULL), for a resync with its next exchange. Count of devices asked, or -errno. */
 int service_ask_resync(struct service *service, const struct uuid *device, enum audit_level level);
-const struct verify_key *service_receipt_key(const struct service *service);
+/* The one that signs now for who knows all of them. Valid as long as the service. */
+const struct verify_key *service_receipt_key(struct service *service);
+
+/* ---- receipt keys and CAs (server/service_trust.c) ---- */
+
+struct service_key {
+    size_t number; /* from 1 */
+    const struct verify_key *key;
+    int64_t valid_from_ms; /* of the first 0 */
+    bool is_current, is_retired;
+    uint64_t handhelds; /* that are not known to know of a newer one */
+};
+/* `ret_behind`: how many handhelds are not known to have heard the newest statement; NULL: none are counted,
+ * and the storage is not looked at. */
+int service_each_key(struct service *service, int (*each)(void *user, const struct service_key *key),
+    void *user, uint64_t *ret_behind);
+/* Makes a successor of the newest key, durably, and says from when on it signs. A running serve follows.
+ * -EMLINK there are TRUST_KEYS_MAX of them. */
+int service_key_next(struct service *service, int64_t valid_from_ms);
+/* Says which CAs (PEM) handhelds shall trust from their next exchange on, in place of those before. -EINVAL
+ * empty or over the limit. */
+int service_key_ca(struct service *service, struct bytes ca_pem);
+/* The CAs that were said last; empty: none ever were. */
+struct bytes service_cas_said(const struct service *service);
 
 /* A projected finding, as `findings` prints it. Views are valid during the callback. */
 struct service_finding {

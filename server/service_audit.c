@@ -299,8 +299,7 @@ static int find_log(struct service_job *job, struct storage *storage)
     r = log_note_checked(job->service, storage, &job->device, &audit->log, &note);
     if (r < 0)
         return r == -ENOENT ? 0 : r;
-    r = receipt_cosign(
-        buffer_bytes(&note), &job->service->receipt_key, service_now_s(job->service), &audit->receipt);
+    r = receipt_cosign(buffer_bytes(&note), &job->signer->key, service_now_s(job->service), &audit->receipt);
     return r;
 }
 

@@ -321,7 +321,11 @@ static int read_start(struct import *import)
 
     if (r <= 0)
         return r < 0 ? r : -EBADMSG;
-    return bundle_read_start(&import->reader, start, &import->service->receipt_key);
+    /* It is sealed to the newest key that the handheld knew of when it was written. */
+    r = -EKEYREJECTED;
+    for (size_t i = 0; r == -EKEYREJECTED && trust_key_at(import->service, i); i++)
+        r = bundle_read_start(&import->reader, start, &trust_key_at(import->service, i)->key);
+    return r;
 }
 
 static int take_all(struct import *import)

@@ -14,6 +14,12 @@ int receipts_begin(struct receipts_writer *receipts)
     return r < 0 ? r : receipts->write(receipts->user, buffer_bytes(&start));
 }
 
+/* The key that signs what this handheld is told. */
+static const struct sign_key *signing_key(const struct receipts_writer *receipts)
+{
+    return &trust_key_for(receipts->service, stored_trust_known(&receipts->device.trust))->key;
+}
+
 /* -EMSGSIZE when it comes out too large; then nothing is written. */
 static int write_part(struct receipts_writer *receipts, struct bundle_receipts *part)
 {
@@ -27,7 +33,7 @@ static int write_part(struct receipts_writer *receipts, struct bundle_receipts *
     r = bundle_receipts_encode(part, &plain);
     if (r >= 0)
         r = envelope_seal(PAYLOAD_BUNDLE_RECEIPTS, buffer_bytes(&plain), ANSWER_LEVEL, DICTIONARY_NONE,
-            &receipts->device.id, &receipts->service->receipt_key, &envelope, NULL);
+            &receipts->device.id, signing_key(receipts), &envelope, NULL);
     if (r >= 0)
         r = bundle_receipts_put(buffer_bytes(&envelope), &framed);
     if (r >= 0)
@@ -100,7 +106,7 @@ static int write_log_part(struct receipts_writer *receipts, const struct stored_
         .quarantined_count = list->count,
         .quarantined_all = !list->is_full,
     };
-    int r = receipt_cosign(note, &receipts->service->receipt_key, service_now_s(receipts->service), &receipt);
+    int r = receipt_cosign(note, signing_key(receipts), service_now_s(receipts->service), &receipt);
 
     part.receipt = buffer_bytes(&receipt);
     if (r < 0)

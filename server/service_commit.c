@@ -154,6 +154,8 @@ int service_commit(struct service *service, struct service_job *const *jobs, siz
     /* A handheld that was told of a photo found in place may be the one that asks now. What cannot be entered
      * is found again when it is offered again. */
     (void)uploads_enter_found(service);
+    /* A successor that cannot be read yet is followed later: what is known goes on. */
+    (void)trust_refresh(service);
     r = commit_group(service, jobs, count);
     if (r == -EUCLEAN || r == -EBADMSG)
         r = commit_one_by_one(service, jobs, count);

@@ -27,6 +27,9 @@ int service_token_make(struct service *service, const char *name, const char *in
     transaction.has_changed = true;
     r = transaction.storage->verbs->token_put(
         transaction.storage, &sha256, name, inspector, transaction.now_ms + (int64_t)valid_s * 1000);
+    if (r >= 0)
+        r = transaction.storage->verbs->trust_put(transaction.storage, sha256_bytes(&sha256),
+            &(struct stored_trust){.enrolled = trust_key_for(service, UINT64_MAX)->generation});
     if (r < 0) {
         transaction_rollback(&transaction);
         return r;
@@ -77,7 +80,7 @@ static int make_certificate(
         .name = buffer_bytes(&enrol->name),
         .inspector = buffer_bytes(&enrol->inspector)};
     memcpy(ret->public_key, enrol->request.public_key, SIGN_PUBLIC_BYTES);
-    return device_certificate_sign(ret, &service->receipt_key, &enrol->certificate);
+    return device_certificate_sign(ret, &job->signer->key, &enrol->certificate);
 }
 
 static int enrol_device(struct service_job *job, struct transaction *transaction, const struct sha256 *token)
@@ -100,6 +103,9 @@ static int enrol_device(struct service_job *job, struct transaction *transaction
     transaction->has_changed = true;
     r = storage->verbs->device_put(
         storage, &certificate, buffer_bytes(&enrol->certificate), transaction->now_ms, &number);
+    if (r >= 0)
+        r = storage->verbs->trust_put(storage, uuid_bytes(&enrol->request.device),
+            &(struct stored_trust){.enrolled = job->signer->generation});
     return r < 0
                ? r
                : storage->verbs->token_use(storage, token, &enrol->request.device, enrol->request.public_key);
@@ -123,6 +129,8 @@ int enrol_commit(struct service_job *job, struct transaction *transaction)
             job, REFUSAL_TOKEN_UNKNOWN, "this token was not given by this centre; ask for a new one");
     if (r < 0)
         return r;
+    /* The key that the token's URL names, whatever the date is by now. */
+    job_set_known(job, token.trust.enrolled);
     if (!token.is_used && token.expires_ms < transaction->now_ms)
         return job_refuse(job, REFUSAL_TOKEN_EXPIRED, "this token has expired; ask for a new one");
     if (!token.is_used)
@@ -140,7 +148,7 @@ int enrol_answer(struct service_job *job, struct service_reply *ret)
     struct service *service = job->service;
     struct enrol_job *enrol = &job->enrol;
     char receipt_key[VERIFIER_KEY_TEXT_MAX];
-    _cleanup_buffer_ struct buffer plain = {0};
+    _cleanup_buffer_ struct buffer plain = {0}, trust = {0};
     struct enrol_answer answer = {.request_sha256 = job->request_sha256,
         .certificate = buffer_bytes(&enrol->certificate),
         .ca_pem = buffer_bytes(&service->ca_pem),
@@ -149,10 +157,13 @@ int enrol_answer(struct service_job *job, struct service_reply *ret)
         .inspector = buffer_bytes(&enrol->inspector)};
     int r;
 
-    verify_key_format(&service->receipt_key.public, true, receipt_key);
+    verify_key_format(&job->signer->key.public, true, receipt_key);
     answer.receipt_key = bytes_of_text(receipt_key);
     service_capabilities(&answer.capabilities);
-    r = enrol_answer_encode(&answer, &plain);
+    r = trust_list_after(service, 0, &trust);
+    answer.trust = buffer_bytes(&trust);
+    if (r >= 0)
+        r = enrol_answer_encode(&answer, &plain);
     if (r >= 0)
         r = job_seal(job, PAYLOAD_ENROL_ANSWER, buffer_bytes(&plain), ret);
     ret->status = 200;

@@ -78,12 +78,24 @@ static int digest_records(struct service_job *job)
     return 0;
 }
 
+/* What the handheld says that it knows of the trust statements; and what it enrolled with it knows at least.
+ */
+static uint64_t known_to_asker(const struct service_job *job)
+{
+    const struct stored_trust trust = {.enrolled = job->device.trust.enrolled,
+        .told = job->exchange.request.trust_known > 0 ? job->exchange.request.trust_known - 1 : 0};
+
+    return stored_trust_known(&trust);
+}
+
 int exchange_prepare(struct service_job *job)
 {
     struct exchange_job *exchange = &job->exchange;
     int r = exchange_request_decode(buffer_bytes(&job->plain), &job->arena, &exchange->request);
 
     service_count(&job->service->counters.exchanges, 1);
+    if (r >= 0)
+        job_set_known(job, known_to_asker(job));
     exchange->tells_capabilities |=
         exchange->request.record_count >= COLUMNS_RECORDS_MIN && !exchange->request.as_columns;
     if (r == -ENOBUFS)
@@ -172,7 +184,20 @@ static int add_device(struct service_job *job, struct transaction *transaction)
     transaction->has_changed = true;
     job->device.enrolled_ms = job->certificate.issued_ms;
     job->device.last_seen_ms = transaction->now_ms;
-    return 0;
+    return storage->verbs->trust_put(storage, uuid_bytes(&job->device_id), &job->device.trust);
+}
+
+/* Other requests do not say what the handheld knows: their answers go by the last exchange. */
+static int note_known(struct service_job *job, struct transaction *transaction)
+{
+    struct stored_trust *trust = &job->device.trust;
+    uint64_t told = job->exchange.request.trust_known > 0 ? job->exchange.request.trust_known - 1 : 0;
+
+    if (told == trust->told || told > INT64_MAX)
+        return 0;
+    trust->told = told;
+    transaction->has_changed = true;
+    return transaction->storage->verbs->trust_put(transaction->storage, uuid_bytes(&job->device_id), trust);
 }
 
 static int note_seen(struct service_job *job, struct transaction *transaction)
@@ -419,6 +444,8 @@ int exchange_commit(struct service_job *job, struct transaction *transaction)
         r = note_seen(job, transaction);
     if (r >= 0)
         r = orders_note_done(transaction, job->device.number, exchange->request.orders_done);
+    if (r >= 0)
+        r = note_known(job, transaction);
     exchange->outcome = decision.outcome;
     exchange->size = log.frontier.size;
     exchange->appended = decision.appended;
@@ -432,7 +459,7 @@ int exchange_commit(struct service_job *job, struct transaction *transaction)
 
 /* What an answer needs while it is put together; the answer's views point into it. */
 struct answer_parts {
-    struct buffer receipt, token, reasons;
+    struct buffer receipt, token, reasons, trust;
     struct quarantined *quarantined;
     size_t quarantined_count;
     struct blob_have wanted[EXCHANGE_WANTED_BLOBS_MAX];
@@ -447,6 +474,7 @@ static void answer_parts_done(struct answer_parts *parts)
     buffer_done(&parts->receipt);
     buffer_done(&parts->token);
     buffer_done(&parts->reasons);
+    buffer_done(&parts->trust);
     free(parts->quarantined);
     told_orders_done(&parts->erasures);
 }
@@ -457,8 +485,8 @@ static int make_receipt(struct service_job *job, struct answer_parts *parts, str
 
     if (job->exchange.note.len == 0)
         return 0;
-    r = receipt_cosign(buffer_bytes(&job->exchange.note), &job->service->receipt_key,
-        service_now_s(job->service), &parts->receipt);
+    r = receipt_cosign(
+        buffer_bytes(&job->exchange.note), &job->signer->key, service_now_s(job->service), &parts->receipt);
     answer->receipt = buffer_bytes(&parts->receipt);
     return r;
 }
@@ -615,6 +643,16 @@ static int list_stored(struct service_job *job, struct storage *storage, struct 
     return 0;
 }
 
+/* A program that knows of no statements has no use for them. */
+static int list_trust(struct service_job *job, struct answer_parts *parts, struct exchange_answer *answer)
+{
+    uint64_t known = job->exchange.request.trust_known;
+    int r = known > 0 ? trust_list_after(job->service, known - 1, &parts->trust) : 0;
+
+    answer->trust = buffer_bytes(&parts->trust);
+    return r;
+}
+
 void service_capabilities(struct capabilities *ret)
 {
     *ret = (struct capabilities){.record_bytes_max = RECORD_BYTES_MAX,
@@ -682,6 +720,8 @@ static int fill_answer(struct service_job *job, struct answer_parts *parts, stru
         r = orders_tell(job->service, &job->device_id, job->exchange.request.orders_done, &parts->erasures);
     answer->erasures = parts->erasures.orders;
     answer->erasure_count = parts->erasures.count;
+    if (r >= 0)
+        r = list_trust(job, parts, answer);
     return r;
 }
 

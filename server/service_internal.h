@@ -117,12 +117,34 @@ struct counters {
         blob_bytes, refusals, forks, commit_us_total;
 };
 
+/* A receipt key of this centre. */
+struct own_key {
+    struct sign_key key;
+    uint64_t generation; /* of the statement that names it; 0 of the first */
+    int64_t valid_from_ms;
+};
+
+/* Keys are only added, so that one that was found stays where it is, whichever thread has it. */
+struct own_trust {
+    struct own_key keys[TRUST_KEYS_MAX];
+    atomic_size_t key_count;
+    atomic_uint_fast64_t generation;
+
+    pthread_mutex_t mutex; /* of what follows */
+    struct buffer list;    /* of statements */
+    struct arena arena;
+    struct trust said; /* views into both */
+
+    uint64_t file_size; /* as last read. Writer. */
+    int64_t file_modified_ms;
+};
+
 struct service {
     const struct world *world;
     char *directory, *authority, *tenant;
     struct buffer ca_pem;
     bool read_only;
-    struct sign_key receipt_key;
+    struct own_trust trust;
     uint8_t upload_secret[UPLOAD_SECRET_BYTES];
 
     struct storage *writer; /* NULL when read_only */
@@ -223,7 +245,8 @@ struct service_job {
     struct sha256 request_sha256;
     struct uuid device_id; /* nil when not known */
     struct stored_device device;
-    bool is_adopted; /* not known before: its certificate is in `certificate` */
+    const struct own_key *signer; /* of the answer: the newest key that the handheld knows of */
+    bool is_adopted;              /* not known before: its certificate is in `certificate` */
     struct device_certificate certificate;
 
     bool is_proven; /* its signature held */
@@ -246,6 +269,8 @@ struct service_job {
     };
 };
 
+/* The handheld knows what was said up to this generation: the answer is signed accordingly. */
+void job_set_known(struct service_job *job, uint64_t known);
 /* Ends the job with a signed refusal. Returns 0, so that it can be returned. */
 int job_refuse(struct service_job *job, enum refusal_reason reason, const char *text);
 /* Likewise with REFUSAL_BUSY, for a cause that lasts until somebody does something about it. */
@@ -352,6 +377,30 @@ void limits_note_upload(struct service *service);
 uint32_t limits_next_contact_s(struct service *service, const struct exchange_request *request);
 
 /* ---- keys, revocations, uploads ---- */
+
+#define KEYS_DIRECTORY "keys"
+#define TRUST_NAME "trust"
+#define RECEIPT_KEY_FILE_NAME_MAX 32u
+/* Of the key at this index. */
+void receipt_key_file_name(size_t index, char ret[RECEIPT_KEY_FILE_NAME_MAX]);
+/* A secret of 32 bytes. -ENOENT, -EUCLEAN of another length. */
+int secret_read(const struct world *world, const char *directory, const char *name, uint8_t ret[32]);
+/* The same, made when it is not there and `may_make`. -ENOKEY. */
+int secret_open(
+    struct service *service, const char *directory, const char *name, bool may_make, uint8_t ret[32]);
+/* The first key, then the statements and the keys that they name. -ENOKEY one of those is gone. */
+int trust_open(struct service *service, const char *name, const uint8_t seed[SIGN_SEED_BYTES]);
+void trust_done(struct service *service);
+/* Reads the statements again when their file has changed. Writer thread. */
+int trust_refresh(struct service *service);
+/* What signs for whoever knows the statements up to this generation. */
+const struct own_key *trust_key_for(struct service *service, uint64_t known);
+/* NULL when it is no key of this centre. */
+const struct own_key *trust_key_by_id(struct service *service, const uint8_t key_id[8]);
+/* NULL beyond the last. */
+const struct own_key *trust_key_at(struct service *service, size_t index);
+/* Appends the statements that are newer. */
+int trust_list_after(struct service *service, uint64_t known, struct buffer *ret);
 
 /* 0 when somebody has made keys in DATA: without them nobody ever served from it. -ENOENT. */
 int keys_exist(const struct service *service);

@@ -77,10 +77,15 @@ static const char *refusal_outcome(enum refusal_reason reason)
     return "refused";
 }
 
+void job_set_known(struct service_job *job, uint64_t known)
+{
+    job->signer = trust_key_for(job->service, known);
+}
+
 int job_seal(struct service_job *job, enum payload_type type, struct bytes plain, struct service_reply *ret)
 {
-    return envelope_seal(type, plain, ANSWER_LEVEL, DICTIONARY_NONE, &job->device_id,
-        &job->service->receipt_key, &ret->body, NULL);
+    return envelope_seal(
+        type, plain, ANSWER_LEVEL, DICTIONARY_NONE, &job->device_id, &job->signer->key, &ret->body, NULL);
 }
 
 static int answer_refusal(struct service_job *job, struct service_reply *ret)
@@ -136,6 +141,8 @@ static int find_device(struct service_job *job)
 
     if (r >= 0)
         r = reader.storage->verbs->device_find(reader.storage, &job->device_id, &job->device);
+    if (r >= 0)
+        job_set_known(job, stored_trust_known(&job->device.trust));
     return r;
 }
 
@@ -166,6 +173,23 @@ static int refuse_envelope(struct service_job *job, int error)
     return job_refuse(job, REFUSAL_BAD_REQUEST, "the envelope cannot be read");
 }
 
+static int verify_own_certificate(struct service_job *job, struct bytes certificate)
+{
+    const struct own_key *key;
+    struct envelope envelope;
+    int r = envelope_parse(certificate, &envelope);
+
+    if (r < 0)
+        return r;
+    key = trust_key_by_id(job->service, envelope.key_id);
+    if (!key)
+        return -EKEYREJECTED;
+    /* Who was given it knows the key that signed it. */
+    job->device.trust.enrolled = key->generation;
+    return device_certificate_verify(
+        certificate, &key->key.public, &job->certificate_arena, &job->certificate);
+}
+
 /* A device that the storage does not know, as after a restore, shows its certificate: it stands in the
  * request, so this one is inflated before its signature is checked, with a limit that makes it harmless, and
  * the signature is checked with the certificate's key. */
@@ -183,10 +207,11 @@ static int adopt(struct service_job *job, const struct envelope *envelope)
         return r;
     if (r >= 0)
         r = exchange_request_decode(buffer_bytes(&unchecked), &job->certificate_arena, &request);
+    /* The refusal has to be understood, even where the claim of what is known is anybody's. */
+    job_set_known(job, r >= 0 && request.trust_known > 0 ? request.trust_known - 1 : 0);
     if (r < 0 || request.certificate.len == 0)
         return job_refuse(job, REFUSAL_UNKNOWN_DEVICE, "this device is not enrolled here");
-    r = device_certificate_verify(
-        request.certificate, &job->service->receipt_key.public, &job->certificate_arena, &job->certificate);
+    r = verify_own_certificate(job, request.certificate);
     if (r == -ENOMEM)
         return r;
     if (r < 0 || !uuid_equal(&job->certificate.device, &job->device_id) ||
@@ -286,6 +311,7 @@ int service_prepare(
         return -ENOMEM;
     job->service = service;
     job->route = route;
+    job_set_known(job, UINT64_MAX);
     r = prepare(job, body);
     if (r == -ENOMEM) {
         service_job_free(job);

@@ -2,7 +2,8 @@
 /*
  * The centre's own keys, and how it notices that its database was set back.
  *
- *   DATA/keys/receipt.key     seed of the receipt key (Ed25519), 32 bytes, 0600
+ *   DATA/keys/receipt.key     seed of the first receipt key (Ed25519), 32 bytes, 0600; service_trust.c has
+ *                             its successors
  *   DATA/keys/upload.secret   for upload tokens, 32 bytes, 0600
  *   DATA/incarnation          "<incarnation> <commits>": not below what the database has, unless it is older
  */
@@ -10,41 +11,46 @@
 
 #include "base/files.h"
 
-#define KEYS_DIRECTORY "keys"
+#include <sodium.h>
+
 #define RECEIPT_KEY_NAME "receipt.key"
 #define UPLOAD_SECRET_NAME "upload.secret"
 #define INCARNATION_NAME "incarnation"
 #define INCARNATION_BYTES_MAX 128u
 
-/* Reads a secret of 32 bytes, or makes it where that may be. */
-static int secret_open(
+int secret_read(const struct world *world, const char *directory, const char *name, uint8_t ret[32])
+{
+    _cleanup_free_ char *path = files_join(directory, name);
+    _cleanup_buffer_ struct buffer content = {0};
+    int r = path ? files_read(world, path, 32, &content) : -ENOMEM;
+
+    if (r < 0)
+        return r == -EFBIG ? -EUCLEAN : r;
+    if (content.len != 32)
+        return -EUCLEAN;
+    memcpy(ret, content.data, content.len);
+    sodium_memzero(content.data, content.len);
+    return 0;
+}
+
+int secret_open(
     struct service *service, const char *directory, const char *name, bool may_make, uint8_t ret[32])
 {
     const struct world *world = service->world;
     _cleanup_free_ char *path = files_join(directory, name);
-    _cleanup_buffer_ struct buffer content = {0};
     uint8_t secret[32];
-    int r;
+    int r = path ? secret_read(world, directory, name, ret) : -ENOMEM;
 
-    if (!path)
-        return -ENOMEM;
-    r = files_read(world, path, sizeof(secret), &content);
-    if (r == -ENOENT && !service->read_only && !may_make)
-        return -ENOKEY;
-    if (r == -ENOENT && !service->read_only) {
-        world->verbs->random(world->context, secret, sizeof(secret));
-        r = files_replace(world, path, bytes_of(secret, sizeof(secret)), true);
-        if (r < 0)
-            return r;
-        memcpy(ret, secret, sizeof(secret));
-        return 0;
-    }
-    if (r < 0)
+    if (r != -ENOENT || service->read_only)
         return r;
-    if (content.len != sizeof(secret))
-        return -EUCLEAN;
-    memcpy(ret, content.data, sizeof(secret));
-    return 0;
+    if (!may_make)
+        return -ENOKEY;
+    world->verbs->random(world->context, secret, sizeof(secret));
+    r = files_replace(world, path, bytes_of(secret, sizeof(secret)), true);
+    if (r >= 0)
+        memcpy(ret, secret, sizeof(secret));
+    sodium_memzero(secret, sizeof(secret));
+    return r;
 }
 
 int keys_exist(const struct service *service)
@@ -70,10 +76,10 @@ int keys_open(struct service *service, bool may_make)
         r = secret_open(service, directory, RECEIPT_KEY_NAME, may_make, seed);
     if (r >= 0)
         r = secret_open(service, directory, UPLOAD_SECRET_NAME, true, service->upload_secret);
-    if (r < 0)
-        return r;
-    sign_key_from_seed(name, seed, &service->receipt_key);
-    return 0;
+    if (r >= 0)
+        r = trust_open(service, name, seed);
+    sodium_memzero(seed, sizeof(seed));
+    return r;
 }
 
 /* Copies a file that may be missing. */
@@ -112,6 +118,19 @@ static int is_of_this_centre(const struct world *world, const char *own, const c
     return bytes_equal(buffer_bytes(&here), buffer_bytes(&there)) ? 0 : -EEXIST;
 }
 
+/* A seed before the statement that names its key. */
+static int back_up_successors(struct service *service, const char *from, const char *to)
+{
+    char name[RECEIPT_KEY_FILE_NAME_MAX];
+    int r = 0;
+
+    for (size_t i = 1; r >= 0 && i < TRUST_KEYS_MAX; i++) {
+        receipt_key_file_name(i, name);
+        r = copy_small(service->world, from, to, name, true);
+    }
+    return r < 0 ? r : copy_small(service->world, from, to, TRUST_NAME, false);
+}
+
 int keys_back_up(struct service *service, const char *target)
 {
     const struct world *world = service->world;
@@ -127,6 +146,8 @@ int keys_back_up(struct service *service, const char *target)
     r = files_make_directory(world, to);
     if (r >= 0)
         r = copy_small(world, from, to, RECEIPT_KEY_NAME, true);
+    if (r >= 0)
+        r = back_up_successors(service, from, to);
     if (r >= 0)
         r = copy_small(world, from, to, UPLOAD_SECRET_NAME, true);
     if (r >= 0)

@@ -14,6 +14,7 @@
 
 #define ENROLMENT_NAME "enrolment.conf"
 #define KEY_NAME "device.key"
+#define TRUST_NAME "trust"
 #define SECTION "enrolment"
 #define ENROLMENT_FILE_BYTES_MAX (128u * 1024u)
 #define CERTIFICATE_TEXT_MAX (96u * 1024u)
@@ -92,6 +93,21 @@ static int take_texts(
     return enrolment->name && enrolment->inspector ? 0 : -ENOMEM;
 }
 
+/* It may be missing: then nothing was ever said. Whether it holds is seen by who follows it. */
+static int read_trust(const struct world *world, const char *directory, struct enrolment *enrolment)
+{
+    _cleanup_free_ char *path = files_join(directory, TRUST_NAME);
+    _cleanup_buffer_ struct buffer content = {0};
+    int r = path ? files_read(world, path, TRUST_LIST_BYTES_MAX, &content) : -ENOMEM;
+
+    if (r < 0)
+        return r == -ENOENT || r == -EFBIG ? 0 : r;
+    enrolment->trust_len = content.len;
+    enrolment->trust = content.data;
+    content = (struct buffer){0};
+    return 0;
+}
+
 int enrolment_read(const struct world *world, const char *directory, struct enrolment *ret, char **ret_error)
 {
     _cleanup_free_ char *path = files_join(directory, ENROLMENT_NAME);
@@ -111,6 +127,8 @@ int enrolment_read(const struct world *world, const char *directory, struct enro
     if (r < 0)
         return r == -EINVAL ? -EBADMSG : r;
     r = take_texts(&texts, path, &enrolment, ret_error);
+    if (r >= 0)
+        r = read_trust(world, directory, &enrolment);
     if (r < 0)
         return r;
     *ret = enrolment;
@@ -174,7 +192,22 @@ void enrolment_done(struct enrolment *enrolment)
     free(enrolment->certificate);
     free(enrolment->name);
     free(enrolment->inspector);
+    free(enrolment->trust);
     *enrolment = (struct enrolment){0};
+}
+
+int enrolment_trust_write(const struct world *world, const char *directory, struct bytes list)
+{
+    _cleanup_free_ char *path = files_join(directory, TRUST_NAME);
+
+    return path ? files_replace(world, path, list, false) : -ENOMEM;
+}
+
+void enrolment_trust(const struct enrolment *enrolment, struct arena *arena, struct trust *ret)
+{
+    if (trust_follow(bytes_of(enrolment->trust, enrolment->trust_len), &enrolment->receipt_key, arena, ret) <
+        0)
+        trust_in(&enrolment->receipt_key, ret);
 }
 
 /* ---- device.key: "<device id> <seed in hex>\n" ---- */

@@ -44,6 +44,7 @@ struct daemon {
     struct link_watch *link;
     struct network_watch *network;
     enum network_metered metered; /* as NetworkManager says */
+    bool ca_changed;              /* the network worker has still to be told */
     char status_line[160];
 };
 
@@ -96,6 +97,10 @@ static void after_event(struct daemon *daemon)
     control_changed(daemon->control);
     if (transport_worker_busy(daemon->transport) > 0)
         return;
+    if (daemon->ca_changed && daemon->enrolled) {
+        daemon->ca_changed = false;
+        transport_worker_set_server(daemon->transport, daemon->enrolment.server_url);
+    }
     status_tell(daemon);
     int r = store_checkpoint_wal(daemon->store, false);
     if (r < 0 && r != -EBUSY)
@@ -184,6 +189,32 @@ static void on_online(void *context)
 
 /* ---- enrolment, at start and whenever its file changes ---- */
 
+/* What the centre has said of its CAs takes the place of those that are pinned. What is in flight ends first.
+ */
+static int ca_write(struct daemon *daemon, struct bytes said)
+{
+    _cleanup_free_ char *path = files_join(daemon->directory, "ca.pem");
+    struct buffer pinned _cleanup_buffer_ = {0};
+    if (said.len == 0)
+        return 0;
+    if (!path)
+        return -ENOMEM;
+    int r = files_read(daemon->world, path, CA_PEM_BYTES_MAX, &pinned);
+    if (r >= 0 && bytes_equal(buffer_bytes(&pinned), said))
+        return 0;
+    r = files_replace(daemon->world, path, said, false);
+    daemon->ca_changed |= r >= 0;
+    return r;
+}
+
+/* A death between the two is made good at the next start. */
+static int on_trust(void *context, struct bytes list, struct bytes ca_pem)
+{
+    struct daemon *daemon = context;
+    int r = enrolment_trust_write(daemon->world, daemon->directory, list);
+    return r < 0 ? r : ca_write(daemon, ca_pem);
+}
+
 static void enrolment_load(struct daemon *daemon)
 {
     struct enrolment fresh = {0};
@@ -216,6 +247,9 @@ static void enrolment_load(struct daemon *daemon)
         log_err("the enrolment cannot be used: %s", strerror(-r));
     else
         log_info("records go to %s", daemon->enrolment.server_url);
+    r = ca_write(daemon, agent_trusted_cas(daemon->agent));
+    if (r < 0)
+        log_err("the centre's new CAs cannot be kept (%s): tried again at the next start", strerror(-r));
 }
 
 static bool is_wal_file(const char *name)
@@ -485,6 +519,7 @@ static int agent_begin(struct daemon *daemon)
             .resync_done = on_resync_done,
             .alarm = on_alarm,
             .store_damaged = on_store_damaged,
+            .trust = on_trust,
             .note = on_note,
             .context = daemon},
     };

@@ -185,6 +185,23 @@ static int pem_of(struct bytes der, struct buffer *ret)
     return buffer_finish(ret);
 }
 
+/* The CAs that are trusted from now on: those that the centre names, or the one that vouched for its answer.
+ * -EBADMSG, -EKEYREJECTED what it says of its keys does not hold. */
+static int cas_of(const struct enrol_answer *answer, const struct verify_key *key, struct bytes found_der,
+    struct buffer *ret_pem)
+{
+    struct arena arena _cleanup_arena_;
+    struct trust trust;
+    arena_init(&arena, arena_budget_for(TRUST_LIST_BYTES_MAX));
+    int r = trust_follow(answer->trust, key, &arena, &trust);
+    if (r < 0 || found_der.len == 0)
+        return r;
+    if (trust.ca_pem.len == 0)
+        return pem_of(found_der, ret_pem);
+    buffer_put_bytes(ret_pem, trust.ca_pem);
+    return buffer_finish(ret_pem);
+}
+
 static char *text_of(struct bytes bytes)
 {
     return strndup((const char *)bytes.data ? (const char *)bytes.data : "", bytes.len);
@@ -219,12 +236,15 @@ static enum exit_status keep(const struct world *world, const char *directory, c
     memcpy(enrolment.certificate, answer->certificate.data, answer->certificate.len);
 
     _cleanup_free_ char *ca_path = files_join(directory, "ca.pem");
-    int r = ca_path ? 0 : -ENOMEM;
     struct buffer pem _cleanup_buffer_ = {0};
-    if (r >= 0 && ca.len > 0)
-        r = pem_of(ca, &pem);
+    int r = ca_path ? cas_of(answer, key, ca, &pem) : -ENOMEM;
+    if (r == -EBADMSG || r == -EKEYREJECTED)
+        return complain(
+            EXIT_STATUS_FAILED, "what the server says of its keys does not hold: nothing was kept");
     if (r >= 0 && ca.len > 0)
         r = files_replace(world, ca_path, buffer_bytes(&pem), false);
+    if (r >= 0)
+        r = enrolment_trust_write(world, directory, answer->trust);
     if (r >= 0)
         r = enrolment_write(world, directory, &enrolment);
     if (r < 0) {
@@ -246,9 +266,15 @@ static enum exit_status check_not_elsewhere(
     _cleanup_free_ char *error = NULL;
     if (enrolment_read(world, directory, &old, &error) < 0)
         return EXIT_STATUS_DONE;
-    struct sha256 hash = sha256_of(bytes_of(old.receipt_key.public_key, SIGN_PUBLIC_BYTES));
-    if (sha256_equal(&hash, &url->receipt_key_sha256))
-        return EXIT_STATUS_DONE;
+    struct arena arena _cleanup_arena_;
+    struct trust trust;
+    arena_init(&arena, arena_budget_for(TRUST_LIST_BYTES_MAX));
+    enrolment_trust(&old, &arena, &trust);
+    for (size_t i = 0; i < trust.key_count; i++) {
+        struct sha256 hash = sha256_of(bytes_of(trust.keys[i].key.public_key, SIGN_PUBLIC_BYTES));
+        if (sha256_equal(&hash, &url->receipt_key_sha256))
+            return EXIT_STATUS_DONE;
+    }
     fprintf(stderr,
         "patrol-syncd: already enrolled at %s, whose receipt key is another: give --replace to leave that centre\n",
         old.server_url);

@@ -2,6 +2,7 @@
 #include "server/http/tls.h"
 
 #include "base/files.h"
+#include "proto/limits.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -145,6 +146,73 @@ int tls_load(const char *cert_path, const char *key_path, struct tls *ret, char 
         return -ENOMEM;
     *ret = tls;
     tls = (struct tls){0};
+    return 0;
+}
+
+static int add_pem(gnutls_x509_crt_t certificate, struct buffer *pem)
+{
+    gnutls_datum_t text = {0};
+
+    if (gnutls_x509_crt_export2(certificate, GNUTLS_X509_FMT_PEM, &text) < 0)
+        return -ENOMEM;
+    buffer_put(pem, text.data, text.size);
+    gnutls_free(text.data);
+    return buffer_finish(pem);
+}
+
+static int hash_of(gnutls_x509_crt_t certificate, struct sha256 *ret)
+{
+    gnutls_datum_t der = {0};
+
+    if (gnutls_x509_crt_export2(certificate, GNUTLS_X509_FMT_DER, &der) < 0)
+        return -ENOMEM;
+    *ret = sha256_of(bytes_of(der.data, der.size));
+    gnutls_free(der.data);
+    return 0;
+}
+
+int tls_load_cas(
+    const char *path, const struct sha256 *must_hold, char **ret_pem, unsigned *ret_count, char **ret_error)
+{
+    _cleanup_(chain_done) struct chain chain = {.count = 0};
+    _cleanup_buffer_ struct buffer pem = {0};
+    _cleanup_free_ char *content = NULL;
+    bool holds = !must_hold;
+    unsigned count = CHAIN_CERTIFICATES_MAX;
+
+    int r = read_text("ca", path, &content, ret_error);
+    if (r < 0)
+        return r;
+    gnutls_datum_t datum = datum_of(content);
+    if (gnutls_x509_crt_list_import(chain.certificates, &count, &datum, GNUTLS_X509_FMT_PEM,
+            GNUTLS_X509_CRT_LIST_IMPORT_FAIL_IF_EXCEED) < 0 ||
+        count == 0)
+        return refuse(ret_error, "ca: %s: no 1 to %u certificates in PEM", path, CHAIN_CERTIFICATES_MAX);
+    chain.count = count;
+    for (unsigned i = 0; i < chain.count && r >= 0; i++) {
+        struct sha256 hash;
+
+        if (!gnutls_x509_crt_check_issuer(chain.certificates[i], chain.certificates[i]))
+            return refuse(ret_error, "ca: %s: certificate %u is not a CA's own", path, i + 1);
+        r = hash_of(chain.certificates[i], &hash);
+        holds = holds || (r >= 0 && sha256_equal(&hash, must_hold));
+        if (r >= 0)
+            r = add_pem(chain.certificates[i], &pem);
+    }
+    if (r < 0)
+        return r;
+    if (!holds)
+        return refuse(ret_error,
+            "ca: %s: the CA that patrol-server serve uses now is not in it: every handheld would refuse the "
+            "server; put both into it, and take the old one out when serve uses the new one",
+            path);
+    if (pem.len > CA_PEM_BYTES_MAX)
+        return refuse(ret_error, "ca: %s: over %u bytes", path, CA_PEM_BYTES_MAX);
+    const char *text = buffer_text(&pem);
+    *ret_pem = text ? strdup(text) : NULL;
+    if (!*ret_pem)
+        return -ENOMEM;
+    *ret_count = chain.count;
     return 0;
 }
 

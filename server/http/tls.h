@@ -24,5 +24,10 @@ struct tls {
 /* 0, or -EINVAL after filling `ret_error` with one line that names the file and the fix; -ENOMEM. */
 int tls_load(const char *cert_path, const char *key_path, struct tls *ret, char **ret_error);
 void tls_done(struct tls *tls);
+/* The certificates of a PEM file, and nothing else of it, for handhelds to trust as CAs. Each must be a CA's;
+ * the one with the hash `must_hold` (may be NULL), which vouches for the server now, must be among them. Text
+ * allocated; errors as tls_load. */
+int tls_load_cas(
+    const char *path, const struct sha256 *must_hold, char **ret_pem, unsigned *ret_count, char **ret_error);
 /* TLS 1.2 and later only. */
 extern const char tls_priorities[];

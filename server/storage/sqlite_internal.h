@@ -26,6 +26,8 @@ enum sqlite_sql {
     SQL_TOKEN_PUT,
     SQL_TOKEN_FIND,
     SQL_TOKEN_USE,
+    SQL_TRUST_PUT,
+    SQL_TRUST_EACH,
     SQL_COMMAND_PUT,
     SQL_COMMAND_DONE,
     SQL_COMMANDS,
@@ -166,6 +168,9 @@ int sqlite_token_find(struct storage *storage, const struct sha256 *token, struc
     struct buffer *ret_name, struct buffer *ret_inspector);
 int sqlite_token_use(struct storage *storage, const struct sha256 *token, const struct uuid *device,
     const uint8_t public_key[SIGN_PUBLIC_BYTES]);
+int sqlite_trust_put(struct storage *storage, struct bytes who, const struct stored_trust *trust);
+int sqlite_trust_each(
+    struct storage *storage, int (*each)(void *user, uint64_t known, uint64_t devices), void *user);
 int sqlite_command_put(struct storage *storage, uint64_t device, const struct command *command);
 int sqlite_command_done(struct storage *storage, uint64_t device, const uint8_t id[COMMAND_ID_BYTES]);
 int sqlite_commands(

@@ -22,6 +22,11 @@ static int one_device(sqlite3_stmt *statement, struct stored_device *ret)
     if (r <= 0)
         return r < 0 ? r : -ENOENT;
     read_device(statement, ret);
+    ret->trust = (struct stored_trust){0};
+    if (sqlite3_column_count(statement) > 5) {
+        ret->trust.enrolled = sqlite_number(statement, 5); /* NULL, without a row, is 0 */
+        ret->trust.told = sqlite_number(statement, 6);
+    }
     sqlite3_reset(statement);
     return 0;
 }
@@ -231,6 +236,7 @@ int sqlite_token_find(struct storage *storage, const struct sha256 *token, struc
     (void)sqlite_exact(statement, 2, ret->used_key, SIGN_PUBLIC_BYTES);
     buffer_put_bytes(ret_name, sqlite_bytes(statement, 3));
     buffer_put_bytes(ret_inspector, sqlite_bytes(statement, 4));
+    ret->trust = (struct stored_trust){.enrolled = sqlite_number(statement, 5)};
     sqlite3_reset(statement);
     r = buffer_finish(ret_name);
     return r < 0 ? r : buffer_finish(ret_inspector);
@@ -248,6 +254,37 @@ int sqlite_token_use(struct storage *storage, const struct sha256 *token, const 
     sqlite_bind_bytes(statement, 2, uuid_bytes(device));
     sqlite_bind_bytes(statement, 3, bytes_of(public_key, SIGN_PUBLIC_BYTES));
     return sqlite_run(statement);
+}
+
+int sqlite_trust_put(struct storage *storage, struct bytes who, const struct stored_trust *trust)
+{
+    int r = 0;
+    sqlite3_stmt *statement = sqlite_statement(sqlite_of(storage), SQL_TRUST_PUT, &r);
+
+    if (!statement)
+        return r;
+    sqlite_bind_bytes(statement, 1, who);
+    sqlite_bind_number(statement, 2, trust->enrolled);
+    sqlite_bind_number(statement, 3, trust->told);
+    return sqlite_run(statement);
+}
+
+int sqlite_trust_each(
+    struct storage *storage, int (*each)(void *user, uint64_t known, uint64_t devices), void *user)
+{
+    int r = 0;
+    sqlite3_stmt *statement = sqlite_statement(sqlite_of(storage), SQL_TRUST_EACH, &r);
+
+    if (!statement)
+        return r;
+    while ((r = sqlite_step(statement)) == 1) {
+        r = each(user, sqlite_number(statement, 0), sqlite_number(statement, 1));
+        if (r != 0) {
+            sqlite3_reset(statement);
+            return r;
+        }
+    }
+    return r;
 }
 
 int sqlite_command_put(struct storage *storage, uint64_t device, const struct command *command)

@@ -71,7 +71,11 @@ const char sqlite_schema_additions_text[] =
     "CREATE TABLE IF NOT EXISTS orders_done(device INTEGER PRIMARY KEY, number INTEGER NOT NULL) STRICT;"
     /* What devices have used of their quotas of a day; kept only while there are some. */
     "CREATE TABLE IF NOT EXISTS quota_use(device INTEGER PRIMARY KEY, since_ms INTEGER NOT NULL,"
-    " records INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT;";
+    " records INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT;"
+    /* Which of the centre's receipt keys a device, or whoever has a token, knows of: those without a row know
+     * the first. */
+    "CREATE TABLE IF NOT EXISTS trust_known("
+    " who BLOB PRIMARY KEY, enrolled INTEGER NOT NULL, told INTEGER NOT NULL) STRICT, WITHOUT ROWID;";
 
 const char sqlite_derived_clear_text[] =
     "DELETE FROM findings; DELETE FROM versions; DELETE FROM quarantined;"
@@ -104,7 +108,8 @@ const char *const sqlite_sql_texts[SQL_COUNT] = {
     [SQL_SET_STATE] =
         "UPDATE state SET incarnation = ?1, commits = ?2, next_arrival = ?3, indexed_arrival = ?4",
 
-    [SQL_DEVICE_FIND] = "SELECT " DEVICE_COLUMNS " FROM devices WHERE id = ?1",
+    [SQL_DEVICE_FIND] = "SELECT " DEVICE_COLUMNS ", t.enrolled, t.told"
+                        " FROM devices LEFT JOIN trust_known t ON t.who = id WHERE id = ?1",
     [SQL_DEVICE_AT] = "SELECT " DEVICE_COLUMNS " FROM devices WHERE number = ?1",
     [SQL_DEVICE_CERTIFICATE] = "SELECT certificate FROM devices WHERE number = ?1",
     [SQL_DEVICE_PUT] =
@@ -129,8 +134,12 @@ const char *const sqlite_sql_texts[SQL_COUNT] = {
         " r.blobs_checked, r.blobs_bad"
         " FROM devices d LEFT JOIN resyncs r ON r.device = d.number ORDER BY d.number",
     [SQL_TOKEN_PUT] = "INSERT INTO tokens(sha256, name, inspector, expires_ms) VALUES (?1, ?2, ?3, ?4)",
-    [SQL_TOKEN_FIND] = "SELECT expires_ms, device, public_key, name, inspector FROM tokens WHERE sha256 = ?1",
+    [SQL_TOKEN_FIND] = "SELECT expires_ms, device, public_key, name, inspector, t.enrolled"
+                       " FROM tokens LEFT JOIN trust_known t ON t.who = sha256 WHERE sha256 = ?1",
     [SQL_TOKEN_USE] = "UPDATE tokens SET device = ?2, public_key = ?3 WHERE sha256 = ?1",
+    [SQL_TRUST_PUT] = "INSERT OR REPLACE INTO trust_known(who, enrolled, told) VALUES (?1, ?2, ?3)",
+    [SQL_TRUST_EACH] = "SELECT max(coalesce(t.enrolled, 0), coalesce(t.told, 0)) AS known, count(*)"
+                       " FROM devices LEFT JOIN trust_known t ON t.who = id GROUP BY known",
     [SQL_COMMAND_PUT] = "INSERT INTO commands(device, id, level) VALUES (?1, ?2, ?3)",
     [SQL_COMMAND_DONE] = "DELETE FROM commands WHERE device = ?1 AND id = ?2",
     [SQL_COMMANDS] = "SELECT id, level FROM commands WHERE device = ?1 ORDER BY number LIMIT ?2",

@@ -54,11 +54,23 @@ struct storage_state {
     uint64_t indexed_arrival; /* public ids are indexed up to here */
 };
 
+/* Up to which generation of the centre's trust statements somebody knows what was said. */
+struct stored_trust {
+    uint64_t enrolled; /* with the key that it enrolled with */
+    uint64_t told;     /* as its last exchange said */
+};
+
+static inline uint64_t stored_trust_known(const struct stored_trust *trust)
+{
+    return trust->enrolled > trust->told ? trust->enrolled : trust->told;
+}
+
 struct stored_device {
     uint64_t number;
     struct uuid id;
     uint8_t public_key[SIGN_PUBLIC_BYTES];
     int64_t enrolled_ms, last_seen_ms;
+    struct stored_trust trust; /* filled by device_find only: what others read may be older than its table */
 };
 
 /* The running or last manual resync of a device, added up over its windows. */
@@ -81,6 +93,7 @@ struct stored_token {
     bool is_used;
     struct uuid used_by;
     uint8_t used_key[SIGN_PUBLIC_BYTES];
+    struct stored_trust trust; /* of the key that its URL names */
 };
 
 struct stored_log {
@@ -204,6 +217,11 @@ struct storage_verbs {
         struct buffer *ret_name, struct buffer *ret_inspector);
     int (*token_use)(struct storage *storage, const struct sha256 *token, const struct uuid *device,
         const uint8_t public_key[SIGN_PUBLIC_BYTES]);
+    /* Of a device (its id) or a token (its hash). */
+    int (*trust_put)(struct storage *storage, struct bytes who, const struct stored_trust *trust);
+    /* How many devices know up to which generation. */
+    int (*trust_each)(
+        struct storage *storage, int (*each)(void *user, uint64_t known, uint64_t devices), void *user);
     int (*command_put)(struct storage *storage, uint64_t device, const struct command *command);
     int (*command_done)(struct storage *storage, uint64_t device, const uint8_t id[COMMAND_ID_BYTES]);
     int (*commands)(

@@ -253,6 +253,7 @@ static void forget_enrolment(struct agent *agent)
     free(agent->inspector);
     free(agent->server_prefix);
     free(agent->certificate);
+    trust_forget(agent);
     agent->authority = agent->tenant = agent->inspector = agent->server_prefix = NULL;
     agent->certificate = NULL;
     sodium_memzero(&agent->key, sizeof(agent->key));
@@ -303,7 +304,7 @@ static int take_enrolment(struct agent *agent, const struct enrolment *enrolment
     agent->certificate_len = enrolment->certificate_len;
     agent->device = enrolment->device;
     text_uuid(agent->device.b, agent->device_text);
-    agent->receipt_key = enrolment->receipt_key;
+    trust_load(agent, enrolment);
     sign_key_from_seed(name, device_seed, &agent->key);
     agent->enrolled = true;
     return 0;

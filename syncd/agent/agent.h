@@ -47,6 +47,10 @@ struct agent_listener {
     /* Records that were never sent are damaged on this disk: the store has to be opened again, which recovers
      * them. The program ends, and is started again by its supervisor. May be NULL. */
     void (*store_damaged)(void *context);
+    /* The centre has named successors of its keys, or CAs (PEM; empty: the same as before): keeps the list,
+     * durably, and with the enrolment that the agent is given at its next start. 0 or -errno: then they do
+     * not count. NULL: nothing outlives this agent. */
+    int (*trust)(void *context, struct bytes list, struct bytes ca_pem);
     /* For log lines: level as in base/log.h. */
     void (*note)(void *context, int level, const char *text);
     void *context;
@@ -133,6 +137,9 @@ struct agent_receipts {
  */
 int agent_take_receipts(
     struct agent *agent, struct bytes envelope, bool check_only, struct agent_receipts *ret);
+
+/* The CAs (PEM) that the centre has said are its own, until the next event; empty: it never said any. */
+struct bytes agent_trusted_cas(const struct agent *agent);
 
 /* Boot clock ms of the next wanted agent_timer, 0: none. */
 uint64_t agent_next_timer_ms(const struct agent *agent);

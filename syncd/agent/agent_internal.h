@@ -115,7 +115,9 @@ struct agent {
     char device_text[UUID_TEXT_LEN + 1];
     struct uuid device;
     struct sign_key key;
-    struct verify_key receipt_key;
+    struct trust trust; /* in the centre: the key that was pinned at enrolment, and its successors */
+    struct buffer trust_list;
+    struct arena trust_arena;
     uint8_t *certificate;
     size_t certificate_len;
 
@@ -151,6 +153,7 @@ struct agent {
     uint64_t resent_by_exchange; /* records of a server that was set back: they go another way */
 
     int64_t last_server_time_ms, last_answer_wall_ms;
+    int64_t known_server_time_ms; /* the same, or what was kept of it over a restart */
     int64_t doubt_server_time_ms; /* when the centre was last found to lack what it had signed for */
     uint64_t exchanges, bytes_up, bytes_down;
 };
@@ -214,6 +217,14 @@ void signed_note_answer(struct agent *agent, int64_t server_time_ms, const struc
 /* Verifies a receipt for a log. 0 or -EBADMSG. */
 int signed_receipt(struct agent *agent, const struct uuid *log, struct bytes note, struct checkpoint *ret,
     uint64_t *ret_time_s);
+
+/* ---- trust.c ---- */
+
+/* Of the enrolment; of a list that does not hold only the pinned key is left. */
+void trust_load(struct agent *agent, const struct enrolment *enrolment);
+void trust_forget(struct agent *agent);
+/* More statements, from an answer. */
+void trust_take(struct agent *agent, struct bytes more);
 
 /* ---- exchange.c ---- */
 

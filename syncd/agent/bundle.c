@@ -164,6 +164,7 @@ int agent_bundle_part(struct agent *agent, const struct uuid *log, uint64_t firs
 static int open_receipts(struct agent *agent, struct bytes bytes, struct buffer *plain, struct arena *arena,
     struct bundle_receipts *ret)
 {
+    const struct trust_key *key;
     struct envelope envelope;
     int r;
 
@@ -171,8 +172,10 @@ static int open_receipts(struct agent *agent, struct bytes bytes, struct buffer 
         return -EBADMSG;
     if (!uuid_equal(&envelope.device, &agent->device))
         return -EXDEV;
-    r = envelope_open(
-        &envelope, PAYLOAD_BUNDLE_RECEIPTS, agent->receipt_key.public_key, ANSWER_INFLATED_MAX, plain);
+    key = trust_find_current(&agent->trust, envelope.key_id, agent->known_server_time_ms);
+    if (!key)
+        return -EKEYREJECTED;
+    r = envelope_open(&envelope, PAYLOAD_BUNDLE_RECEIPTS, key->key.public_key, ANSWER_INFLATED_MAX, plain);
     if (r < 0)
         return r == -EKEYREJECTED || r == -ENOMEM ? r : -EBADMSG;
     arena_init(arena, arena_budget_for(plain->len));

@@ -150,6 +150,7 @@ static int make_body(struct agent *agent, const struct engine_action *action, st
         .asked_quarantined = outgoing->quarantined,
         .asked_quarantined_count = outgoing->quarantined_count,
         .orders_done = outgoing->orders_done,
+        .trust_known = agent->trust.generation + 1,
     };
     int r = read_erased_leaves(agent, action, outgoing);
 
@@ -426,6 +427,7 @@ static void take_answer(struct agent *agent, uint32_t number, const struct http_
         return;
     }
     signed_note_answer(agent, answer->server_time_ms, response);
+    trust_take(agent, answer->trust);
     event.exchanged.outcome = effect.outcome;
     event.exchanged.size = effect.size;
     event.exchanged.went_back = effect.went_back;

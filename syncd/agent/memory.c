@@ -20,6 +20,20 @@ static void keep(struct agent *agent, const char *key, const char *text)
         agent_note(agent, LOG_LEVEL_WARNING, "the setting %s could not be kept: %s", key, strerror(-r));
 }
 
+/* The first word of "<server time ms> <boot clock ms> <boot id in hex>". */
+static void load_server_time(struct agent *agent)
+{
+    _cleanup_buffer_ struct buffer text = {0};
+    uint64_t server_ms;
+    char *rest = NULL;
+
+    if (store_setting(agent->store, STORE_SETTING_SERVER_TIME, &text) < 0 || !buffer_text(&text))
+        return;
+    const char *word = strtok_r((char *)text.data, " ", &rest);
+    if (word && text_parse_u64(word, &server_ms) >= 0 && server_ms <= INT64_MAX)
+        agent->known_server_time_ms = (int64_t)server_ms;
+}
+
 void memory_load(struct agent *agent)
 {
     _cleanup_buffer_ struct buffer dictionary = {0}, columns = {0}, incarnation = {0}, doubt = {0};
@@ -37,6 +51,7 @@ void memory_load(struct agent *agent)
     if (store_setting(agent->store, SETTING_DOUBT, &doubt) >= 0 && buffer_text(&doubt) &&
         text_parse_u64((const char *)doubt.data, &doubt_ms) >= 0 && doubt_ms <= INT64_MAX)
         agent->doubt_server_time_ms = (int64_t)doubt_ms;
+    load_server_time(agent);
 }
 
 /* By the server's clock. Where that went back meanwhile, too much is doubted, which costs another contact. */
@@ -119,7 +134,7 @@ void memory_take_server_time(struct agent *agent, int64_t server_time_ms, int64_
     uint8_t boot_id[BOOT_ID_BYTES];
     char boot_id_text[2 * BOOT_ID_BYTES + 1], text[96];
 
-    agent->last_server_time_ms = server_time_ms;
+    agent->last_server_time_ms = agent->known_server_time_ms = server_time_ms;
     if (certificate_not_after_ms != 0 && !tls_floor_takes(server_time_ms, certificate_not_after_ms))
         return;
     /* Every write is an fsync: often enough is enough. */

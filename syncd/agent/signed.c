@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Signed requests and their answers. Nothing of an answer is believed before its envelope is of the right
- * type, addressed to this device and signed by the pinned receipt key; and then only if it names the request
- * that is outstanding in its slot.
+ * type, addressed to this device and signed by the pinned receipt key or its successor; and then only if it
+ * names the request that is outstanding in its slot.
  */
 #include "syncd/agent/agent_internal.h"
 
@@ -40,6 +40,7 @@ int signed_send(struct agent *agent, uint32_t slot, const char *path, struct byt
 enum signed_answer signed_open(struct agent *agent, enum payload_type type,
     const struct http_response *response, struct buffer *ret_plain)
 {
+    const struct trust_key *key;
     struct envelope envelope;
     bool is_refusal;
 
@@ -48,8 +49,9 @@ enum signed_answer signed_open(struct agent *agent, enum payload_type type,
     is_refusal = envelope.type == PAYLOAD_REFUSAL;
     if ((!is_refusal && envelope.type != type) || !uuid_equal(&envelope.device, &agent->device))
         return ANSWER_INVALID;
-    if (envelope_open(&envelope, is_refusal ? PAYLOAD_REFUSAL : type, agent->receipt_key.public_key,
-            ANSWER_INFLATED_MAX, ret_plain) < 0)
+    key = trust_find_current(&agent->trust, envelope.key_id, agent->known_server_time_ms);
+    if (!key || envelope_open(&envelope, is_refusal ? PAYLOAD_REFUSAL : type, key->key.public_key,
+                    ANSWER_INFLATED_MAX, ret_plain) < 0)
         return ANSWER_INVALID;
     return is_refusal ? ANSWER_REFUSAL : ANSWER_GOOD;
 }
@@ -126,7 +128,7 @@ int signed_receipt(struct agent *agent, const struct uuid *log, struct bytes not
     uint64_t time_s;
 
     if (origin_format(agent->authority, agent->tenant, log, origin) < 0 ||
-        receipt_verify(note, &agent->key.public, &agent->receipt_key, &checkpoint, &time_s) < 0 ||
+        trust_verify_receipt(&agent->trust, note, &agent->key.public, &checkpoint, &time_s) < 0 ||
         strcmp(checkpoint.origin, origin) != 0)
         return -EBADMSG;
     *ret = checkpoint;

@@ -60,6 +60,9 @@ def seeds():
                     (0, b"\x04" + photos[4:6]), (0, photo), (0, b"\x04x"), (0, b"\x09later"), (3, b"\x05")))
         elif row[0] == "receipts":
             yield "bundle", "receipts", data_of(row[3])
+    for row in lines("trust"):
+        if row[0] in ("list", "refused"):
+            yield "trust", "%s_%s" % (row[0], row[1]), data_of(row[2])
     for number, row in enumerate(lines("enrolment")):
         if row[0] in ("token_url", "upload_token"):
             yield "token_url", "%s_%d" % (row[0], number), data_of(row[5])

@@ -234,7 +234,7 @@ MESSAGES = {
                  + field(8, number(1, 3) + number(2, 2) + number(3, 5 * 2**30) + text(4, "gridpatrol 0.1.0")
                          + signed(5, WALL_MS))
                  + each(9, [PHOTO, SECOND_PHOTO]) + text(10, b"a certificate")
-                 + each(11, [text(1, LOG.bytes) + number(2, 7), text(1, OTHER_LOG.bytes)])),
+                 + each(11, [text(1, LOG.bytes) + number(2, 7), text(1, OTHER_LOG.bytes)]) + number(14, 4)),
         "erased": (text(1, REQUEST_ID) + text(2, LOG.bytes) + number(3, 41) + each(4, [b"", RECORDS["closed"], b""])
                    + number(13, 7) + each(16, [leaf_hash(b"41"), leaf_hash(b"43")])),
     },
@@ -248,7 +248,7 @@ MESSAGES = {
                  + each(13, [b"change", b"x"])
                  + field(14, text(1, COMMAND_ID) + number(2, 3)) + field(14, text(1, OTHER_COMMAND_ID))
                  + number(15, 3600) + field(16, CAPABILITIES) + number(19, 1)
-                 + each(20, [text(1, LOG.bytes) + number(2, 7)])),
+                 + each(20, [text(1, LOG.bytes) + number(2, 7)]) + text(22, b"statements")),
         "fork": (text(1, REQUEST_SHA) + text(2, INCARNATION) + number(3, 2) + number(4, 300) + text(5, RECEIPT)
                  + signed(11, SERVER_TIME_MS) + text(17, leaf_hash(b"theirs")) + number(18, 299)),
         "erasures": text(1, REQUEST_SHA) + text(2, INCARNATION) + each(21, ORDERS),
@@ -299,7 +299,8 @@ MESSAGES = {
     },
     "enrol_answer": {
         "full": (text(1, REQUEST_SHA) + text(2, b"a certificate") + text(3, "a key") + text(4, "a CA")
-                 + field(5, CAPABILITIES) + signed(6, SERVER_TIME_MS) + text(7, "grid 12 西") + text(8, "inspector-1")),
+                 + field(5, CAPABILITIES) + signed(6, SERVER_TIME_MS) + text(7, "grid 12 西") + text(8, "inspector-1")
+                 + text(9, b"statements")),
     },
     "bundle_head": {
         "empty": text(1, REQUEST_ID) + text(2, make_vectors.DEVICE.bytes),
@@ -362,6 +363,7 @@ def refused_messages():
     yield "exchange_answer", "contact in 2^32 s", answer + number(15, 2**32)
     yield "exchange_answer", "released position without log", answer + field(20, number(2, 7))
     yield "exchange_answer", "257 released positions", answer + each(20, [text(1, LOG.bytes)] * 257)
+    yield "exchange_answer", "trust over the limit", answer + text(22, b"t" * 40961)
     yield "refusal", "no request hash", number(2, 1)
     yield "refusal", "no reason", text(1, REQUEST_SHA)
     yield "refusal", "reason 0", text(1, REQUEST_SHA) + number(2, 0, True)
@@ -400,6 +402,7 @@ def refused_messages():
     yield "enrol_answer", "no capabilities", text(1, REQUEST_SHA) + text(2, b"c") + text(3, "k")
     yield "enrol_answer", "list of versions cut", text(1, REQUEST_SHA) + text(2, b"c") + text(3, "k") + field(5, text(1, b"\x80"))
     yield "enrol_answer", "name not UTF-8", granted + text(7, b"\xff")
+    yield "enrol_answer", "trust over the limit", granted + text(9, b"t" * 40961)
     head = MESSAGES["bundle_head"]["empty"]
     yield "bundle_head", "no bundle", text(2, make_vectors.DEVICE.bytes)
     yield "bundle_head", "no device", text(1, REQUEST_ID)

@@ -197,7 +197,7 @@ def notes_lines():
 # ---- Envelopes (DSSE)
 
 TYPES = ["exchange-request", "exchange-answer", "audit-request", "audit-answer", "repair-request", "repair-answer",
-         "refusal", "enrol-answer", "device-certificate", "bundle-receipts"]
+         "refusal", "enrol-answer", "device-certificate", "bundle-receipts", "trust-statement"]
 
 
 def payload_type(name):

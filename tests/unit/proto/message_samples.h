@@ -125,6 +125,7 @@ static inline void message_samples_fill_exchange_request(struct message_samples 
         .certificate = bytes_of_text("a certificate"),
         .asked_quarantined = samples->asked_quarantined,
         .asked_quarantined_count = 2,
+        .trust_known = 4,
     };
     sample_count_up(samples->exchange_request.request_id, REQUEST_ID_BYTES, 0x10);
 }
@@ -152,6 +153,7 @@ static inline void message_samples_fill_exchange_answer(struct message_samples *
         .quarantined_count = 2,
         .released = samples->asked_quarantined,
         .released_count = 1,
+        .trust = bytes_of_text("statements"),
         .wanted_blobs = samples->wanted,
         .wanted_blob_count = 2,
         .wanted_more = true,
@@ -295,6 +297,7 @@ static inline void message_samples_fill_enrolment(struct message_samples *sample
         .server_time_ms = SAMPLE_SERVER_TIME_MS,
         .name = bytes_of_text("grid 12 西"),
         .inspector = bytes_of_text("inspector-1"),
+        .trust = bytes_of_text("statements"),
     };
 }
 

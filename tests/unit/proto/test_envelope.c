@@ -12,7 +12,7 @@
 #include <errno.h>
 #include <sodium.h>
 
-#define TYPE_COUNT 10u
+#define TYPE_COUNT 11u
 
 static const struct uuid device = {
     {0xd0, 0, 0, 0, 0x11, 0x11, 0x42, 0x22, 0x83, 0x33, 0x44, 0x44, 0x44, 0x44}};
@@ -333,6 +333,7 @@ static void payload_is_refused_from_the_first_byte_over_the_limit_of_its_type(vo
         {PAYLOAD_ENROL_ANSWER, ENROLMENT_ANSWER_BYTES_MAX},
         {PAYLOAD_DEVICE_CERTIFICATE, ENROLMENT_BYTES_MAX},
         {PAYLOAD_BUNDLE_RECEIPTS, BUNDLE_RECEIPTS_BYTES_MAX},
+        {PAYLOAD_TRUST_STATEMENT, TRUST_STATEMENT_BYTES_MAX},
     };
     struct sign_key key = key_of(1);
 

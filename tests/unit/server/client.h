@@ -315,6 +315,7 @@ struct answered {
     struct enrol_answer enrol;
     struct arena arena;
     struct buffer body, plain;
+    size_t signer; /* number of the receipt key */
 };
 
 static inline void answered_done(struct answered *answered)
@@ -325,18 +326,39 @@ static inline void answered_done(struct answered *answered)
 }
 #define _cleanup_answered_ _cleanup_(answered_done)
 
+struct signer {
+    const uint8_t *key_id;
+    size_t number;
+    struct verify_key key;
+};
+
+static inline int compare_signer(void *user, const struct service_key *key)
+{
+    struct signer *signer = user;
+    uint8_t id[8];
+
+    key_id_of(key->key->public_key, id);
+    if (memcmp(id, signer->key_id, sizeof(id)) == 0) {
+        signer->number = key->number;
+        signer->key = *key->key;
+    }
+    return 0;
+}
+
 /* Checks signature and request hash, and decodes whatever kind of answer it is. */
 static inline void read_answer(
     struct centre *centre, const struct sha256 *request_sha256, struct answered *ret)
 {
-    const struct verify_key *key = service_receipt_key(centre->service);
     struct envelope envelope;
+    struct signer signer = {.key_id = envelope.key_id};
     struct sha256 named = {{0}};
 
     arena_init(&ret->arena, DECODE_BUDGET_BYTES_MAX);
     assert_int_equal(envelope_parse(buffer_bytes(&ret->body), &envelope), 0);
-    assert_int_equal(
-        envelope_open(&envelope, envelope.type, key->public_key, EXCHANGE_INFLATED_BYTES_MAX, &ret->plain),
+    assert_true(service_each_key(centre->service, compare_signer, &signer, NULL) >= 0);
+    ret->signer = signer.number;
+    assert_int_equal(envelope_open(&envelope, envelope.type, signer.key.public_key,
+                         EXCHANGE_INFLATED_BYTES_MAX, &ret->plain),
         0);
     if (envelope.type == PAYLOAD_REFUSAL) {
         ret->is_refused = true;

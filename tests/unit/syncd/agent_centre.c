@@ -221,6 +221,8 @@ static void answer_exchange(struct centre *centre, const struct sent_request *se
         return;
     arena_init(&arena, arena_budget_for(request_plain.len));
     assert_int_equal(exchange_request_decode(buffer_bytes(&request_plain), &arena, &request), 0);
+    centre->last_trust_known = request.trust_known;
+    answer.trust = buffer_bytes(&centre->trust);
     centre->last_record_count = request.record_count;
     centre->last_had_columns = request.as_columns;
     centre->last_had_certificate = request.certificate.len > 0;

@@ -88,6 +88,20 @@ static void story_damaged(void *context)
     story_of(context)->damaged++;
 }
 
+static int story_trust(void *context, struct bytes list, struct bytes ca_pem)
+{
+    struct agent_story *story = context;
+
+    if (story->trust_result < 0)
+        return story->trust_result;
+    buffer_clear(&story->trust);
+    buffer_put_bytes(&story->trust, list);
+    story->enrolment.trust = story->trust.data;
+    story->enrolment.trust_len = story->trust.len;
+    story->trusts_kept++;
+    return 0;
+}
+
 static void story_note(void *context, int level, const char *text)
 {
     if (getenv("STORY_NOTES"))
@@ -110,6 +124,7 @@ static void start_agent(struct agent_story *story)
             .resync_done = story_resync_done,
             .alarm = story_alarm,
             .store_damaged = story_damaged,
+            .trust = story_trust,
             .note = story_note,
             .context = story},
     };
@@ -179,6 +194,8 @@ void agent_story_restart(struct agent_story *story)
 
 void agent_story_end(struct agent_story *story)
 {
+    buffer_done(&story->trust);
+    buffer_done(&story->centre.trust);
     agent_free(story->agent);
     store_free(story->store);
     unit_directory_remove(story->directory);

@@ -57,6 +57,8 @@ struct centre {
     size_t dictionary_count;
     bool takes_columns, last_had_columns;
     struct command command;
+    struct buffer trust; /* a list that every answer carries */
+    uint64_t last_trust_known;
     bool gives_token, confirms_blobs, has_wanted, has_command;
     bool refuses;          /* instead of any signed answer */
     bool tells_tile_roots; /* in the next audit window, with zeros in place of the first one */
@@ -96,6 +98,9 @@ struct agent_story {
     size_t syncs_done, syncs_refused, resyncs_done, alarms, damaged;
     struct resync_report report;
     char last_alarm[256];
+    struct buffer trust; /* as the agent gave it to be kept: the enrolment of the next start has it */
+    int trust_result;    /* of keeping it */
+    size_t trusts_kept;
 };
 
 void agent_story_begin(struct agent_story *story);
