@@ -42,6 +42,7 @@ enum sqlite_sql {
     SQL_RECORDS_BYTES,
     SQL_TILE_PUT,
     SQL_TILES,
+    SQL_FINDING_ADD,
     SQL_FINDING_PUT,
     SQL_FINDING_AT,
     SQL_FINDING_STATE,

@@ -150,6 +150,7 @@ const char *const sqlite_sql_texts[SQL_COUNT] = {
     [SQL_TILE_PUT] = "INSERT OR REPLACE INTO tiles(key, root) VALUES (?1, ?2)",
     [SQL_TILES] = "SELECT key, root FROM tiles WHERE key >= ?1 AND key < ?2 ORDER BY key",
 
+    [SQL_FINDING_ADD] = "INSERT OR IGNORE INTO findings(" FINDING_COLUMNS ") " FINDING_VALUES,
     [SQL_FINDING_PUT] = "INSERT OR REPLACE INTO findings(" FINDING_COLUMNS ") " FINDING_VALUES,
     [SQL_FINDING_AT] = "SELECT arrival, root, state, kind FROM findings WHERE key = ?1",
     [SQL_FINDING_STATE] = "UPDATE findings SET state = ?2 WHERE key = ?1",
