@@ -22,7 +22,8 @@ static struct sealed_token *place_of(struct tokens *tokens, const struct uuid *d
 
 /* A token made less than some minutes ago: not by a clock that was ahead, nor for a key that is not the
  * device's any more. */
-static bool is_still_given(const struct sealed_token *token, const struct stored_device *device, uint64_t now_s)
+static bool is_still_given(
+    const struct sealed_token *token, const struct stored_device *device, uint64_t now_s)
 {
     return token->len > 0 && uuid_equal(&token->device, &device->id) &&
            memcmp(token->public_key, device->public_key, SIGN_PUBLIC_BYTES) == 0 &&
@@ -30,8 +31,8 @@ static bool is_still_given(const struct sealed_token *token, const struct stored
            token->expires_s >= now_s + UPLOAD_TOKEN_S - GIVEN_AGAIN_S;
 }
 
-static int seal(struct service *service, const struct stored_device *device, uint64_t now_s,
-    struct sealed_token *ret)
+static int seal(
+    struct service *service, const struct stored_device *device, uint64_t now_s, struct sealed_token *ret)
 {
     const struct upload_token token = {
         .device = device->id, .expires_s = now_s + UPLOAD_TOKEN_S, .quota_bytes = UPLOAD_QUOTA_BYTES};

@@ -96,7 +96,8 @@ static void stream_over_the_limit_is_refused_and_leaves_nothing(void **state)
     }
 }
 
-/* RFC 1950, section 2.2: the upper half of the first byte is the window's size, 2 to the power of 8 and it. */
+/* RFC 1950, section 2.2: the upper half of the first byte is the window's size, 2 to the power of 8 and it.
+ */
 static void window_is_as_large_as_what_it_has_to_hold(void **state)
 {
     static const struct {

@@ -154,7 +154,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(photos_that_the_handheld_has_lost_are_wanted_no_more, start, stop),
         cmocka_unit_test_setup_teardown(photos_of_a_record_in_quarantine_are_wanted_too, start, stop),
         cmocka_unit_test_setup_teardown(a_token_for_uploads_is_given_when_nothing_is_wanted_too, start, stop),
-        cmocka_unit_test_setup_teardown(the_token_of_the_answer_before_is_given_again_for_some_minutes, start, stop),
+        cmocka_unit_test_setup_teardown(
+            the_token_of_the_answer_before_is_given_again_for_some_minutes, start, stop),
     };
 
     return cmocka_run_group_tests_name("server service photos", tests, NULL, NULL);
