@@ -3,6 +3,7 @@
  * The exchange request: see messages.h; proto/README.md, "Exchange".
  */
 #include "proto/columns.h"
+#include "proto/command_results.h"
 #include "proto/positions.h"
 
 #include <errno.h>
@@ -19,6 +20,7 @@ static bool within_limits(const struct exchange_request *request)
            request->certificate.len <= ENROLMENT_BYTES_MAX &&
            request->asked_blob_count <= EXCHANGE_ASKED_BLOBS_MAX &&
            positions_within_limits(request->asked_quarantined, request->asked_quarantined_count) &&
+           command_results_within_limits(request->command_results, request->command_result_count) &&
            (!request->has_status || request->status.software.len <= SOFTWARE_BYTES_MAX);
 }
 
@@ -98,6 +100,9 @@ int exchange_request_encode(const struct exchange_request *request, struct buffe
     wire.n_asked_quarantined = request->asked_quarantined_count;
     wire.asked_quarantined =
         positions_fill(request->asked_quarantined, request->asked_quarantined_count, &scratch);
+    wire.n_command_results = request->command_result_count;
+    wire.command_results =
+        command_results_fill(request->command_results, request->command_result_count, &scratch);
     return wire_pack(&wire.base, &scratch, EXCHANGE_INFLATED_BYTES_MAX, ret);
 }
 
@@ -128,7 +133,7 @@ static void read_status(struct wire_reader *outer, struct device_status *ret)
 
 static void read_request(struct wire_reader *reader, struct exchange_request *ret, struct bytes *ret_columns)
 {
-    struct wire_items records = {0}, asked_blobs = {0}, asked_quarantined = {0};
+    struct wire_items records = {0}, asked_blobs = {0}, asked_quarantined = {0}, results = {0};
 
     while (wire_next(reader))
         switch (reader->field) {
@@ -169,6 +174,9 @@ static void read_request(struct wire_reader *reader, struct exchange_request *re
         case 12:
             *ret_columns = wire_bytes(reader, EXCHANGE_INFLATED_BYTES_MAX);
             break;
+        case 15:
+            command_results_read_item(reader, &results);
+            break;
         }
     ret->records = records.items;
     ret->record_count = records.count;
@@ -176,6 +184,8 @@ static void read_request(struct wire_reader *reader, struct exchange_request *re
     ret->asked_blob_count = asked_blobs.count;
     ret->asked_quarantined = asked_quarantined.items;
     ret->asked_quarantined_count = asked_quarantined.count;
+    ret->command_results = results.items;
+    ret->command_result_count = results.count;
     wire_demand(reader, WIRE_FIELD(1) | WIRE_FIELD(2));
 }
 
