@@ -14,7 +14,7 @@
 #define SERVER_DATA_PATH "/var/lib/gridpatrol-server"
 #define SERVER_DATA_VARIABLE "GRIDPATROL_SERVER_DATA"
 
-#define COMMAND_ARGUMENTS_MAX 4u
+#define COMMAND_ARGUMENTS_MAX 64u
 
 struct server_options {
     const char *config, *data;

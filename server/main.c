@@ -103,7 +103,8 @@ static const struct command_row command_rows[] = {
     {"import-bundle", "FILE",
         "take what a handheld has exported to a data carrier, and write receipts for it", " output json ", 1,
         command_import_bundle},
-    {"resync", "DEVICE|--all", "ask handhelds for an audit and repair", " all level ", 1, command_resync},
+    {"resync", "DEVICE...|--all", "ask handhelds for an audit and repair", " all level ",
+        COMMAND_ARGUMENTS_MAX, command_resync},
     {"findings", "", "print what was reported", " json geojson csv device since ", 0, command_findings},
 };
 

@@ -154,6 +154,17 @@ int service_import_bundle(
 
 /* ---- admin (command line and console) ---- */
 
+/* A resync that an admin has asked for. */
+struct service_order {
+    enum audit_level level;
+    int64_t asked_ms, delivered_ms, finished_ms; /* 0: not yet */
+    bool has_counts;                             /* the handheld has told what it found and sent */
+    bool is_complete;            /* and has all that it was asked for: nothing is in neither place */
+    const char *problem;         /* why the last try failed, or NULL; it is tried again */
+    struct resync_counts counts; /* until it is finished: the records that were checked so far */
+};
+#define SERVICE_ORDERS_MAX 3u /* one of each level */
+
 struct service_device {
     struct uuid id;
     const char *name, *inspector;
@@ -161,6 +172,8 @@ struct service_device {
     bool revoked;
     uint64_t logs, records, quarantined, blobs_missing, alarms;
     const char *last_resync; /* one line, or NULL */
+    struct service_order orders[SERVICE_ORDERS_MAX];
+    size_t order_count;
 };
 
 int service_token_make(struct service *service, const char *name, const char *inspector, uint64_t valid_s,

@@ -365,6 +365,8 @@ int exchange_commit(struct service_job *job, struct transaction *transaction)
         r = keep_note(job, transaction, &log, &decision);
     if (r >= 0)
         r = note_seen(job, transaction);
+    if (r >= 0)
+        r = orders_take_results(job, transaction);
     exchange->outcome = decision.outcome;
     exchange->size = log.frontier.size;
     exchange->appended = decision.appended;

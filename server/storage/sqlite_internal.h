@@ -28,6 +28,9 @@ enum sqlite_sql {
     SQL_COMMAND_PUT,
     SQL_COMMAND_DONE,
     SQL_COMMANDS,
+    SQL_ORDER_PUT,
+    SQL_ORDER_FIND,
+    SQL_ORDERS,
     SQL_ALARM_PUT,
     SQL_LOG_FIND,
     SQL_LOG_AT,
@@ -152,6 +155,11 @@ int sqlite_command_put(struct storage *storage, uint64_t device, const struct co
 int sqlite_command_done(struct storage *storage, uint64_t device, const uint8_t id[COMMAND_ID_BYTES]);
 int sqlite_commands(
     struct storage *storage, uint64_t device, struct command *ret, size_t max, size_t *ret_count);
+int sqlite_order_put(struct storage *storage, uint64_t device, const struct stored_order *order);
+int sqlite_order_find(
+    struct storage *storage, uint64_t device, const uint8_t id[COMMAND_ID_BYTES], struct stored_order *ret);
+int sqlite_orders(
+    struct storage *storage, uint64_t device, struct stored_order ret[ORDERS_MAX], size_t *ret_count);
 int sqlite_alarm_put(struct storage *storage, enum alarm_kind kind, uint64_t device, uint64_t key,
     int64_t now_ms, const char *text, bool *ret_new);
 

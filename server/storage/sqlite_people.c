@@ -300,6 +300,97 @@ int sqlite_commands(
     return 0;
 }
 
+/* ---- orders ---- */
+
+/* The counts in the order of their columns. */
+#define ORDER_COUNTS 11u
+static void order_counts(struct resync_counts *counts, uint64_t *ret[ORDER_COUNTS])
+{
+    uint64_t *const places[ORDER_COUNTS] = {&counts->records_checked, &counts->records_missing,
+        &counts->records_damaged, &counts->records_sent_again, &counts->records_erased, &counts->records_lost,
+        &counts->records_gone, &counts->blobs_checked, &counts->blobs_missing, &counts->blobs_sent_again,
+        &counts->blobs_gone};
+
+    memcpy(ret, places, sizeof(places));
+}
+
+int sqlite_order_put(struct storage *storage, uint64_t device, const struct stored_order *order)
+{
+    int r = 0;
+    sqlite3_stmt *statement = sqlite_statement(sqlite_of(storage), SQL_ORDER_PUT, &r);
+    struct resync_counts counts = order->counts;
+    uint64_t *places[ORDER_COUNTS];
+
+    if (!statement)
+        return r;
+    sqlite_bind_number(statement, 1, device);
+    sqlite_bind_number(statement, 2, order->level);
+    sqlite_bind_bytes(statement, 3, bytes_of(order->id, COMMAND_ID_BYTES));
+    sqlite_bind_signed(statement, 4, order->asked_ms);
+    sqlite_bind_signed(statement, 5, order->taken_ms);
+    sqlite_bind_signed(statement, 6, order->ended_ms);
+    sqlite_bind_number(statement, 7, order->outcome);
+    bind_name(statement, 8, bytes_of_text(order->problem));
+    order_counts(&counts, places);
+    for (int i = 0; i < (int)ORDER_COUNTS; i++)
+        sqlite_bind_number(statement, 9 + i, *places[i]);
+    return sqlite_run(statement);
+}
+
+static void read_order(sqlite3_stmt *statement, struct stored_order *ret)
+{
+    uint64_t *places[ORDER_COUNTS];
+
+    *ret = (struct stored_order){.level = sqlite_number(statement, 0)};
+    (void)sqlite_exact(statement, 1, ret->id, COMMAND_ID_BYTES);
+    ret->asked_ms = sqlite3_column_int64(statement, 2);
+    ret->taken_ms = sqlite3_column_int64(statement, 3);
+    ret->ended_ms = sqlite3_column_int64(statement, 4);
+    ret->outcome = sqlite_number(statement, 5);
+    snprintf(ret->problem, sizeof(ret->problem), "%s", column_text(statement, 6));
+    order_counts(&ret->counts, places);
+    for (int i = 0; i < (int)ORDER_COUNTS; i++)
+        *places[i] = sqlite_number(statement, 7 + i);
+}
+
+int sqlite_order_find(
+    struct storage *storage, uint64_t device, const uint8_t id[COMMAND_ID_BYTES], struct stored_order *ret)
+{
+    int r = 0;
+    sqlite3_stmt *statement = sqlite_statement(sqlite_of(storage), SQL_ORDER_FIND, &r);
+
+    if (!statement)
+        return r;
+    sqlite_bind_number(statement, 1, device);
+    sqlite_bind_bytes(statement, 2, bytes_of(id, COMMAND_ID_BYTES));
+    r = sqlite_step(statement);
+    if (r <= 0)
+        return r < 0 ? r : -ENOENT;
+    read_order(statement, ret);
+    sqlite3_reset(statement);
+    return 0;
+}
+
+int sqlite_orders(
+    struct storage *storage, uint64_t device, struct stored_order ret[ORDERS_MAX], size_t *ret_count)
+{
+    int r = 0;
+    sqlite3_stmt *statement = sqlite_statement(sqlite_of(storage), SQL_ORDERS, &r);
+    size_t count = 0;
+
+    if (!statement)
+        return r;
+    sqlite_bind_number(statement, 1, device);
+    sqlite_bind_number(statement, 2, ORDERS_MAX);
+    while (count < ORDERS_MAX && (r = sqlite_step(statement)) == 1)
+        read_order(statement, &ret[count++]);
+    sqlite3_reset(statement);
+    if (r < 0)
+        return r;
+    *ret_count = count;
+    return 0;
+}
+
 int sqlite_alarm_put(struct storage *storage, enum alarm_kind kind, uint64_t device, uint64_t key,
     int64_t now_ms, const char *text, bool *ret_new)
 {
