@@ -101,6 +101,12 @@ static void print_resync_end(const struct program *program, const json_t *resync
         " (%s%s)", text, cause && strcmp(cause, "self-audit") == 0 ? ", the daemon's own daily audit" : "");
 }
 
+static json_int_t number_of_lost(const json_t *resync)
+{
+    return json_integer_value(json_object_get(resync, "records_lost")) +
+           json_integer_value(json_object_get(resync, "blobs_lost"));
+}
+
 /* The resync that goes on, or the last one: "resync        presence: nothing is missing ... (when)". */
 static void print_resync(const struct program *program, const json_t *resync)
 {
@@ -114,7 +120,9 @@ static void print_resync(const struct program *program, const json_t *resync)
         verdict = "goes on";
     else if (json_is_true(json_object_get(resync, "ok")))
         verdict = json_integer_value(json_object_get(resync, "records_checked")) > 0
-                      ? "nothing is missing at the centre"
+                      ? number_of_lost(resync) > 0
+                            ? "nothing is missing at the centre but what is marked lost"
+                            : "nothing is missing at the centre"
                       : "there was nothing to compare";
     printf("resync        %s: %s", json_string_value(json_object_get(resync, "level")), verdict);
     if (again > 0)

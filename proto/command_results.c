@@ -38,6 +38,7 @@ Wire__CommandResult **command_results_fill(
         wire[i].blobs_missing = counts->blobs_missing;
         wire[i].blobs_sent_again = counts->blobs_sent_again;
         wire[i].blobs_gone = counts->blobs_gone;
+        wire[i].blobs_lost = counts->blobs_lost;
     }
     return list;
 }
@@ -77,6 +78,9 @@ static void read_count(struct wire_reader *reader, struct resync_counts *ret)
         break;
     case 14:
         ret->blobs_gone = wire_u64(reader);
+        break;
+    case 15:
+        ret->blobs_lost = wire_u64(reader);
         break;
     }
 }

@@ -43,7 +43,7 @@ struct device_status {
 struct resync_counts {
     uint64_t records_checked, records_missing, records_damaged, records_sent_again, records_erased;
     uint64_t records_lost, records_gone; /* gone: in neither place, found so now; lost: marked so before */
-    uint64_t blobs_checked, blobs_missing, blobs_sent_again, blobs_gone;
+    uint64_t blobs_checked, blobs_missing, blobs_sent_again, blobs_gone, blobs_lost;
 };
 
 /* Incomplete: something is in neither place. Failed: not carried to its end, and tried again. */

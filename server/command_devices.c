@@ -43,7 +43,7 @@ static void put_order_json(struct buffer *line, const struct service_order *orde
         {"records_erased", counts->records_erased}, {"records_lost", counts->records_lost},
         {"records_gone", counts->records_gone}, {"blobs_checked", counts->blobs_checked},
         {"blobs_missing", counts->blobs_missing}, {"blobs_sent_again", counts->blobs_sent_again},
-        {"blobs_gone", counts->blobs_gone}};
+        {"blobs_gone", counts->blobs_gone}, {"blobs_lost", counts->blobs_lost}};
 
     buffer_printf(line, "%s{\"level\":\"%s\",\"state\":\"%s\"", is_first ? "" : ",",
         audit_level_name(order->level), order_state(order));
@@ -63,20 +63,22 @@ static void put_order_json(struct buffer *line, const struct service_order *orde
 static void put_result(struct buffer *line, const struct service_order *order)
 {
     const struct resync_counts *counts = &order->counts;
+    uint64_t records = counts->records_gone + counts->records_lost;
+    uint64_t blobs = counts->blobs_gone + counts->blobs_lost;
 
     buffer_printf(line,
         ": %" PRIu64 " records checked, %" PRIu64 " missing, %" PRIu64 " damaged, %" PRIu64
-        " sent again, %" PRIu64 " erased, %" PRIu64 " lost",
+        " sent again, %" PRIu64 " erased",
         counts->records_checked, counts->records_missing, counts->records_damaged, counts->records_sent_again,
-        counts->records_erased, counts->records_lost);
+        counts->records_erased);
     if (order->level == AUDIT_MEDIA)
         buffer_printf(line,
             "; %" PRIu64 " photos and previews checked, %" PRIu64 " missing or damaged, %" PRIu64
             " sent again",
             counts->blobs_checked, counts->blobs_missing, counts->blobs_sent_again);
-    if (counts->records_gone + counts->blobs_gone > 0)
-        buffer_printf(line, "; in neither place: %" PRIu64 " records, %" PRIu64 " photos and previews",
-            counts->records_gone, counts->blobs_gone);
+    if (records + blobs > 0)
+        buffer_printf(
+            line, "; in neither place: %" PRIu64 " records, %" PRIu64 " photos and previews", records, blobs);
     else
         buffer_put_text(
             line, order->is_complete ? "; nothing is in neither place" : "; not all could be mended");

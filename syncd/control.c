@@ -486,7 +486,7 @@ json_t *control_resync_object(const struct resync_report *report)
 
     rfc3339_format(report->finished_ms, 0, finished_at);
     return json_pack(
-        "{s:b, s:b, s:b, s:s?, s:s, s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+        "{s:b, s:b, s:b, s:s?, s:s, s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
         "finished", (int)report->finished, "ok", (int)report->ok, "failed", (int)report->failed, "problem",
         report->problem, "level", audit_level_name(report->level), "cause", resync_cause_name(report->cause),
         "finished_at", report->finished ? finished_at : NULL, "records_checked",
@@ -496,8 +496,9 @@ json_t *control_resync_object(const struct resync_report *report)
         "records_erased", (json_int_t)report->records_erased, "records_lost",
         (json_int_t)report->records_lost, "blobs_checked", (json_int_t)report->blobs_checked, "blobs_missing",
         (json_int_t)report->blobs_missing, "blobs_sent_again", (json_int_t)report->blobs_sent_again,
-        "blobs_gone", (json_int_t)report->blobs_gone, "round_trips", (json_int_t)report->round_trips,
-        "records_quarantined", (json_int_t)report->records_quarantined);
+        "blobs_gone", (json_int_t)report->blobs_gone, "blobs_lost", (json_int_t)report->blobs_lost,
+        "round_trips", (json_int_t)report->round_trips, "records_quarantined",
+        (json_int_t)report->records_quarantined);
 }
 
 /* ---- life ---- */

@@ -303,13 +303,13 @@ int sqlite_commands(
 /* ---- orders ---- */
 
 /* The counts in the order of their columns. */
-#define ORDER_COUNTS 11u
+#define ORDER_COUNTS 12u
 static void order_counts(struct resync_counts *counts, uint64_t *ret[ORDER_COUNTS])
 {
     uint64_t *const places[ORDER_COUNTS] = {&counts->records_checked, &counts->records_missing,
         &counts->records_damaged, &counts->records_sent_again, &counts->records_erased, &counts->records_lost,
         &counts->records_gone, &counts->blobs_checked, &counts->blobs_missing, &counts->blobs_sent_again,
-        &counts->blobs_gone};
+        &counts->blobs_gone, &counts->blobs_lost};
 
     memcpy(ret, places, sizeof(places));
 }

@@ -74,7 +74,8 @@ const char sqlite_schema_additions_text[] =
     " records_checked INTEGER NOT NULL, records_missing INTEGER NOT NULL, records_damaged INTEGER NOT NULL,"
     " records_sent_again INTEGER NOT NULL, records_erased INTEGER NOT NULL, records_lost INTEGER NOT NULL,"
     " records_gone INTEGER NOT NULL, blobs_checked INTEGER NOT NULL, blobs_missing INTEGER NOT NULL,"
-    " blobs_sent_again INTEGER NOT NULL, blobs_gone INTEGER NOT NULL, PRIMARY KEY (device, level))"
+    " blobs_sent_again INTEGER NOT NULL, blobs_gone INTEGER NOT NULL,"
+    " blobs_lost INTEGER NOT NULL, PRIMARY KEY (device, level))"
     " STRICT, WITHOUT ROWID;";
 
 const char sqlite_derived_clear_text[] =
@@ -87,7 +88,7 @@ const char sqlite_derived_clear_text[] =
 #define ORDER_COLUMNS                                                                                        \
     "level, id, asked_ms, taken_ms, ended_ms, outcome, problem, records_checked, records_missing,"           \
     " records_damaged, records_sent_again, records_erased, records_lost, records_gone, blobs_checked,"       \
-    " blobs_missing, blobs_sent_again, blobs_gone"
+    " blobs_missing, blobs_sent_again, blobs_gone, blobs_lost"
 #define LOG_COLUMNS "number, id, device, kind, closed, rehomed, size, frontier"
 #define DEVICE_COLUMNS "number, id, public_key, enrolled_ms, seen_ms"
 #define BLOB_COLUMNS "b.number, b.sha256, b.state, b.size, b.backed_up"
@@ -143,7 +144,7 @@ const char *const sqlite_sql_texts[SQL_COUNT] = {
     [SQL_COMMANDS] = "SELECT id, level FROM commands WHERE device = ?1 ORDER BY number LIMIT ?2",
     [SQL_ORDER_PUT] = "INSERT OR REPLACE INTO resync_orders(device, " ORDER_COLUMNS ")"
                       " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,"
-                      " ?18, ?19)",
+                      " ?18, ?19, ?20)",
     [SQL_ORDER_FIND] = "SELECT " ORDER_COLUMNS " FROM resync_orders WHERE device = ?1 AND id = ?2",
     [SQL_ORDERS] =
         "SELECT " ORDER_COLUMNS " FROM resync_orders WHERE device = ?1 ORDER BY asked_ms, level LIMIT ?2",

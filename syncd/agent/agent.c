@@ -191,7 +191,8 @@ static void note_result(struct agent *agent, const struct engine_action *action)
                 .blobs_checked = report->blobs_checked,
                 .blobs_missing = report->blobs_missing,
                 .blobs_sent_again = report->blobs_sent_again,
-                .blobs_gone = report->blobs_gone}}};
+                .blobs_gone = report->blobs_gone,
+                .blobs_lost = report->blobs_lost}}};
     memcpy(kept->result.id, action->resync_done.command_id, COMMAND_ID_BYTES);
 }
 

@@ -34,7 +34,7 @@ struct resync_report {
     uint64_t records_checked, records_missing, records_damaged, records_sent_again,
         records_gone; /* gone: in neither place */
     uint64_t records_erased, records_lost, records_quarantined;
-    uint64_t blobs_checked, blobs_missing, blobs_sent_again, blobs_gone;
+    uint64_t blobs_checked, blobs_missing, blobs_sent_again, blobs_gone, blobs_lost;
     uint64_t round_trips;
     const char *problem; /* static; why it failed, or NULL */
 };

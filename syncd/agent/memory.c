@@ -32,7 +32,7 @@ static int next_number(char **rest, uint64_t *ret)
 
 /* The numbers of a report, in the order in which they are kept after "1": a later form gets another word. */
 #define REPORT_FORM "1"
-#define REPORT_NUMBERS 17u
+#define REPORT_NUMBERS 18u
 #define REPORT_TEXT_MAX (REPORT_NUMBERS * 21u + sizeof(REPORT_FORM))
 
 static void list_numbers(const struct resync_report *report, uint64_t ret[REPORT_NUMBERS])
@@ -41,7 +41,7 @@ static void list_numbers(const struct resync_report *report, uint64_t ret[REPORT
         report->cause, report->level, report->records_checked, report->records_missing,
         report->records_damaged, report->records_sent_again, report->records_gone, report->records_erased,
         report->records_lost, report->records_quarantined, report->blobs_checked, report->blobs_missing,
-        report->blobs_sent_again, report->blobs_gone};
+        report->blobs_sent_again, report->blobs_gone, report->blobs_lost};
 
     memcpy(ret, numbers, sizeof(numbers));
 }
@@ -65,7 +65,8 @@ static void take_numbers(const uint64_t numbers[REPORT_NUMBERS], struct resync_r
         .blobs_checked = numbers[13],
         .blobs_missing = numbers[14],
         .blobs_sent_again = numbers[15],
-        .blobs_gone = numbers[16]};
+        .blobs_gone = numbers[16],
+        .blobs_lost = numbers[17]};
     if (ret->failed)
         ret->problem = "it could not be carried to its end";
 }

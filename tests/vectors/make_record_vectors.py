@@ -227,7 +227,7 @@ MESSAGES = {
                          + signed(5, WALL_MS))
                  + each(9, [PHOTO, SECOND_PHOTO]) + text(10, b"a certificate")
                  + each(11, [text(1, LOG.bytes) + number(2, 7), text(1, OTHER_LOG.bytes)])
-                 + field(15, text(1, COMMAND_ID) + number(2, 1) + b"".join(number(4 + i, 1000 >> i) for i in range(11)))
+                 + field(15, text(1, COMMAND_ID) + number(2, 1) + b"".join(number(4 + i, 2000 >> i) for i in range(12)))
                  + field(15, text(1, OTHER_COMMAND_ID) + number(2, 2) + text(3, "no progress for too long"))),
     },
     "exchange_answer": {

@@ -108,7 +108,7 @@ static inline void message_samples_fill_exchange_request(struct message_samples 
     samples->asked_quarantined[0] = (struct position_in_log){.log = sample_log, .seq = 7};
     samples->asked_quarantined[1] = (struct position_in_log){.log = sample_other_log};
     samples->command_results[0] = (struct command_result){
-        .outcome = COMMAND_INCOMPLETE, .counts = {1000, 500, 250, 125, 62, 31, 15, 7, 3, 1, 0}};
+        .outcome = COMMAND_INCOMPLETE, .counts = {2000, 1000, 500, 250, 125, 62, 31, 15, 7, 3, 1, 0}};
     sample_count_up(samples->command_results[0].id, COMMAND_ID_BYTES, 0x20);
     samples->command_results[1] = (struct command_result){
         .outcome = COMMAND_FAILED, .problem = bytes_of_text("no progress for too long")};
