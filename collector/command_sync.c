@@ -200,9 +200,10 @@ static void print_report(const json_t *report)
         {"records_gone", "records are in neither place", false},
         {"blobs_checked", "photos and previews checked", false},
         {"blobs_missing", "photos and previews were missing or damaged there", false},
-        {"blobs_sent_again", "photos and previews were sent again", false},        {"blobs_gone", "photos and previews are in neither place", false},
+        {"blobs_sent_again", "photos and previews were sent again", false},
+        {"blobs_gone", "photos and previews are in neither place", false},
         {"blobs_lost", "photos and previews are marked lost", false},
-};
+    };
     for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
         json_int_t value = number(report, lines[i].name);
         if (value > 0 || lines[i].always)
@@ -213,12 +214,13 @@ static void print_report(const json_t *report)
         printf("The resync could not be carried to its end: %s\n", problem ? problem : "see patrol status");
     else if (json_is_true(json_object_get(report, "ok")) && number(report, "records_checked") == 0)
         puts(
-            "The centre has not acknowledged any record yet: there was nothing to compare; see: patrol status");    else if (json_is_true(json_object_get(report, "ok")))
+            "The centre has not acknowledged any record yet: there was nothing to compare; see: patrol status");
+    else if (json_is_true(json_object_get(report, "ok")))
         printf("The centre holds everything that this handheld has recorded and sent%s.\n",
             number(report, "records_lost") + number(report, "blobs_lost") > 0
                 ? ", but for what is marked lost: that is in neither place"
                 : "");
-else
+    else
         printf("Not everything could be mended: %s\n", problem ? problem : "something is in neither place");
 }
 

@@ -80,12 +80,13 @@ static int note_blobs(struct agent *agent, const struct agent_slot *slot, const 
     for (size_t i = 0; i < answer->blob_count; i++) {
         const struct blob_finding *finding = &answer->blobs[i];
 
-        switch (finding->condition) {        case BLOB_ERASED:
+        switch (finding->condition) {
+        case BLOB_ERASED:
             continue;
         case BLOB_LOST:
             agent->report.blobs_lost++;
             continue;
-case BLOB_MISSING:
+        case BLOB_MISSING:
         case BLOB_DAMAGED:
             break;
         }
