@@ -8,6 +8,8 @@
  */
 #include "server/service_internal.h"
 
+#include "base/text.h"
+
 #include <assert.h>
 
 _Static_assert(SERVICE_ORDERS_MAX == ORDERS_MAX, "a device's orders fit");
@@ -58,6 +60,7 @@ static void end_order(const struct command_result *result, int64_t now_ms, struc
         assert(result->problem.len <= PROBLEM_BYTES_MAX);
         memcpy(order->problem, result->problem.data, result->problem.len);
         order->problem[result->problem.len] = '\0';
+        text_make_one_line(order->problem);
         return;
     }
 }

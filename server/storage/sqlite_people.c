@@ -374,9 +374,18 @@ int sqlite_order_find(
 int sqlite_orders(
     struct storage *storage, uint64_t device, struct stored_order ret[ORDERS_MAX], size_t *ret_count)
 {
-    int r = 0;
-    sqlite3_stmt *statement = sqlite_statement(sqlite_of(storage), SQL_ORDERS, &r);
+    struct sqlite *sqlite = sqlite_of(storage);
+    sqlite3_stmt *statement;
     size_t count = 0;
+    int r = 0;
+
+    /* A database that is only read may be older, and no server of this version have opened it yet. */
+    if (sqlite3_table_column_metadata(
+            sqlite->db, NULL, "resync_orders", NULL, NULL, NULL, NULL, NULL, NULL) == SQLITE_ERROR) {
+        *ret_count = 0;
+        return 0;
+    }
+    statement = sqlite_statement(sqlite, SQL_ORDERS, &r);
 
     if (!statement)
         return r;
