@@ -3,6 +3,7 @@
 acknowledged stays at the centre."""
 
 import concurrent.futures
+import fcntl
 import hashlib
 import json
 import os
@@ -340,10 +341,13 @@ def test_blob_that_neither_side_has_is_said_to_be_gone(server, make_real_handhel
 
 
 def sqlite_script(directory, script):
-    """Behind a program's back, which is stopped."""
-    connection = sqlite3.connect(next(directory.glob("*.db")))
-    connection.executescript(script)
-    connection.close()
+    """Behind a program's back, but not beside a write of its own."""
+    database, = directory.glob("*.db")
+    with open(database.with_suffix(".lock"), "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        connection = sqlite3.connect(database)
+        connection.executescript(script)
+        connection.close()
 
 
 def test_record_and_photo_that_neither_side_has_are_plainly_said_to_be_lost_at_both_ends(server, make_real_handheld, tmp_path):
@@ -354,14 +358,10 @@ def test_record_and_photo_that_neither_side_has_are_plainly_said_to_be_lost_at_b
     handheld.wait_until_drained()
     seq, = [item["seq"] for item in handheld.list() if item["note"] == "will be lost"]
     name, = [photo["sha256"] for item in server.findings() for photo in item["photos"] if photo["role"] == "photo"]
-    handheld.stop()
-    server.stop()
     sqlite_script(server.data, f"DELETE FROM records WHERE key & ((1 << 40) - 1) = {seq}")
     sqlite_script(handheld.data, f"UPDATE records SET bytes = x'00' WHERE key & ((1 << 40) - 1) = {seq}")
     blob_path(server, name).unlink()
     next(handheld.data.glob(f"photos/*/{name}")).unlink()
-    server.start()
-    handheld.start()
 
     said = handheld.run("resync", "--level", "media", "--wait", "30", status=1).stdout
     assert re.search(r" 1  records are in neither place", said), said
