@@ -25,16 +25,17 @@ static void put_time(struct buffer *line, const char *key, int64_t ms)
 /* ---- resyncs that were asked for ---- */
 
 /* "asked", "running" or "finished"; a finished one that had not all is told by `complete`. */
-static const char *order_state(const struct service_order *order)
+static const char *asked_resync_state(const struct service_asked_resync *asked)
 {
-    if (order->finished_ms != 0)
+    if (asked->finished_ms != 0)
         return "finished";
-    return order->delivered_ms != 0 ? "running" : "asked";
+    return asked->delivered_ms != 0 ? "running" : "asked";
 }
 
-static void put_order_json(struct buffer *line, const struct service_order *order, bool is_first)
+static void put_asked_resync_json(
+    struct buffer *line, const struct service_asked_resync *asked, bool is_first)
 {
-    const struct resync_counts *counts = &order->counts;
+    const struct resync_counts *counts = &asked->counts;
     const struct {
         const char *name;
         uint64_t value;
@@ -46,13 +47,13 @@ static void put_order_json(struct buffer *line, const struct service_order *orde
         {"blobs_gone", counts->blobs_gone}, {"blobs_lost", counts->blobs_lost}};
 
     buffer_printf(line, "%s{\"level\":\"%s\",\"state\":\"%s\"", is_first ? "" : ",",
-        audit_level_name(order->level), order_state(order));
-    put_time(line, "asked_at", order->asked_ms);
-    put_time(line, "delivered_at", order->delivered_ms);
-    put_time(line, "finished_at", order->finished_ms);
-    buffer_printf(line, ",\"complete\":%s,\"problem\":", order->is_complete ? "true" : "false");
-    if (order->problem)
-        json_put_text(line, bytes_of_text(order->problem));
+        audit_level_name(asked->level), asked_resync_state(asked));
+    put_time(line, "asked_at", asked->asked_ms);
+    put_time(line, "delivered_at", asked->delivered_ms);
+    put_time(line, "finished_at", asked->finished_ms);
+    buffer_printf(line, ",\"complete\":%s,\"problem\":", asked->is_complete ? "true" : "false");
+    if (asked->problem)
+        json_put_text(line, bytes_of_text(asked->problem));
     else
         buffer_put_text(line, "null");
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
@@ -60,9 +61,9 @@ static void put_order_json(struct buffer *line, const struct service_order *orde
     buffer_put_text(line, "}");
 }
 
-static void put_result(struct buffer *line, const struct service_order *order)
+static void put_result(struct buffer *line, const struct service_asked_resync *asked)
 {
-    const struct resync_counts *counts = &order->counts;
+    const struct resync_counts *counts = &asked->counts;
     uint64_t records = counts->records_gone + counts->records_lost;
     uint64_t blobs = counts->blobs_gone + counts->blobs_lost;
 
@@ -71,7 +72,7 @@ static void put_result(struct buffer *line, const struct service_order *order)
         " sent again, %" PRIu64 " erased",
         counts->records_checked, counts->records_missing, counts->records_damaged, counts->records_sent_again,
         counts->records_erased);
-    if (order->level == AUDIT_MEDIA)
+    if (asked->level == AUDIT_MEDIA)
         buffer_printf(line,
             "; %" PRIu64 " photos and previews checked, %" PRIu64 " missing or damaged, %" PRIu64
             " sent again",
@@ -81,7 +82,7 @@ static void put_result(struct buffer *line, const struct service_order *order)
             line, "; in neither place: %" PRIu64 " records, %" PRIu64 " photos and previews", records, blobs);
     else
         buffer_put_text(
-            line, order->is_complete ? "; nothing is in neither place" : "; not all could be mended");
+            line, asked->is_complete ? "; nothing is in neither place" : "; not all could be mended");
 }
 
 static void put_moment(struct buffer *line, const char *word, int64_t ms)
@@ -93,25 +94,25 @@ static void put_moment(struct buffer *line, const char *word, int64_t ms)
 }
 
 /* "  resync records, asked ..., delivered ...: 512 of 1000 records checked" */
-static int print_order(const struct service_device *device, const struct service_order *order)
+static int print_asked_resync(const struct service_device *device, const struct service_asked_resync *asked)
 {
     _cleanup_buffer_ struct buffer line = {0};
 
-    buffer_printf(&line, "  resync %s", audit_level_name(order->level));
-    put_moment(&line, ", asked", order->asked_ms);
-    if (order->delivered_ms == 0)
+    buffer_printf(&line, "  resync %s", audit_level_name(asked->level));
+    put_moment(&line, ", asked", asked->asked_ms);
+    if (asked->delivered_ms == 0)
         buffer_put_text(&line, ": not delivered yet");
     else
-        put_moment(&line, ", delivered", order->delivered_ms);
-    if (order->finished_ms != 0)
-        put_moment(&line, ", finished", order->finished_ms);
-    else if (order->delivered_ms != 0)
-        buffer_printf(&line, ": %" PRIu64 " of %" PRIu64 " records checked", order->counts.records_checked,
+        put_moment(&line, ", delivered", asked->delivered_ms);
+    if (asked->finished_ms != 0)
+        put_moment(&line, ", finished", asked->finished_ms);
+    else if (asked->delivered_ms != 0)
+        buffer_printf(&line, ": %" PRIu64 " of %" PRIu64 " records checked", asked->counts.records_checked,
             device->records);
-    if (order->has_counts)
-        put_result(&line, order);
-    if (order->problem)
-        buffer_printf(&line, "; the last try failed: %s; it is tried again", order->problem);
+    if (asked->has_counts)
+        put_result(&line, asked);
+    if (asked->problem)
+        buffer_printf(&line, "; the last try failed: %s; it is tried again", asked->problem);
     buffer_put_text(&line, "\n");
     if (buffer_finish(&line) < 0)
         return -ENOMEM;
@@ -142,8 +143,8 @@ static int print_device_json(void *user, const struct service_device *device)
     else
         buffer_put_text(&line, "null");
     buffer_put_text(&line, ",\"asked_resyncs\":[");
-    for (size_t i = 0; i < device->order_count; i++)
-        put_order_json(&line, &device->orders[i], i == 0);
+    for (size_t i = 0; i < device->asked_resync_count; i++)
+        put_asked_resync_json(&line, &device->asked_resyncs[i], i == 0);
     buffer_put_text(&line, "]}\n");
     if (buffer_finish(&line) < 0)
         return -ENOMEM;
@@ -162,8 +163,8 @@ static int print_device(void *user, const struct service_device *device)
         id, device->name && *device->name ? device->name : "-", seen, device->records, device->quarantined,
         device->blobs_missing, device->alarms, device->revoked ? ", revoked" : "");
     int r = n < 0 ? -EIO : 0;
-    for (size_t i = 0; i < device->order_count && r >= 0; i++)
-        r = print_order(device, &device->orders[i]);
+    for (size_t i = 0; i < device->asked_resync_count && r >= 0; i++)
+        r = print_asked_resync(device, &device->asked_resyncs[i]);
     return r;
 }
 

@@ -155,7 +155,7 @@ int service_import_bundle(
 /* ---- admin (command line and console) ---- */
 
 /* A resync that an admin has asked for. */
-struct service_order {
+struct service_asked_resync {
     enum audit_level level;
     int64_t asked_ms, delivered_ms, finished_ms; /* 0: not yet */
     bool has_counts;                             /* the handheld has told what it found and sent */
@@ -163,7 +163,7 @@ struct service_order {
     const char *problem;         /* why the last try failed, or NULL; it is tried again */
     struct resync_counts counts; /* until it is finished: the records that were checked so far */
 };
-#define SERVICE_ORDERS_MAX 3u /* one of each level */
+#define SERVICE_ASKED_RESYNCS_MAX 3u /* one of each level */
 
 struct service_device {
     struct uuid id;
@@ -172,8 +172,8 @@ struct service_device {
     bool revoked;
     uint64_t logs, records, quarantined, blobs_missing, alarms;
     const char *last_resync; /* one line, or NULL */
-    struct service_order orders[SERVICE_ORDERS_MAX];
-    size_t order_count;
+    struct service_asked_resync asked_resyncs[SERVICE_ASKED_RESYNCS_MAX];
+    size_t asked_resync_count;
 };
 
 int service_token_make(struct service *service, const char *name, const char *inspector, uint64_t valid_s,

@@ -450,7 +450,7 @@ int audit_commit(struct service_job *job, struct transaction *transaction)
         r = want_again(job->service, storage, audit);
     if (r >= 0)
         r = mend_tiles(storage, audit);
-    return r < 0 ? r : orders_note_window(job, transaction);
+    return r < 0 ? r : asked_resyncs_note_window(job, transaction);
 }
 
 /* ---- answer ---- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Devices as an admin sees them. See service.h. Asking for a resync stands in service_orders.c, revoking in
- * service_revocations.c.
+ * Devices as an admin sees them. See service.h. Asking for a resync stands in service_asked_resyncs.c,
+ * revoking in service_revocations.c.
  */
 #include "server/service_internal.h"
 
@@ -46,11 +46,11 @@ static int walk_device(void *user, const struct stored_device_line *line)
         .quarantined = line->quarantined,
         .blobs_missing = line->blobs_missing,
         .alarms = line->alarms};
-    struct stored_order orders[ORDERS_MAX];
+    struct stored_asked_resync asked_resyncs[ASKED_RESYNCS_MAX];
     int r = revocations_has(walk->service, &device.id, &device.revoked);
 
     if (r >= 0)
-        r = orders_read(walk->storage, line, orders, &device);
+        r = asked_resyncs_read(walk->storage, line, asked_resyncs, &device);
     if (r < 0)
         return r;
     if (line->resync.at_ms != 0) {

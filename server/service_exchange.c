@@ -366,7 +366,7 @@ int exchange_commit(struct service_job *job, struct transaction *transaction)
     if (r >= 0)
         r = note_seen(job, transaction);
     if (r >= 0)
-        r = orders_take_results(job, transaction);
+        r = asked_resyncs_take_results(job, transaction);
     exchange->outcome = decision.outcome;
     exchange->size = log.frontier.size;
     exchange->appended = decision.appended;

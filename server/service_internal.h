@@ -279,15 +279,15 @@ int enrol_commit(struct service_job *job, struct transaction *transaction);
 int enrol_answer(struct service_job *job, struct service_reply *ret);
 void enrol_done(struct enrol_job *enrol);
 
-/* ---- resyncs that were asked for (service_orders.c) ---- */
+/* ---- resyncs that were asked for (service_asked_resyncs.c) ---- */
 
 /* An audit window that was asked for by a command, or not. */
-int orders_note_window(struct service_job *job, struct transaction *transaction);
+int asked_resyncs_note_window(struct service_job *job, struct transaction *transaction);
 /* How commands have ended, as an exchange request tells. */
-int orders_take_results(struct service_job *job, struct transaction *transaction);
-/* The orders of a device, for the list; what it points to is in `stored`. */
-int orders_read(struct storage *storage, const struct stored_device_line *line,
-    struct stored_order stored[ORDERS_MAX], struct service_device *ret);
+int asked_resyncs_take_results(struct service_job *job, struct transaction *transaction);
+/* What resyncs a device was asked for, for the list; what it points to is in `stored`. */
+int asked_resyncs_read(struct storage *storage, const struct stored_device_line *line,
+    struct stored_asked_resync stored[ASKED_RESYNCS_MAX], struct service_device *ret);
 
 /* ---- applying records to the derived tables (service_apply.c) ---- */
 

@@ -28,9 +28,9 @@ enum sqlite_sql {
     SQL_COMMAND_PUT,
     SQL_COMMAND_DONE,
     SQL_COMMANDS,
-    SQL_ORDER_PUT,
-    SQL_ORDER_FIND,
-    SQL_ORDERS,
+    SQL_ASKED_RESYNC_PUT,
+    SQL_ASKED_RESYNC_FIND,
+    SQL_ASKED_RESYNCS,
     SQL_ALARM_PUT,
     SQL_LOG_FIND,
     SQL_LOG_AT,
@@ -155,11 +155,12 @@ int sqlite_command_put(struct storage *storage, uint64_t device, const struct co
 int sqlite_command_done(struct storage *storage, uint64_t device, const uint8_t id[COMMAND_ID_BYTES]);
 int sqlite_commands(
     struct storage *storage, uint64_t device, struct command *ret, size_t max, size_t *ret_count);
-int sqlite_order_put(struct storage *storage, uint64_t device, const struct stored_order *order);
-int sqlite_order_find(
-    struct storage *storage, uint64_t device, const uint8_t id[COMMAND_ID_BYTES], struct stored_order *ret);
-int sqlite_orders(
-    struct storage *storage, uint64_t device, struct stored_order ret[ORDERS_MAX], size_t *ret_count);
+int sqlite_asked_resync_put(
+    struct storage *storage, uint64_t device, const struct stored_asked_resync *asked);
+int sqlite_asked_resync_find(struct storage *storage, uint64_t device, const uint8_t id[COMMAND_ID_BYTES],
+    struct stored_asked_resync *ret);
+int sqlite_asked_resyncs(struct storage *storage, uint64_t device,
+    struct stored_asked_resync ret[ASKED_RESYNCS_MAX], size_t *ret_count);
 int sqlite_alarm_put(struct storage *storage, enum alarm_kind kind, uint64_t device, uint64_t key,
     int64_t now_ms, const char *text, bool *ret_new);
 

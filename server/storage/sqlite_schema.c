@@ -68,7 +68,7 @@ const char sqlite_schema_text[] =
 const char sqlite_schema_additions_text[] =
     "CREATE TABLE IF NOT EXISTS clock_marks(key INTEGER PRIMARY KEY, receipt_ms INTEGER NOT NULL) STRICT;"
     /* Resyncs that an admin has asked for: how far each has come. */
-    "CREATE TABLE IF NOT EXISTS resync_orders("
+    "CREATE TABLE IF NOT EXISTS asked_resyncs("
     " device INTEGER, level INTEGER, id BLOB NOT NULL, asked_ms INTEGER NOT NULL, taken_ms INTEGER NOT NULL,"
     " ended_ms INTEGER NOT NULL, outcome INTEGER NOT NULL, problem TEXT NOT NULL,"
     " records_checked INTEGER NOT NULL, records_missing INTEGER NOT NULL, records_damaged INTEGER NOT NULL,"
@@ -85,7 +85,7 @@ const char sqlite_derived_clear_text[] =
     "UPDATE logs SET rehomed = 0, closed = 0;"
     "UPDATE state SET indexed_arrival = 0;";
 
-#define ORDER_COLUMNS                                                                                        \
+#define ASKED_RESYNC_COLUMNS                                                                                 \
     "level, id, asked_ms, taken_ms, ended_ms, outcome, problem, records_checked, records_missing,"           \
     " records_damaged, records_sent_again, records_erased, records_lost, records_gone, blobs_checked,"       \
     " blobs_missing, blobs_sent_again, blobs_gone, blobs_lost"
@@ -142,12 +142,14 @@ const char *const sqlite_sql_texts[SQL_COUNT] = {
     [SQL_COMMAND_PUT] = "INSERT INTO commands(device, id, level) VALUES (?1, ?2, ?3)",
     [SQL_COMMAND_DONE] = "DELETE FROM commands WHERE device = ?1 AND id = ?2",
     [SQL_COMMANDS] = "SELECT id, level FROM commands WHERE device = ?1 ORDER BY number LIMIT ?2",
-    [SQL_ORDER_PUT] = "INSERT OR REPLACE INTO resync_orders(device, " ORDER_COLUMNS ")"
-                      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,"
-                      " ?18, ?19, ?20)",
-    [SQL_ORDER_FIND] = "SELECT " ORDER_COLUMNS " FROM resync_orders WHERE device = ?1 AND id = ?2",
-    [SQL_ORDERS] =
-        "SELECT " ORDER_COLUMNS " FROM resync_orders WHERE device = ?1 ORDER BY asked_ms, level LIMIT ?2",
+    [SQL_ASKED_RESYNC_PUT] =
+        "INSERT OR REPLACE INTO asked_resyncs(device, " ASKED_RESYNC_COLUMNS ")"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,"
+        " ?18, ?19, ?20)",
+    [SQL_ASKED_RESYNC_FIND] =
+        "SELECT " ASKED_RESYNC_COLUMNS " FROM asked_resyncs WHERE device = ?1 AND id = ?2",
+    [SQL_ASKED_RESYNCS] = "SELECT " ASKED_RESYNC_COLUMNS
+                          " FROM asked_resyncs WHERE device = ?1 ORDER BY asked_ms, level LIMIT ?2",
     [SQL_ALARM_PUT] =
         "INSERT OR IGNORE INTO alarms(kind, device, key, raised_ms, text) VALUES (?1, ?2, ?3, ?4, ?5)",
 

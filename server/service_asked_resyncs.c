@@ -12,55 +12,56 @@
 
 #include <assert.h>
 
-_Static_assert(SERVICE_ORDERS_MAX == ORDERS_MAX, "a device's orders fit");
+_Static_assert(SERVICE_ASKED_RESYNCS_MAX == ASKED_RESYNCS_MAX, "what a device was asked for fits");
 
-int orders_note_window(struct service_job *job, struct transaction *transaction)
+int asked_resyncs_note_window(struct service_job *job, struct transaction *transaction)
 {
     const struct audit_job *audit = &job->audit;
     const struct audit_request *request = &audit->request;
     struct storage *storage = transaction->storage;
     bool is_last = audit->answer.next_seq == 0 && !audit->answer.has_next_blob;
     bool is_end = is_last && !request->reads_run_lists;
-    struct stored_order order;
+    struct stored_asked_resync asked;
     int r;
 
     if (!request->has_command)
         return 0;
-    r = storage->verbs->order_find(storage, job->device.number, request->command_id, &order);
-    if (r >= 0 && order.ended_ms == 0 && (order.taken_ms == 0 || is_end)) {
-        if (order.taken_ms == 0)
-            order.taken_ms = transaction->now_ms;
+    r = storage->verbs->asked_resync_find(storage, job->device.number, request->command_id, &asked);
+    if (r >= 0 && asked.ended_ms == 0 && (asked.taken_ms == 0 || is_end)) {
+        if (asked.taken_ms == 0)
+            asked.taken_ms = transaction->now_ms;
         if (is_end) {
-            order.ended_ms = transaction->now_ms;
-            order.outcome = ORDER_UNTOLD;
+            asked.ended_ms = transaction->now_ms;
+            asked.outcome = ASKED_RESYNC_UNTOLD;
         }
-        r = storage->verbs->order_put(storage, job->device.number, &order);
+        r = storage->verbs->asked_resync_put(storage, job->device.number, &asked);
     }
     if (r < 0 && r != -ENOENT) /* asked for by an older program */
         return r;
     return is_end ? storage->verbs->command_done(storage, job->device.number, request->command_id) : 0;
 }
 
-static void end_order(const struct command_result *result, int64_t now_ms, struct stored_order *order)
+static void end_asked_resync(
+    const struct command_result *result, int64_t now_ms, struct stored_asked_resync *asked)
 {
-    if (order->taken_ms == 0)
-        order->taken_ms = now_ms;
-    order->counts = result->counts;
-    order->problem[0] = '\0';
+    if (asked->taken_ms == 0)
+        asked->taken_ms = now_ms;
+    asked->counts = result->counts;
+    asked->problem[0] = '\0';
     switch (result->outcome) {
     case COMMAND_DONE:
-        order->outcome = ORDER_DONE;
-        order->ended_ms = now_ms;
+        asked->outcome = ASKED_RESYNC_DONE;
+        asked->ended_ms = now_ms;
         return;
     case COMMAND_INCOMPLETE:
-        order->outcome = ORDER_INCOMPLETE;
-        order->ended_ms = now_ms;
+        asked->outcome = ASKED_RESYNC_INCOMPLETE;
+        asked->ended_ms = now_ms;
         return;
     case COMMAND_FAILED:
         assert(result->problem.len <= PROBLEM_BYTES_MAX);
-        memcpy(order->problem, result->problem.data, result->problem.len);
-        order->problem[result->problem.len] = '\0';
-        text_make_one_line(order->problem);
+        memcpy(asked->problem, result->problem.data, result->problem.len);
+        asked->problem[result->problem.len] = '\0';
+        text_make_one_line(asked->problem);
         return;
     }
 }
@@ -69,12 +70,12 @@ static int take_result(
     struct service_job *job, struct transaction *transaction, const struct command_result *result)
 {
     struct storage *storage = transaction->storage;
-    struct stored_order order;
-    int r = storage->verbs->order_find(storage, job->device.number, result->id, &order);
+    struct stored_asked_resync asked;
+    int r = storage->verbs->asked_resync_find(storage, job->device.number, result->id, &asked);
 
-    if (r >= 0 && order.ended_ms == 0) {
-        end_order(result, transaction->now_ms, &order);
-        r = storage->verbs->order_put(storage, job->device.number, &order);
+    if (r >= 0 && asked.ended_ms == 0) {
+        end_asked_resync(result, transaction->now_ms, &asked);
+        r = storage->verbs->asked_resync_put(storage, job->device.number, &asked);
         transaction->has_changed = true;
     }
     if (r < 0 && r != -ENOENT)
@@ -85,7 +86,7 @@ static int take_result(
     return storage->verbs->command_done(storage, job->device.number, result->id);
 }
 
-int orders_take_results(struct service_job *job, struct transaction *transaction)
+int asked_resyncs_take_results(struct service_job *job, struct transaction *transaction)
 {
     const struct exchange_request *request = &job->exchange.request;
     int r = 0;
@@ -97,29 +98,30 @@ int orders_take_results(struct service_job *job, struct transaction *transaction
 
 /* ---- the list ---- */
 
-int orders_read(struct storage *storage, const struct stored_device_line *line,
-    struct stored_order stored[ORDERS_MAX], struct service_device *ret)
+int asked_resyncs_read(struct storage *storage, const struct stored_device_line *line,
+    struct stored_asked_resync stored[ASKED_RESYNCS_MAX], struct service_device *ret)
 {
     size_t count = 0;
-    int r = storage->verbs->orders(storage, line->device.number, stored, &count);
+    int r = storage->verbs->asked_resyncs(storage, line->device.number, stored, &count);
 
     for (size_t i = 0; i < count && r >= 0; i++) {
-        struct service_order *order = &ret->orders[i];
+        struct service_asked_resync *asked = &ret->asked_resyncs[i];
 
-        *order = (struct service_order){.level = (enum audit_level)stored[i].level,
+        *asked = (struct service_asked_resync){.level = (enum audit_level)stored[i].level,
             .asked_ms = stored[i].asked_ms,
             .delivered_ms = stored[i].taken_ms,
             .finished_ms = stored[i].ended_ms,
-            .is_complete = stored[i].outcome == ORDER_DONE,
-            .has_counts = stored[i].outcome == ORDER_DONE || stored[i].outcome == ORDER_INCOMPLETE,
+            .is_complete = stored[i].outcome == ASKED_RESYNC_DONE,
+            .has_counts =
+                stored[i].outcome == ASKED_RESYNC_DONE || stored[i].outcome == ASKED_RESYNC_INCOMPLETE,
             .problem = stored[i].problem[0] ? stored[i].problem : NULL,
             .counts = stored[i].counts};
         /* While it is under way, the windows that were read for it tell how far it has come. */
-        if (order->finished_ms == 0 && line->resync.level == stored[i].level && order->delivered_ms != 0 &&
-            line->resync.at_ms >= order->delivered_ms)
-            order->counts.records_checked = line->resync.checked;
+        if (asked->finished_ms == 0 && line->resync.level == stored[i].level && asked->delivered_ms != 0 &&
+            line->resync.at_ms >= asked->delivered_ms)
+            asked->counts.records_checked = line->resync.checked;
     }
-    ret->order_count = r < 0 ? 0 : count;
+    ret->asked_resync_count = r < 0 ? 0 : count;
     return r;
 }
 
@@ -138,7 +140,8 @@ static int ask_device(struct ask_walk *walk, uint64_t device)
     struct storage *storage = walk->transaction->storage;
     struct command pending[EXCHANGE_COMMANDS_MAX];
     struct command command = {.has_resync = true, .resync_level = walk->level};
-    struct stored_order order = {.level = (uint64_t)walk->level, .asked_ms = walk->transaction->now_ms};
+    struct stored_asked_resync asked = {
+        .level = (uint64_t)walk->level, .asked_ms = walk->transaction->now_ms};
     size_t count = 0;
     int r = storage->verbs->commands(storage, device, pending, EXCHANGE_COMMANDS_MAX, &count);
 
@@ -152,10 +155,10 @@ static int ask_device(struct ask_walk *walk, uint64_t device)
     if (count == EXCHANGE_COMMANDS_MAX)
         return 0;
     world->verbs->random(world->context, command.id, sizeof(command.id));
-    memcpy(order.id, command.id, sizeof(order.id));
+    memcpy(asked.id, command.id, sizeof(asked.id));
     walk->transaction->has_changed = true;
     r = storage->verbs->command_put(storage, device, &command);
-    return r < 0 ? r : storage->verbs->order_put(storage, device, &order);
+    return r < 0 ? r : storage->verbs->asked_resync_put(storage, device, &asked);
 }
 
 static int ask_walked(void *user, const struct stored_device_line *line)
