@@ -15,6 +15,7 @@
 #define CONFIG_FILE_LEN_MAX (256u * 1024)
 #define CONFIG_TEXT_LEN_MAX 4096u
 #define UNLIMITED "unlimited"
+#define OFF "off"
 
 struct unit {
     const char *name;
@@ -132,6 +133,12 @@ static int parse_number(const struct config_row *row, const char *text, uint64_t
     switch (row->type) {
     case CONFIG_UNSIGNED:
         return text_parse_u64(text, ret);
+    case CONFIG_INTERVAL:
+        if (strcmp(text, OFF) == 0) {
+            *ret = 0;
+            return 0;
+        }
+        return parse_with_unit(text, duration_units, ARRAY_LEN(duration_units), ret);
     case CONFIG_DURATION:
         return parse_with_unit(text, duration_units, ARRAY_LEN(duration_units), ret);
     case CONFIG_BUDGET:
@@ -165,6 +172,7 @@ static void put_number(struct buffer *buffer, const struct config_row *row, uint
 {
     switch (row->type) {
     case CONFIG_DURATION:
+    case CONFIG_INTERVAL:
         put_with_unit(buffer, duration_units, ARRAY_LEN(duration_units), value);
         break;
     case CONFIG_SIZE:
@@ -196,8 +204,10 @@ static const char *describe_range(struct buffer *buffer, const struct config_row
         buffer_put_text(buffer, " to ");
         put_number(buffer, row, row->max);
     }
-    if (row->type == CONFIG_DURATION)
+    if (row->type == CONFIG_DURATION || row->type == CONFIG_INTERVAL)
         buffer_put_text(buffer, ", in ms, s, min, h or d");
+    if (row->type == CONFIG_INTERVAL)
+        buffer_put_text(buffer, ", or " OFF);
     if (row->type == CONFIG_SIZE || row->type == CONFIG_BUDGET)
         buffer_put_text(buffer, ", in bytes, KiB, MiB or GiB");
     if (row->type == CONFIG_BUDGET)
@@ -248,7 +258,8 @@ static int set_value(
 
     uint64_t number;
     int r = parse_number(row, text, &number);
-    if (r == 0 && row->type != CONFIG_CHOICE && (number < row->min || number > row->max))
+    bool is_off = row->type == CONFIG_INTERVAL && strcmp(text, OFF) == 0;
+    if (r == 0 && row->type != CONFIG_CHOICE && !is_off && (number < row->min || number > row->max))
         r = -ERANGE;
     if (r < 0 && !describe_range(&range, row))
         return -ENOMEM;

@@ -14,6 +14,7 @@ enum config_type {
     CONFIG_BOOLEAN,  /* bool: yes/no, true/false, on/off, 1/0 */
     CONFIG_UNSIGNED, /* uint64_t, min..max */
     CONFIG_DURATION, /* uint64_t milliseconds: a number with ms, s, min, h or d */
+    CONFIG_INTERVAL, /* the same, or `off`: 0 */
     CONFIG_SIZE,     /* uint64_t bytes: a number, with KiB, MiB or GiB if wanted */
     CONFIG_BUDGET,   /* the same, or `unlimited`: UINT64_MAX */
     CONFIG_CHOICE,   /* uint64_t: which of the row's choices, from 0 */

@@ -86,20 +86,49 @@ static const char *plural(uint64_t count)
     return count == 1 ? "" : "s";
 }
 
-/* The resync that goes on, or the last one since the daemon's start. */
-static void print_resync(const json_t *resync)
+/* When the last resync ended, and what it was for: nobody had asked for a self-audit. */
+static void print_resync_end(const struct program *program, const json_t *resync)
+{
+    const char *finished_at = json_string_value(json_object_get(resync, "finished_at"));
+    const char *cause = json_string_value(json_object_get(resync, "cause"));
+    char text[RFC3339_LEN + 1];
+    int64_t unix_ms;
+    int32_t offset_min;
+    if (!finished_at || rfc3339_parse(finished_at, &unix_ms, &offset_min) < 0)
+        return;
+    program_instant_text(program, unix_ms, text);
+    printf(
+        " (%s%s)", text, cause && strcmp(cause, "self-audit") == 0 ? ", the daemon's own daily audit" : "");
+}
+
+static json_int_t number_of_lost(const json_t *resync)
+{
+    return json_integer_value(json_object_get(resync, "records_lost")) +
+           json_integer_value(json_object_get(resync, "blobs_lost"));
+}
+
+/* The resync that goes on, or the last one: "resync        presence: nothing is missing ... (when)". */
+static void print_resync(const struct program *program, const json_t *resync)
 {
     const char *problem = json_string_value(json_object_get(resync, "problem"));
     const char *verdict = problem ? problem : "something is in neither place";
+    json_int_t again = json_integer_value(json_object_get(resync, "records_sent_again")) +
+                       json_integer_value(json_object_get(resync, "blobs_sent_again"));
     if (!json_is_object(resync))
         return;
     if (!json_is_true(json_object_get(resync, "finished")))
         verdict = "goes on";
     else if (json_is_true(json_object_get(resync, "ok")))
         verdict = json_integer_value(json_object_get(resync, "records_checked")) > 0
-                      ? "nothing is missing at the centre"
+                      ? number_of_lost(resync) > 0
+                            ? "nothing is missing at the centre but what is marked lost"
+                            : "nothing is missing at the centre"
                       : "there was nothing to compare";
-    printf("resync        %s: %s\n", json_string_value(json_object_get(resync, "level")), verdict);
+    printf("resync        %s: %s", json_string_value(json_object_get(resync, "level")), verdict);
+    if (again > 0)
+        printf(", %" JSON_INTEGER_FORMAT " sent again", again);
+    print_resync_end(program, resync);
+    putchar('\n');
 }
 
 /* "photos        8 wait: the day's budget of 50 MiB on the metered network is used up until 14:05:00" */
@@ -149,7 +178,7 @@ static void print_centre(
         printf("next attempt  %s\n", text);
     }
     print_lanes(program, json_object_get(daemon, "lanes"));
-    print_resync(json_object_get(daemon, "resync"));
+    print_resync(program, json_object_get(daemon, "resync"));
 }
 
 static void print_plain(

@@ -202,6 +202,7 @@ static void print_report(const json_t *report)
         {"blobs_missing", "photos and previews were missing or damaged there", false},
         {"blobs_sent_again", "photos and previews were sent again", false},
         {"blobs_gone", "photos and previews are in neither place", false},
+        {"blobs_lost", "photos and previews are marked lost", false},
     };
     for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
         json_int_t value = number(report, lines[i].name);
@@ -215,7 +216,10 @@ static void print_report(const json_t *report)
         puts(
             "The centre has not acknowledged any record yet: there was nothing to compare; see: patrol status");
     else if (json_is_true(json_object_get(report, "ok")))
-        puts("The centre holds everything that this handheld has recorded and sent.");
+        printf("The centre holds everything that this handheld has recorded and sent%s.\n",
+            number(report, "records_lost") + number(report, "blobs_lost") > 0
+                ? ", but for what is marked lost: that is in neither place"
+                : "");
     else
         printf("Not everything could be mended: %s\n", problem ? problem : "something is in neither place");
 }

@@ -26,6 +26,8 @@
 #define EXCHANGE_QUARANTINED_MAX 1024u
 #define EXCHANGE_ASKED_QUARANTINED_MAX 256u
 #define EXCHANGE_COMMANDS_MAX 16u
+#define EXCHANGE_COMMAND_RESULTS_MAX 16u
+#define PROBLEM_BYTES_MAX 256u
 #define EXCHANGE_REFERENCE_CHANGES_MAX 1024u
 #define ORDER_ENTRIES_MAX 512u    /* records and blobs of one erasure order, and of those of one answer */
 #define CAPABILITY_VALUES_MAX 64u /* protocol versions, dictionaries, encodings: so many of each */

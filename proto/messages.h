@@ -55,6 +55,23 @@ struct erasure_order {
     size_t blob_count;
 };
 
+/* What a resync found and did, as the handheld counts it. */
+struct resync_counts {
+    uint64_t records_checked, records_missing, records_damaged, records_sent_again, records_erased;
+    uint64_t records_lost, records_gone; /* gone: in neither place, found so now; lost: marked so before */
+    uint64_t blobs_checked, blobs_missing, blobs_sent_again, blobs_gone, blobs_lost;
+};
+
+/* Incomplete: something is in neither place. Failed: not carried to its end, and tried again. */
+enum command_outcome { COMMAND_DONE = 0, COMMAND_INCOMPLETE = 1, COMMAND_FAILED = 2 };
+
+struct command_result {
+    uint8_t id[COMMAND_ID_BYTES];
+    enum command_outcome outcome;
+    struct bytes problem; /* why it failed; UTF-8 */
+    struct resync_counts counts;
+};
+
 struct exchange_request {
     uint8_t request_id[REQUEST_ID_BYTES];
     struct uuid log;
@@ -76,6 +93,8 @@ struct exchange_request {
     const struct sha256 *erased_leaves; /* of the empty ones among the records, one for each; or none */
     size_t erased_leaf_count;
     uint64_t trust_known; /* generation of the trust statements held, and 1; 0: nothing is known of them */
+    const struct command_result *command_results;
+    size_t command_result_count;
 };
 
 enum exchange_outcome {
@@ -191,6 +210,8 @@ struct audit_request {
     struct sha256 after_blob;
     bool has_command;
     uint8_t command_id[COMMAND_ID_BYTES];
+    bool reads_run_lists;  /* the answer may be encoded with the short form of its lists */
+    uint64_t receipt_size; /* of the handheld's newest receipt for this log */
 };
 
 struct audit_answer {
@@ -214,6 +235,8 @@ struct audit_answer {
     struct sha256 next_blob;
     int64_t server_time_ms;
     uint64_t records_quarantined;
+    bool uses_run_lists; /* the short form: as the request has allowed it */
+    bool takes_bare_records;
 };
 
 struct repair_run {
@@ -230,6 +253,10 @@ struct repair_request {
     uint64_t size;
     const struct repair_run *runs;
     size_t run_count;
+    const struct run *bare_runs; /* without proofs: they ascend, and do not overlap */
+    size_t bare_run_count;
+    const struct bytes *bare_records; /* as many as there are positions in these runs */
+    size_t bare_record_count;
     const uint64_t *lost_seqs;
     const struct sha256 *lost_leaves; /* as many as lost_seqs, or NULL */
     size_t lost_count;

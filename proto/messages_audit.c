@@ -3,8 +3,7 @@
  * The audit's request and answer: see messages.h; proto/README.md, "Audit".
  */
 #include "proto/messages.h"
-#include "proto/wire_pack.h"
-#include "proto/wire_reader.h"
+#include "proto/run_list.h"
 
 #include <errno.h>
 
@@ -33,7 +32,8 @@ int audit_request_encode(const struct audit_request *request, struct buffer *ret
 {
     Wire__AuditRequest wire = WIRE__AUDIT_REQUEST__INIT;
 
-    if (request->checkpoint.len > NOTE_TEXT_BYTES_MAX || request->from_seq > LOG_SIZE_MAX)
+    if (request->checkpoint.len > NOTE_TEXT_BYTES_MAX || request->from_seq > LOG_SIZE_MAX ||
+        request->receipt_size > LOG_SIZE_MAX)
         return -EMSGSIZE;
     wire.request_id = wire_of(bytes_of(request->request_id, REQUEST_ID_BYTES));
     wire.log = wire_of_uuid(&request->log);
@@ -44,6 +44,8 @@ int audit_request_encode(const struct audit_request *request, struct buffer *ret
         wire.after_blob = wire_of_sha256(&request->after_blob);
     if (request->has_command)
         wire.command_id = wire_of(bytes_of(request->command_id, COMMAND_ID_BYTES));
+    wire.reads_run_lists = request->reads_run_lists;
+    wire.receipt_size = request->receipt_size;
     return wire_pack(&wire.base, NULL, EXCHANGE_INFLATED_BYTES_MAX, ret);
 }
 
@@ -75,29 +77,19 @@ int audit_request_decode(struct bytes bytes, struct arena *arena, struct audit_r
         case 7:
             request.has_command = wire_exact_or_none(&reader, request.command_id, COMMAND_ID_BYTES);
             break;
+        case 8:
+            request.reads_run_lists = wire_bool(&reader);
+            break;
+        case 9:
+            request.receipt_size = wire_u64(&reader);
+            break;
         }
     wire_demand(&reader, WIRE_FIELD(1) | WIRE_FIELD(2));
-    if (!reader.error && request.from_seq > LOG_SIZE_MAX)
+    if (!reader.error && (request.from_seq > LOG_SIZE_MAX || request.receipt_size > LOG_SIZE_MAX))
         wire_fail(&reader, "a number is out of range");
     if (!reader.error)
         *ret = request;
     return wire_finish(&reader, NULL);
-}
-
-/* Runs ascend, do not overlap, and lie within a log. */
-static bool runs_within_limits(const struct run *runs, size_t count)
-{
-    uint64_t next = 0;
-
-    if (count > AUDIT_RUNS_MAX)
-        return false;
-    for (size_t i = 0; i < count; i++) {
-        if (runs[i].count == 0 || runs[i].first < next || runs[i].first > LOG_SIZE_MAX ||
-            runs[i].count > LOG_SIZE_MAX - runs[i].first)
-            return false;
-        next = runs[i].first + runs[i].count;
-    }
-    return true;
 }
 
 static bool answer_within_limits(const struct audit_answer *answer)
@@ -106,10 +98,10 @@ static bool answer_within_limits(const struct audit_answer *answer)
            answer->next_seq <= LOG_SIZE_MAX && answer->receipt.len <= NOTE_TEXT_BYTES_MAX &&
            answer->tile_root_count <= AUDIT_WINDOW_RECORDS_MAX &&
            answer->blob_count <= AUDIT_WINDOW_BLOBS_MAX &&
-           runs_within_limits(answer->missing, answer->missing_count) &&
-           runs_within_limits(answer->damaged, answer->damaged_count) &&
-           runs_within_limits(answer->erased, answer->erased_count) &&
-           runs_within_limits(answer->lost, answer->lost_count);
+           run_list_within_limits(answer->missing, answer->missing_count, AUDIT_RUNS_MAX) &&
+           run_list_within_limits(answer->damaged, answer->damaged_count, AUDIT_RUNS_MAX) &&
+           run_list_within_limits(answer->erased, answer->erased_count, AUDIT_RUNS_MAX) &&
+           run_list_within_limits(answer->lost, answer->lost_count, AUDIT_RUNS_MAX);
 }
 
 static size_t fill_runs(const struct run *runs, size_t count, struct arena *scratch, Wire__Run ***ret)
@@ -122,6 +114,26 @@ static size_t fill_runs(const struct run *runs, size_t count, struct arena *scra
         wire[i].count = runs[i].count;
     }
     return count;
+}
+
+static void fill_run_lists(const struct audit_answer *answer, struct arena *scratch, Wire__RunLists *ret)
+{
+    ret->n_missing = 2 * answer->missing_count;
+    ret->missing = run_list_fill(answer->missing, answer->missing_count, scratch);
+    ret->n_damaged = 2 * answer->damaged_count;
+    ret->damaged = run_list_fill(answer->damaged, answer->damaged_count, scratch);
+    ret->n_erased = 2 * answer->erased_count;
+    ret->erased = run_list_fill(answer->erased, answer->erased_count, scratch);
+    ret->n_lost = 2 * answer->lost_count;
+    ret->lost = run_list_fill(answer->lost, answer->lost_count, scratch);
+}
+
+static void fill_lists(const struct audit_answer *answer, struct arena *scratch, Wire__AuditAnswer *ret)
+{
+    ret->n_missing = fill_runs(answer->missing, answer->missing_count, scratch, &ret->missing);
+    ret->n_damaged = fill_runs(answer->damaged, answer->damaged_count, scratch, &ret->damaged);
+    ret->n_erased = fill_runs(answer->erased, answer->erased_count, scratch, &ret->erased);
+    ret->n_lost = fill_runs(answer->lost, answer->lost_count, scratch, &ret->lost);
 }
 
 static void fill_blob_states(const struct audit_answer *answer, struct arena *scratch, Wire__AuditAnswer *ret)
@@ -139,6 +151,7 @@ static void fill_blob_states(const struct audit_answer *answer, struct arena *sc
 int audit_answer_encode(const struct audit_answer *answer, struct buffer *ret)
 {
     Wire__AuditAnswer wire = WIRE__AUDIT_ANSWER__INIT;
+    Wire__RunLists lists = WIRE__RUN_LISTS__INIT;
     _cleanup_arena_ struct arena scratch = {0};
 
     if (!answer_within_limits(answer))
@@ -155,10 +168,12 @@ int audit_answer_encode(const struct audit_answer *answer, struct buffer *ret)
         wire.root = wire_of_sha256(&answer->root);
     wire.n_tile_roots = answer->tile_root_count;
     wire.tile_roots = wire_list_of_sha256(&scratch, answer->tile_roots, answer->tile_root_count);
-    wire.n_missing = fill_runs(answer->missing, answer->missing_count, &scratch, &wire.missing);
-    wire.n_damaged = fill_runs(answer->damaged, answer->damaged_count, &scratch, &wire.damaged);
-    wire.n_erased = fill_runs(answer->erased, answer->erased_count, &scratch, &wire.erased);
-    wire.n_lost = fill_runs(answer->lost, answer->lost_count, &scratch, &wire.lost);
+    if (!answer->uses_run_lists) {
+        fill_lists(answer, &scratch, &wire);
+    } else {
+        fill_run_lists(answer, &scratch, &lists);
+        wire.lists = &lists;
+    }
     wire.blobs_checked = answer->blobs_checked;
     wire.blob_bytes_read = answer->blob_bytes_read;
     fill_blob_states(answer, &scratch, &wire);
@@ -166,6 +181,7 @@ int audit_answer_encode(const struct audit_answer *answer, struct buffer *ret)
         wire.next_blob = wire_of_sha256(&answer->next_blob);
     wire.server_time_ms = answer->server_time_ms;
     wire.records_quarantined = answer->records_quarantined;
+    wire.takes_bare_records = answer->takes_bare_records;
     return wire_pack(&wire.base, &scratch, EXCHANGE_INFLATED_BYTES_MAX, ret);
 }
 
@@ -208,6 +224,29 @@ static void read_blob_state(struct wire_reader *outer, struct wire_items *items)
     wire_end(outer, &reader);
 }
 
+static void read_run_lists(struct wire_reader *outer, struct audit_answer *ret)
+{
+    struct wire_reader reader = wire_message(outer);
+
+    ret->uses_run_lists = true;
+    while (wire_next(&reader))
+        switch (reader.field) {
+        case 1:
+            run_list_read(&reader, AUDIT_RUNS_MAX, &ret->missing, &ret->missing_count);
+            break;
+        case 2:
+            run_list_read(&reader, AUDIT_RUNS_MAX, &ret->damaged, &ret->damaged_count);
+            break;
+        case 3:
+            run_list_read(&reader, AUDIT_RUNS_MAX, &ret->erased, &ret->erased_count);
+            break;
+        case 4:
+            run_list_read(&reader, AUDIT_RUNS_MAX, &ret->lost, &ret->lost_count);
+            break;
+        }
+    wire_end(outer, &reader);
+}
+
 /* The lists of an answer while they are read. */
 struct lists {
     struct wire_items tile_roots, missing, damaged, erased, lost, blobs;
@@ -237,10 +276,19 @@ static void read_list_item(struct wire_reader *reader, struct lists *lists)
     }
 }
 
-static void take_lists(const struct lists *lists, struct audit_answer *ret)
+static void take_lists(struct wire_reader *reader, const struct lists *lists, struct audit_answer *ret)
 {
+    size_t long_runs = lists->missing.count + lists->damaged.count + lists->erased.count + lists->lost.count;
+
     ret->tile_roots = lists->tile_roots.items;
     ret->tile_root_count = lists->tile_roots.count;
+    ret->blobs = lists->blobs.items;
+    ret->blob_count = lists->blobs.count;
+    if (ret->uses_run_lists) {
+        if (long_runs > 0)
+            wire_fail(reader, "runs in both forms");
+        return;
+    }
     ret->missing = lists->missing.items;
     ret->missing_count = lists->missing.count;
     ret->damaged = lists->damaged.items;
@@ -249,8 +297,6 @@ static void take_lists(const struct lists *lists, struct audit_answer *ret)
     ret->erased_count = lists->erased.count;
     ret->lost = lists->lost.items;
     ret->lost_count = lists->lost.count;
-    ret->blobs = lists->blobs.items;
-    ret->blob_count = lists->blobs.count;
 }
 
 static void read_field(struct wire_reader *reader, struct audit_answer *ret)
@@ -295,6 +341,12 @@ static void read_field(struct wire_reader *reader, struct audit_answer *ret)
     case 19:
         ret->records_quarantined = wire_u64(reader);
         break;
+    case 21:
+        read_run_lists(reader, ret);
+        break;
+    case 22:
+        ret->takes_bare_records = wire_bool(reader);
+        break;
     }
 }
 
@@ -308,7 +360,7 @@ int audit_answer_decode(struct bytes bytes, struct arena *arena, struct audit_an
         read_field(&reader, &answer);
         read_list_item(&reader, &lists);
     }
-    take_lists(&lists, &answer);
+    take_lists(&reader, &lists, &answer);
     wire_demand(&reader, WIRE_FIELD(1) | WIRE_FIELD(2));
     if (!reader.error && !answer_within_limits(&answer))
         wire_fail(&reader, "a number is out of range");

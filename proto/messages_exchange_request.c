@@ -3,6 +3,7 @@
  * The exchange request: see messages.h; proto/README.md, "Exchange".
  */
 #include "proto/columns.h"
+#include "proto/command_results.h"
 #include "proto/positions.h"
 
 #include <errno.h>
@@ -29,6 +30,7 @@ static bool within_limits(const struct exchange_request *request)
            request->certificate.len <= ENROLMENT_BYTES_MAX &&
            request->asked_blob_count <= EXCHANGE_ASKED_BLOBS_MAX && erased_within_limits(request) &&
            positions_within_limits(request->asked_quarantined, request->asked_quarantined_count) &&
+           command_results_within_limits(request->command_results, request->command_result_count) &&
            (!request->has_status || request->status.software.len <= SOFTWARE_BYTES_MAX);
 }
 
@@ -112,6 +114,9 @@ int exchange_request_encode(const struct exchange_request *request, struct buffe
     wire.n_erased_leaves = request->erased_leaf_count;
     wire.erased_leaves = wire_list_of_sha256(&scratch, request->erased_leaves, request->erased_leaf_count);
     wire.trust_known = request->trust_known;
+    wire.n_command_results = request->command_result_count;
+    wire.command_results =
+        command_results_fill(request->command_results, request->command_result_count, &scratch);
     return wire_pack(&wire.base, &scratch, EXCHANGE_INFLATED_BYTES_MAX, ret);
 }
 
@@ -142,7 +147,8 @@ static void read_status(struct wire_reader *outer, struct device_status *ret)
 
 static void read_request(struct wire_reader *reader, struct exchange_request *ret, struct bytes *ret_columns)
 {
-    struct wire_items records = {0}, asked_blobs = {0}, asked_quarantined = {0}, erased_leaves = {0};
+    struct wire_items records = {0}, asked_blobs = {0}, asked_quarantined = {0}, erased_leaves = {0},
+                      results = {0};
 
     while (wire_next(reader))
         switch (reader->field) {
@@ -189,6 +195,9 @@ static void read_request(struct wire_reader *reader, struct exchange_request *re
         case 14:
             ret->trust_known = wire_u64(reader);
             break;
+        case 15:
+            command_results_read_item(reader, &results);
+            break;
         case 16:
             wire_item_sha256(reader, &erased_leaves, EXCHANGE_RECORDS_MAX);
             break;
@@ -201,6 +210,8 @@ static void read_request(struct wire_reader *reader, struct exchange_request *re
     ret->asked_quarantined_count = asked_quarantined.count;
     ret->erased_leaves = erased_leaves.items;
     ret->erased_leaf_count = erased_leaves.count;
+    ret->command_results = results.items;
+    ret->command_result_count = results.count;
     wire_demand(reader, WIRE_FIELD(1) | WIRE_FIELD(2));
 }
 

@@ -3,9 +3,7 @@
  * The repair's request and answer: see messages.h; proto/README.md, "Repair".
  */
 #include "proto/merkle.h"
-#include "proto/messages.h"
-#include "proto/wire_pack.h"
-#include "proto/wire_reader.h"
+#include "proto/run_list.h"
 
 #include <errno.h>
 
@@ -21,13 +19,30 @@ static bool run_within_limits(const struct repair_run *run, uint64_t size)
     return true;
 }
 
+/* Bare runs lie within the tree, and name as many positions as there are records. */
+static bool bare_within_limits(const struct repair_request *request)
+{
+    const struct run *runs = request->bare_runs;
+    size_t count = request->bare_run_count;
+
+    if (!run_list_within_limits(runs, count, REPAIR_RUNS_MAX) ||
+        request->bare_record_count > REPAIR_RECORDS_MAX ||
+        run_list_total(runs, count) != request->bare_record_count ||
+        (count > 0 && runs[count - 1].first + runs[count - 1].count > request->size))
+        return false;
+    for (size_t i = 0; i < request->bare_record_count; i++)
+        if (request->bare_records[i].len > RECORD_BYTES_MAX)
+            return false;
+    return true;
+}
+
 static bool within_limits(const struct repair_request *request)
 {
-    size_t record_count = 0;
+    size_t record_count = request->bare_record_count;
 
     if (request->size > LOG_SIZE_MAX || request->run_count > REPAIR_RUNS_MAX ||
         request->lost_count > REPAIR_LOST_MAX || request->erased_count > REPAIR_LOST_MAX ||
-        request->lost_blob_count > AUDIT_WINDOW_BLOBS_MAX)
+        request->lost_blob_count > AUDIT_WINDOW_BLOBS_MAX || !bare_within_limits(request))
         return false;
     for (size_t i = 0; i < request->run_count; i++) {
         if (!run_within_limits(&request->runs[i], request->size))
@@ -72,6 +87,10 @@ int repair_request_encode(const struct repair_request *request, struct buffer *r
     wire.log = wire_of_uuid(&request->log);
     wire.size = request->size;
     fill_runs(request, &scratch, &wire);
+    wire.n_bare_runs = 2 * request->bare_run_count;
+    wire.bare_runs = run_list_fill(request->bare_runs, request->bare_run_count, &scratch);
+    wire.n_bare_records = request->bare_record_count;
+    wire.bare_records = wire_list_of_bytes(&scratch, request->bare_records, request->bare_record_count);
     wire.n_lost_seqs = request->lost_count;
     wire.lost_seqs = (uint64_t *)(uintptr_t)request->lost_seqs;
     if (request->lost_leaves) {
@@ -117,7 +136,7 @@ static void read_run(struct wire_reader *outer, struct wire_items *items)
 static void read_request(struct wire_reader *reader, struct repair_request *ret)
 {
     struct wire_items runs = {0}, lost_seqs = {0}, lost_leaves = {0}, lost_blobs = {0}, erased_seqs = {0},
-                      erased_leaves = {0};
+                      erased_leaves = {0}, bare_records = {0};
 
     while (wire_next(reader))
         switch (reader->field) {
@@ -148,9 +167,17 @@ static void read_request(struct wire_reader *reader, struct repair_request *ret)
         case 9:
             wire_item_sha256(reader, &erased_leaves, REPAIR_LOST_MAX);
             break;
+        case 10:
+            run_list_read(reader, REPAIR_RUNS_MAX, &ret->bare_runs, &ret->bare_run_count);
+            break;
+        case 11:
+            wire_item_bytes(reader, &bare_records, REPAIR_RECORDS_MAX, RECORD_BYTES_MAX);
+            break;
         }
     ret->runs = runs.items;
     ret->run_count = runs.count;
+    ret->bare_records = bare_records.items;
+    ret->bare_record_count = bare_records.count;
     ret->lost_seqs = lost_seqs.items;
     ret->lost_count = lost_seqs.count;
     ret->lost_leaves = lost_leaves.items;

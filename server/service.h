@@ -175,6 +175,17 @@ int service_import_bundle(
 
 /* ---- admin (command line and console) ---- */
 
+/* A resync that an admin has asked for. */
+struct service_asked_resync {
+    enum audit_level level;
+    int64_t asked_ms, delivered_ms, finished_ms; /* 0: not yet */
+    bool has_counts;                             /* the handheld has told what it found and sent */
+    bool is_complete;            /* and has all that it was asked for: nothing is in neither place */
+    const char *problem;         /* why the last try failed, or NULL; it is tried again */
+    struct resync_counts counts; /* until it is finished: the records that were checked so far */
+};
+#define SERVICE_ASKED_RESYNCS_MAX 3u /* one of each level */
+
 struct service_device {
     struct uuid id;
     const char *name, *inspector;
@@ -183,6 +194,8 @@ struct service_device {
     uint64_t logs, records, quarantined, blobs_missing, alarms;
     bool over_quota, photos_over_quota; /* now; alarms of their own, which end by themselves */
     const char *last_resync;            /* one line, or NULL */
+    struct service_asked_resync asked_resyncs[SERVICE_ASKED_RESYNCS_MAX];
+    size_t asked_resync_count;
 };
 
 int service_token_make(struct service *service, const char *name, const char *inspector, uint64_t valid_s,

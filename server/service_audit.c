@@ -197,6 +197,10 @@ static void tell_records(struct audit_job *audit)
     answer->erased_count = scan->erased.count;
     answer->lost = scan->lost.runs;
     answer->lost_count = scan->lost.count;
+    if (!audit->request.reads_run_lists)
+        return; /* an older handheld: the long form, and proofs */
+    answer->takes_bare_records = scan->is_trusted && audit_scan_found_fault(scan);
+    answer->uses_run_lists = audit_scan_found_fault(scan) || scan->erased.count > 0 || scan->lost.count > 0;
 }
 
 /* ---- photos ---- */
@@ -434,7 +438,6 @@ int audit_commit(struct service_job *job, struct transaction *transaction)
     const struct audit_job *audit = &job->audit;
     struct storage *storage = transaction->storage;
     struct stored_resync resync;
-    bool is_last = audit->answer.next_seq == 0 && !audit->answer.has_next_blob;
     int r = storage->verbs->device_resync(storage, job->device.number, &resync);
 
     if (r < 0)
@@ -446,9 +449,7 @@ int audit_commit(struct service_job *job, struct transaction *transaction)
         r = want_again(job->service, storage, audit);
     if (r >= 0)
         r = mend_tiles(storage, audit);
-    if (r >= 0 && is_last && audit->request.has_command)
-        r = storage->verbs->command_done(storage, job->device.number, audit->request.command_id);
-    return r;
+    return r < 0 ? r : asked_resyncs_note_window(job, transaction);
 }
 
 /* ---- answer ---- */
@@ -463,7 +464,8 @@ int audit_answer(struct service_job *job, struct service_reply *ret)
     answer->request_sha256 = job->request_sha256;
     answer->incarnation = job->service->incarnation;
     answer->size = audit->log.frontier.size;
-    answer->receipt = buffer_bytes(&audit->receipt);
+    if (audit->request.receipt_size != audit->log.frontier.size)
+        answer->receipt = buffer_bytes(&audit->receipt);
     answer->server_time_ms = service_now_ms(job->service);
     r = audit_answer_encode(answer, &plain);
     if (r >= 0)

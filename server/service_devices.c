@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Devices as an admin sees them: the list, and asking for a resync. See service.h. Revoking stands in
- * service_revocations.c.
+ * Devices as an admin sees them. See service.h. Asking for a resync stands in service_asked_resyncs.c,
+ * revoking in service_revocations.c.
  */
 #include "server/service_internal.h"
 
@@ -46,10 +46,13 @@ static int walk_device(void *user, const struct stored_device_line *line)
         .quarantined = line->quarantined,
         .blobs_missing = line->blobs_missing,
         .alarms = line->alarms};
+    struct stored_asked_resync asked_resyncs[ASKED_RESYNCS_MAX];
     int r = revocations_has(walk->service, &device.id, &device.revoked);
 
     if (r >= 0)
         r = limits_read(walk->service, walk->storage, line->device.number, &device);
+    if (r >= 0)
+        r = asked_resyncs_read(walk->storage, line, asked_resyncs, &device);
     if (r < 0)
         return r;
     device.alarms += device.over_quota + device.photos_over_quota;
@@ -71,74 +74,4 @@ int service_each_device(
 
     walk.storage = reader.storage;
     return r < 0 ? r : reader.storage->verbs->devices_each(reader.storage, walk_device, &walk);
-}
-
-/* ---- asking for a resync ---- */
-
-struct ask_walk {
-    struct transaction *transaction;
-    enum audit_level level;
-    int asked;
-};
-
-/* One pending command of a level is enough, however often an admin asks. */
-static int ask_device(struct ask_walk *walk, uint64_t device)
-{
-    const struct world *world = walk->transaction->service->world;
-    struct storage *storage = walk->transaction->storage;
-    struct command pending[EXCHANGE_COMMANDS_MAX];
-    struct command command = {.has_resync = true, .resync_level = walk->level};
-    size_t count = 0;
-    int r = storage->verbs->commands(storage, device, pending, EXCHANGE_COMMANDS_MAX, &count);
-
-    if (r < 0)
-        return r;
-    walk->asked++;
-    for (size_t i = 0; i < count; i++) {
-        if (pending[i].resync_level == walk->level)
-            return 0;
-    }
-    if (count == EXCHANGE_COMMANDS_MAX)
-        return 0;
-    world->verbs->random(world->context, command.id, sizeof(command.id));
-    walk->transaction->has_changed = true;
-    return storage->verbs->command_put(storage, device, &command);
-}
-
-static int ask_walked(void *user, const struct stored_device_line *line)
-{
-    struct ask_walk *walk = user;
-    bool revoked = false;
-    int r = revocations_has(walk->transaction->service, &line->device.id, &revoked);
-
-    return r < 0 || revoked ? r : ask_device(walk, line->device.number);
-}
-
-static int ask(struct ask_walk *walk, const struct uuid *device)
-{
-    struct storage *storage = walk->transaction->storage;
-    struct stored_device stored;
-    int r;
-
-    if (!device)
-        return storage->verbs->devices_each(storage, ask_walked, walk);
-    r = storage->verbs->device_find(storage, device, &stored);
-    return r < 0 ? r : ask_device(walk, stored.number);
-}
-
-int service_ask_resync(struct service *service, const struct uuid *device, enum audit_level level)
-{
-    struct transaction transaction;
-    struct ask_walk walk = {.transaction = &transaction, .level = level};
-    int r = transaction_begin(service, &transaction);
-
-    if (r < 0)
-        return r;
-    r = ask(&walk, device);
-    if (r < 0) {
-        transaction_rollback(&transaction);
-        return r;
-    }
-    r = transaction_commit(&transaction);
-    return r < 0 ? r : walk.asked;
 }

@@ -446,6 +446,8 @@ int exchange_commit(struct service_job *job, struct transaction *transaction)
         r = orders_note_done(transaction, job->device.number, exchange->request.orders_done);
     if (r >= 0)
         r = note_known(job, transaction);
+    if (r >= 0)
+        r = asked_resyncs_take_results(job, transaction);
     exchange->outcome = decision.outcome;
     exchange->size = log.frontier.size;
     exchange->appended = decision.appended;

@@ -231,6 +231,8 @@ struct tile_fix {
 struct repair_job {
     struct repair_request request;
     struct sha256 **leaves; /* of each run's records */
+    struct sha256 *bare_leaves;
+    bool bare_holds; /* with the bare records in place, their tiles give the roots that were kept of them */
     struct repair_answer answer;
 };
 
@@ -315,6 +317,13 @@ int log_read_tile(struct storage *storage, const struct stored_log *log, uint64_
 int log_kept_root(struct storage *storage, const struct stored_log *log, uint64_t tile, struct sha256 *ret);
 /* 1 when the kept roots of all tiles give the log's frontier, 0 when not. */
 int log_kept_is_sound(struct storage *storage, const struct stored_log *log);
+/* Completes the leaves of a tile, of which `is_given` ones are in `ret` already (NULL: none; both with room
+ * for TILE_LEAVES), with those that are held. 1, or 0 when one of them is not known. */
+int log_tile_leaves(struct storage *storage, const struct stored_log *log, uint64_t tile,
+    const bool *is_given /* or NULL */, struct sha256 *ret);
+/* 1 when these leaves of a tile give its kept root, 0 when not. */
+int log_leaves_are_kept(
+    struct storage *storage, const struct stored_log *log, uint64_t tile, const struct sha256 *leaves);
 /* 1 when the leaves held of a tile give its kept root, 0 when they were damaged. */
 int log_tile_is_sound(struct storage *storage, const struct stored_log *log, uint64_t tile);
 
@@ -340,6 +349,16 @@ int enrol_prepare(struct service_job *job, struct bytes body);
 int enrol_commit(struct service_job *job, struct transaction *transaction);
 int enrol_answer(struct service_job *job, struct service_reply *ret);
 void enrol_done(struct enrol_job *enrol);
+
+/* ---- resyncs that were asked for (service_asked_resyncs.c) ---- */
+
+/* An audit window that was asked for by a command, or not. */
+int asked_resyncs_note_window(struct service_job *job, struct transaction *transaction);
+/* How commands have ended, as an exchange request tells. */
+int asked_resyncs_take_results(struct service_job *job, struct transaction *transaction);
+/* What resyncs a device was asked for, for the list; what it points to is in `stored`. */
+int asked_resyncs_read(struct storage *storage, const struct stored_device_line *line,
+    struct stored_asked_resync stored[ASKED_RESYNCS_MAX], struct service_device *ret);
 
 /* ---- applying records to the derived tables (service_apply.c) ---- */
 

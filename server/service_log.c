@@ -131,23 +131,38 @@ int log_kept_is_sound(struct storage *storage, const struct stored_log *log)
     return memcmp(frontier.roots, log->frontier.roots, roots * sizeof(frontier.roots[0])) == 0;
 }
 
-int log_tile_is_sound(struct storage *storage, const struct stored_log *log, uint64_t tile)
+int log_tile_leaves(struct storage *storage, const struct stored_log *log, uint64_t tile,
+    const bool *is_given, struct sha256 *ret)
 {
     struct audit_row rows[TILE_LEAVES];
-    struct sha256 leaves[TILE_LEAVES], root, kept;
     size_t count = log_tile_count(log, tile);
     int r = log_read_tile(storage, log, tile, false, rows);
 
     if (r < 0)
         return r;
     for (size_t i = 0; i < count; i++) {
+        if (is_given && is_given[i])
+            continue;
         if (rows[i].state == AUDIT_ROW_MISSING || !rows[i].has_leaf)
             return 0;
-        leaves[i] = rows[i].leaf;
+        ret[i] = rows[i].leaf;
     }
-    r = log_kept_root(storage, log, tile, &kept);
-    if (r <= 0)
-        return r;
-    root = merkle_root_of(leaves, count);
-    return sha256_equal(&root, &kept);
+    return 1;
+}
+
+int log_leaves_are_kept(
+    struct storage *storage, const struct stored_log *log, uint64_t tile, const struct sha256 *leaves)
+{
+    struct sha256 root = merkle_root_of(leaves, log_tile_count(log, tile)), kept;
+    int r = log_kept_root(storage, log, tile, &kept);
+
+    return r <= 0 ? r : sha256_equal(&root, &kept);
+}
+
+int log_tile_is_sound(struct storage *storage, const struct stored_log *log, uint64_t tile)
+{
+    struct sha256 leaves[TILE_LEAVES];
+    int r = log_tile_leaves(storage, log, tile, NULL, leaves);
+
+    return r <= 0 ? r : log_leaves_are_kept(storage, log, tile, leaves);
 }

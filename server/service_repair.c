@@ -5,8 +5,110 @@
  *
  * Each run is checked against the root that the handheld signed when the records were first stored, so a
  * repair brings back what was there and can never change it. What neither side has is marked lost.
+ *
+ * Bare records come without proofs. The roots that were kept of the tiles lead to the signed root, or none of
+ * them is taken; then the records and the other leaves that are held of a tile together give the root that
+ * was kept of it, or again none is. That is as strong as a proof of each, and shows beside that the whole
+ * tile is well now. It fails when another leaf of the tile is not known or damaged too: the handheld sends
+ * proofs then. It is computed by the request's own thread: what it shows of an append-only log stays true.
  */
 #include "server/service_internal.h"
+
+/* ---- bare records ---- */
+
+/* Where the check of the bare records stands. */
+struct bare_cursor {
+    size_t run;
+    uint64_t taken; /* of that run */
+    size_t record;
+};
+
+static uint64_t bare_seq(const struct repair_job *repair, const struct bare_cursor *cursor)
+{
+    return repair->request.bare_runs[cursor->run].first + cursor->taken;
+}
+
+/* Puts the leaves of the next tile's records in their places, and steps behind them. */
+static void take_tile(
+    const struct repair_job *repair, struct bare_cursor *cursor, struct sha256 *leaves, bool *is_given)
+{
+    const struct repair_request *request = &repair->request;
+    uint64_t tile = bare_seq(repair, cursor) / TILE_LEAVES;
+
+    while (cursor->run < request->bare_run_count && bare_seq(repair, cursor) / TILE_LEAVES == tile) {
+        size_t place = (size_t)(bare_seq(repair, cursor) % TILE_LEAVES);
+
+        leaves[place] = repair->bare_leaves[cursor->record++];
+        is_given[place] = true;
+        if (++cursor->taken == request->bare_runs[cursor->run].count)
+            *cursor = (struct bare_cursor){.run = cursor->run + 1, .record = cursor->record};
+    }
+}
+
+/* 1 when all of them hold, 0 when not. */
+static int check_tiles(const struct repair_job *repair, struct storage *storage, const struct stored_log *log)
+{
+    struct bare_cursor cursor = {0};
+
+    while (cursor.run < repair->request.bare_run_count) {
+        uint64_t tile = bare_seq(repair, &cursor) / TILE_LEAVES;
+        struct sha256 leaves[TILE_LEAVES];
+        bool is_given[TILE_LEAVES] = {false};
+        int r;
+
+        take_tile(repair, &cursor, leaves, is_given);
+        r = log_tile_leaves(storage, log, tile, is_given, leaves);
+        if (r > 0)
+            r = log_leaves_are_kept(storage, log, tile, leaves);
+        if (r <= 0)
+            return r;
+    }
+    return 1;
+}
+
+static int check_bare(const struct service_job *job, struct storage *storage)
+{
+    const struct repair_job *repair = &job->repair;
+    _cleanup_buffer_ struct buffer note = {0};
+    struct stored_log log;
+    int r = storage->verbs->log_find(storage, &repair->request.log, &log);
+
+    if (r >= 0 && (log.device != job->device.number || repair->request.size != log.frontier.size))
+        r = -ENOENT; /* the commit says which */
+    if (r >= 0)
+        r = log_note_checked(job->service, storage, &job->device, &log, &note);
+    if (r >= 0)
+        r = log_kept_is_sound(storage, &log);
+    if (r <= 0)
+        return r == -ENOENT ? 0 : r;
+    return check_tiles(repair, storage, &log);
+}
+
+static int prepare_bare(struct service_job *job)
+{
+    struct repair_job *repair = &job->repair;
+    _cleanup_reader_ struct reader reader = {0};
+    int r;
+
+    if (repair->request.bare_record_count == 0)
+        return 0;
+    repair->bare_leaves = calloc(repair->request.bare_record_count, sizeof(*repair->bare_leaves));
+    if (!repair->bare_leaves)
+        return -ENOMEM;
+    for (size_t i = 0; i < repair->request.bare_record_count; i++)
+        repair->bare_leaves[i] = merkle_leaf(repair->request.bare_records[i]);
+    r = reader_take(job->service, &reader);
+    if (r >= 0)
+        r = reader.storage->verbs->view(reader.storage);
+    if (r < 0)
+        return r;
+    r = check_bare(job, reader.storage);
+    reader.storage->verbs->view_end(reader.storage);
+    repair->bare_holds = r > 0;
+    return r < 0 ? r : 0;
+}
+
+/* ---- prepare ---- */
 
 int repair_prepare(struct service_job *job)
 {
@@ -31,7 +133,7 @@ int repair_prepare(struct service_job *job)
             repair->leaves[i][k] = merkle_leaf(run->records[k]);
     }
     job->needs_commit = true;
-    return 0;
+    return prepare_bare(job);
 }
 
 /* ---- one record ---- */
@@ -150,6 +252,29 @@ static int mend_run(struct service_job *job, struct transaction *transaction, st
     }
     job->repair.answer.records_mended += run->record_count;
     return apply_awaiting(transaction, &log->id, run->first_seq, run->first_seq + run->record_count);
+}
+
+static int mend_bare(struct service_job *job, struct transaction *transaction, struct stored_log *log)
+{
+    struct repair_job *repair = &job->repair;
+    size_t record = 0;
+    int r = 0;
+
+    if (!repair->bare_holds) {
+        repair->answer.records_refused += repair->request.bare_record_count;
+        return 0;
+    }
+    for (size_t i = 0; i < repair->request.bare_run_count && r >= 0; i++) {
+        const struct run *run = &repair->request.bare_runs[i];
+
+        for (uint64_t k = 0; k < run->count && r >= 0; k++, record++)
+            r = mend_record(transaction, log, run->first + k, repair->request.bare_records[record],
+                &repair->bare_leaves[record]);
+        if (r >= 0)
+            r = apply_awaiting(transaction, &log->id, run->first, run->first + run->count);
+    }
+    repair->answer.records_mended += repair->request.bare_record_count;
+    return r;
 }
 
 /* ---- what is in neither place ---- */
@@ -290,6 +415,7 @@ static void refuse_runs(struct repair_job *repair)
 {
     for (size_t i = 0; i < repair->request.run_count; i++)
         repair->answer.records_refused += repair->request.runs[i].record_count;
+    repair->answer.records_refused += repair->request.bare_record_count;
 }
 
 static int note_mended(struct service_job *job, struct transaction *transaction)
@@ -326,8 +452,10 @@ static int mend(struct service_job *job, struct transaction *transaction, struct
         if (r < 0)
             return r;
     }
-    r = mark_all(transaction, log, repair->request.erased_seqs, repair->request.erased_leaves,
-        repair->request.erased_count, true);
+    r = mend_bare(job, transaction, log);
+    if (r >= 0)
+        r = mark_all(transaction, log, repair->request.erased_seqs, repair->request.erased_leaves,
+            repair->request.erased_count, true);
     if (r >= 0)
         r = mark_all(transaction, log, repair->request.lost_seqs, repair->request.lost_leaves,
             repair->request.lost_count, false);
@@ -378,4 +506,5 @@ void repair_done(struct repair_job *repair)
     for (size_t i = 0; repair->leaves && i < repair->request.run_count; i++)
         free(repair->leaves[i]);
     free(repair->leaves);
+    free(repair->bare_leaves);
 }

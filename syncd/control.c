@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "syncd/control.h"
 
+#include "base/rfc3339.h"
 #include "proto/base64.h"
 
 #include <errno.h>
@@ -170,7 +171,8 @@ static void call_resync(struct client *client, const json_t *parameters)
     if (r == -ENOTCONN)
         client_error(client, CONTROL_ERROR_NOT_ENROLLED, NOT_ENROLLED_TEXT);
     else if (r == -EBUSY)
-        client_error(client, CONTROL_ERROR_BUSY, "a resync is running already: wait for it to end");
+        client_error(client, CONTROL_ERROR_BUSY,
+            "a resync that looks at less is running already: wait for it to end, then ask again");
     else
         client_error(client, CONTROL_ERROR_FAILED, strerror(-r));
 }
@@ -480,18 +482,23 @@ void control_resync_done(struct control *control, const struct resync_report *re
 
 json_t *control_resync_object(const struct resync_report *report)
 {
+    char finished_at[RFC3339_LEN + 1];
+
+    rfc3339_format(report->finished_ms, 0, finished_at);
     return json_pack(
-        "{s:b, s:b, s:b, s:s?, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+        "{s:b, s:b, s:b, s:s?, s:s, s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
         "finished", (int)report->finished, "ok", (int)report->ok, "failed", (int)report->failed, "problem",
-        report->problem, "level", audit_level_name(report->level), "records_checked",
+        report->problem, "level", audit_level_name(report->level), "cause", resync_cause_name(report->cause),
+        "finished_at", report->finished ? finished_at : NULL, "records_checked",
         (json_int_t)report->records_checked, "records_missing", (json_int_t)report->records_missing,
         "records_damaged", (json_int_t)report->records_damaged, "records_sent_again",
         (json_int_t)report->records_sent_again, "records_gone", (json_int_t)report->records_gone,
         "records_erased", (json_int_t)report->records_erased, "records_lost",
         (json_int_t)report->records_lost, "blobs_checked", (json_int_t)report->blobs_checked, "blobs_missing",
         (json_int_t)report->blobs_missing, "blobs_sent_again", (json_int_t)report->blobs_sent_again,
-        "blobs_gone", (json_int_t)report->blobs_gone, "round_trips", (json_int_t)report->round_trips,
-        "records_quarantined", (json_int_t)report->records_quarantined);
+        "blobs_gone", (json_int_t)report->blobs_gone, "blobs_lost", (json_int_t)report->blobs_lost,
+        "round_trips", (json_int_t)report->round_trips, "records_quarantined",
+        (json_int_t)report->records_quarantined);
 }
 
 /* ---- life ---- */

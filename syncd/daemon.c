@@ -527,6 +527,7 @@ static int agent_begin(struct daemon *daemon)
     options.engine.backoff_max_ms = daemon->settings->backoff_max_ms;
     options.engine.slow_poll_ms = daemon->settings->slow_poll_ms;
     options.engine.answer_deadline_ms = daemon->settings->answer_deadline_ms;
+    options.engine.self_audit_ms = daemon->settings->self_audit_ms;
     memcpy(options.engine.budget_bytes, daemon->settings->budget_bytes, sizeof(options.engine.budget_bytes));
     r = agent_new(&options, &daemon->agent);
     if (r < 0)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "syncd/settings.h"
 
-#define DAY_MS (UINT64_C(24) * 3600 * 1000)
+#define HOUR_MS (UINT64_C(3600) * 1000)
+#define DAY_MS (24 * HOUR_MS)
 #define BUDGET(key, network, lane, help)                                                                     \
     {                                                                                                        \
         "budget", key, CONFIG_BUDGET, offsetof(struct syncd_settings, budget_bytes[network][lane]), 0,       \
@@ -24,6 +25,8 @@ const struct config_row syncd_config_rows[] = {
         DAY_MS, "120s", "A request without an answer has failed after this time."},
     {"photos", "free-after", CONFIG_DURATION, offsetof(struct syncd_settings, photo_age_ms), 0, 3650 * DAY_MS,
         "30d", "Photos that the centre has signed for are removed from the handheld after this time."},
+    {"sync", "self-audit", CONFIG_INTERVAL, offsetof(struct syncd_settings, self_audit_ms), HOUR_MS,
+        30 * DAY_MS, "24h", "How often the handheld has the centre say by itself what it holds."},
     {"network", "kind", CONFIG_CHOICE, offsetof(struct syncd_settings, network), 0, 0, "auto",
         "What the budgets go by; auto asks NetworkManager, and without one it is unmetered.", networks},
     BUDGET("metered-text", NETWORK_METERED, LANE_TEXT,

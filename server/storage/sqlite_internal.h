@@ -34,6 +34,9 @@ enum sqlite_sql {
     SQL_QUOTA_USE,
     SQL_SET_QUOTA_USE,
     SQL_PHOTO_BYTES,
+    SQL_ASKED_RESYNC_PUT,
+    SQL_ASKED_RESYNC_FIND,
+    SQL_ASKED_RESYNCS,
     SQL_ALARM_PUT,
     SQL_LOG_FIND,
     SQL_LOG_AT,
@@ -178,6 +181,12 @@ int sqlite_commands(
 int sqlite_quota_use(struct storage *storage, uint64_t device, struct quota_use *ret);
 int sqlite_set_quota_use(struct storage *storage, uint64_t device, const struct quota_use *use);
 int sqlite_photo_bytes(struct storage *storage, uint64_t device, uint64_t *ret);
+int sqlite_asked_resync_put(
+    struct storage *storage, uint64_t device, const struct stored_asked_resync *asked);
+int sqlite_asked_resync_find(struct storage *storage, uint64_t device, const uint8_t id[COMMAND_ID_BYTES],
+    struct stored_asked_resync *ret);
+int sqlite_asked_resyncs(struct storage *storage, uint64_t device,
+    struct stored_asked_resync ret[ASKED_RESYNCS_MAX], size_t *ret_count);
 int sqlite_alarm_put(struct storage *storage, enum alarm_kind kind, uint64_t device, uint64_t key,
     int64_t now_ms, const char *text, bool *ret_new);
 

@@ -388,6 +388,106 @@ int sqlite_photo_bytes(struct storage *storage, uint64_t device, uint64_t *ret)
     return 0;
 }
 
+/* ---- resyncs that were asked for ---- */
+
+/* The counts in the order of their columns. */
+#define ASKED_RESYNC_COUNTS 12u
+static void asked_resync_counts(struct resync_counts *counts, uint64_t *ret[ASKED_RESYNC_COUNTS])
+{
+    uint64_t *const places[ASKED_RESYNC_COUNTS] = {&counts->records_checked, &counts->records_missing,
+        &counts->records_damaged, &counts->records_sent_again, &counts->records_erased, &counts->records_lost,
+        &counts->records_gone, &counts->blobs_checked, &counts->blobs_missing, &counts->blobs_sent_again,
+        &counts->blobs_gone, &counts->blobs_lost};
+
+    memcpy(ret, places, sizeof(places));
+}
+
+int sqlite_asked_resync_put(struct storage *storage, uint64_t device, const struct stored_asked_resync *asked)
+{
+    int r = 0;
+    sqlite3_stmt *statement = sqlite_statement(sqlite_of(storage), SQL_ASKED_RESYNC_PUT, &r);
+    struct resync_counts counts = asked->counts;
+    uint64_t *places[ASKED_RESYNC_COUNTS];
+
+    if (!statement)
+        return r;
+    sqlite_bind_number(statement, 1, device);
+    sqlite_bind_number(statement, 2, asked->level);
+    sqlite_bind_bytes(statement, 3, bytes_of(asked->id, COMMAND_ID_BYTES));
+    sqlite_bind_signed(statement, 4, asked->asked_ms);
+    sqlite_bind_signed(statement, 5, asked->taken_ms);
+    sqlite_bind_signed(statement, 6, asked->ended_ms);
+    sqlite_bind_number(statement, 7, asked->outcome);
+    bind_name(statement, 8, bytes_of_text(asked->problem));
+    asked_resync_counts(&counts, places);
+    for (int i = 0; i < (int)ASKED_RESYNC_COUNTS; i++)
+        sqlite_bind_number(statement, 9 + i, *places[i]);
+    return sqlite_run(statement);
+}
+
+static void read_asked_resync(sqlite3_stmt *statement, struct stored_asked_resync *ret)
+{
+    uint64_t *places[ASKED_RESYNC_COUNTS];
+
+    *ret = (struct stored_asked_resync){.level = sqlite_number(statement, 0)};
+    (void)sqlite_exact(statement, 1, ret->id, COMMAND_ID_BYTES);
+    ret->asked_ms = sqlite3_column_int64(statement, 2);
+    ret->taken_ms = sqlite3_column_int64(statement, 3);
+    ret->ended_ms = sqlite3_column_int64(statement, 4);
+    ret->outcome = sqlite_number(statement, 5);
+    snprintf(ret->problem, sizeof(ret->problem), "%s", column_text(statement, 6));
+    asked_resync_counts(&ret->counts, places);
+    for (int i = 0; i < (int)ASKED_RESYNC_COUNTS; i++)
+        *places[i] = sqlite_number(statement, 7 + i);
+}
+
+int sqlite_asked_resync_find(struct storage *storage, uint64_t device, const uint8_t id[COMMAND_ID_BYTES],
+    struct stored_asked_resync *ret)
+{
+    int r = 0;
+    sqlite3_stmt *statement = sqlite_statement(sqlite_of(storage), SQL_ASKED_RESYNC_FIND, &r);
+
+    if (!statement)
+        return r;
+    sqlite_bind_number(statement, 1, device);
+    sqlite_bind_bytes(statement, 2, bytes_of(id, COMMAND_ID_BYTES));
+    r = sqlite_step(statement);
+    if (r <= 0)
+        return r < 0 ? r : -ENOENT;
+    read_asked_resync(statement, ret);
+    sqlite3_reset(statement);
+    return 0;
+}
+
+int sqlite_asked_resyncs(struct storage *storage, uint64_t device,
+    struct stored_asked_resync ret[ASKED_RESYNCS_MAX], size_t *ret_count)
+{
+    struct sqlite *sqlite = sqlite_of(storage);
+    sqlite3_stmt *statement;
+    size_t count = 0;
+    int r = 0;
+
+    /* A database that is only read may be older, and no server of this version have opened it yet. */
+    if (sqlite3_table_column_metadata(
+            sqlite->db, NULL, "asked_resyncs", NULL, NULL, NULL, NULL, NULL, NULL) == SQLITE_ERROR) {
+        *ret_count = 0;
+        return 0;
+    }
+    statement = sqlite_statement(sqlite, SQL_ASKED_RESYNCS, &r);
+
+    if (!statement)
+        return r;
+    sqlite_bind_number(statement, 1, device);
+    sqlite_bind_number(statement, 2, ASKED_RESYNCS_MAX);
+    while (count < ASKED_RESYNCS_MAX && (r = sqlite_step(statement)) == 1)
+        read_asked_resync(statement, &ret[count++]);
+    sqlite3_reset(statement);
+    if (r < 0)
+        return r;
+    *ret_count = count;
+    return 0;
+}
+
 int sqlite_alarm_put(struct storage *storage, enum alarm_kind kind, uint64_t device, uint64_t key,
     int64_t now_ms, const char *text, bool *ret_new)
 {

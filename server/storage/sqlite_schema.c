@@ -75,7 +75,17 @@ const char sqlite_schema_additions_text[] =
     /* Which of the centre's receipt keys a device, or whoever has a token, knows of: those without a row know
      * the first. */
     "CREATE TABLE IF NOT EXISTS trust_known("
-    " who BLOB PRIMARY KEY, enrolled INTEGER NOT NULL, told INTEGER NOT NULL) STRICT, WITHOUT ROWID;";
+    " who BLOB PRIMARY KEY, enrolled INTEGER NOT NULL, told INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    /* Resyncs that an admin has asked for: how far each has come. */
+    "CREATE TABLE IF NOT EXISTS asked_resyncs("
+    " device INTEGER, level INTEGER, id BLOB NOT NULL, asked_ms INTEGER NOT NULL, taken_ms INTEGER NOT NULL,"
+    " ended_ms INTEGER NOT NULL, outcome INTEGER NOT NULL, problem TEXT NOT NULL,"
+    " records_checked INTEGER NOT NULL, records_missing INTEGER NOT NULL, records_damaged INTEGER NOT NULL,"
+    " records_sent_again INTEGER NOT NULL, records_erased INTEGER NOT NULL, records_lost INTEGER NOT NULL,"
+    " records_gone INTEGER NOT NULL, blobs_checked INTEGER NOT NULL, blobs_missing INTEGER NOT NULL,"
+    " blobs_sent_again INTEGER NOT NULL, blobs_gone INTEGER NOT NULL,"
+    " blobs_lost INTEGER NOT NULL, PRIMARY KEY (device, level))"
+    " STRICT, WITHOUT ROWID;";
 
 const char sqlite_derived_clear_text[] =
     "DELETE FROM findings; DELETE FROM versions; DELETE FROM quarantined;"
@@ -84,6 +94,10 @@ const char sqlite_derived_clear_text[] =
     "UPDATE logs SET rehomed = 0, closed = 0;"
     "UPDATE state SET indexed_arrival = 0;";
 
+#define ASKED_RESYNC_COLUMNS                                                                                 \
+    "level, id, asked_ms, taken_ms, ended_ms, outcome, problem, records_checked, records_missing,"           \
+    " records_damaged, records_sent_again, records_erased, records_lost, records_gone, blobs_checked,"       \
+    " blobs_missing, blobs_sent_again, blobs_gone, blobs_lost"
 #define LOG_COLUMNS "number, id, device, kind, closed, rehomed, size, frontier"
 #define DEVICE_COLUMNS "number, id, public_key, enrolled_ms, seen_ms"
 #define BLOB_COLUMNS "b.number, b.sha256, b.state, b.size, b.backed_up"
@@ -148,6 +162,14 @@ const char *const sqlite_sql_texts[SQL_COUNT] = {
         "INSERT OR REPLACE INTO quota_use(device, since_ms, records, bytes) VALUES (?1, ?2, ?3, ?4)",
     [SQL_PHOTO_BYTES] = "SELECT coalesce(sum(b.size), 0) FROM blob_names n JOIN blobs b ON b.number = n.blob"
                         " WHERE n.device = ?1 AND b.state = 1",
+    [SQL_ASKED_RESYNC_PUT] =
+        "INSERT OR REPLACE INTO asked_resyncs(device, " ASKED_RESYNC_COLUMNS ")"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,"
+        " ?18, ?19, ?20)",
+    [SQL_ASKED_RESYNC_FIND] =
+        "SELECT " ASKED_RESYNC_COLUMNS " FROM asked_resyncs WHERE device = ?1 AND id = ?2",
+    [SQL_ASKED_RESYNCS] = "SELECT " ASKED_RESYNC_COLUMNS
+                          " FROM asked_resyncs WHERE device = ?1 ORDER BY asked_ms, level LIMIT ?2",
     [SQL_ALARM_PUT] =
         "INSERT OR IGNORE INTO alarms(kind, device, key, raised_ms, text) VALUES (?1, ?2, ?3, ?4, ?5)",
 

@@ -80,6 +80,25 @@ struct stored_resync {
     uint64_t checked, missing, damaged, erased, lost, mended, blobs_checked, blobs_bad;
 };
 
+/* A resync that an admin has asked a device for; the newest of each level is kept. */
+struct stored_asked_resync {
+    uint8_t id[COMMAND_ID_BYTES]; /* of its command */
+    uint64_t level;
+    int64_t asked_ms, taken_ms, ended_ms; /* taken: the device's first word on it; 0: not yet */
+    uint64_t outcome;                     /* enum asked_resync_outcome */
+    char problem[PROBLEM_BYTES_MAX + 1];  /* of the last try that failed */
+    struct resync_counts counts;          /* as the device has told them at the end */
+};
+
+/* Stored numbers. */
+enum asked_resync_outcome {
+    ASKED_RESYNC_OPEN = 0,
+    ASKED_RESYNC_DONE = 1,
+    ASKED_RESYNC_INCOMPLETE = 2, /* something is in neither place */
+    ASKED_RESYNC_UNTOLD = 3,     /* an older device, which tells no counts */
+};
+#define ASKED_RESYNCS_MAX 3u /* of a device: one of each level */
+
 /* A device as `devices` lists it; texts are valid during the callback. */
 struct stored_device_line {
     struct stored_device device;
@@ -231,6 +250,14 @@ struct storage_verbs {
     int (*set_quota_use)(struct storage *storage, uint64_t device, const struct quota_use *use);
     /* Of the stored blobs that the device's records name, read from all of them. */
     int (*photo_bytes)(struct storage *storage, uint64_t device, uint64_t *ret);
+    /* Takes the place of what was asked for at the same level. */
+    int (*asked_resync_put)(
+        struct storage *storage, uint64_t device, const struct stored_asked_resync *asked);
+    int (*asked_resync_find)(struct storage *storage, uint64_t device, const uint8_t id[COMMAND_ID_BYTES],
+        struct stored_asked_resync *ret);
+    /* In the order in which they were asked for. */
+    int (*asked_resyncs)(struct storage *storage, uint64_t device,
+        struct stored_asked_resync ret[ASKED_RESYNCS_MAX], size_t *ret_count);
     /* The same alarm for the same position is kept once; then `*ret_new` is false. */
     int (*alarm_put)(struct storage *storage, enum alarm_kind kind, uint64_t device, uint64_t key,
         int64_t now_ms, const char *text, bool *ret_new);

@@ -164,11 +164,44 @@ static void resync_started(struct agent *agent, const struct engine_action *acti
     mend_list_clear(&agent->mend);
 }
 
+/* For the centre, which has asked for it. When there are too many the oldest goes: its command is told, and
+ * carried out, again. */
+static void note_result(struct agent *agent, const struct engine_action *action)
+{
+    const struct resync_report *report = &agent->report;
+    struct kept_result *kept;
+
+    if (agent->result_count == RESULTS_KEPT_MAX) {
+        agent->result_count--;
+        memmove(agent->results, agent->results + 1, agent->result_count * sizeof(*agent->results));
+    }
+    kept = &agent->results[agent->result_count++];
+    *kept = (struct kept_result){.noted_at = ++agent->moment,
+        .result = {.outcome = report->failed ? COMMAND_FAILED
+                              : report->ok   ? COMMAND_DONE
+                                             : COMMAND_INCOMPLETE,
+            .problem = bytes_of_text(report->problem ? report->problem : ""),
+            .counts = {.records_checked = report->records_checked,
+                .records_missing = report->records_missing,
+                .records_damaged = report->records_damaged,
+                .records_sent_again = report->records_sent_again,
+                .records_erased = report->records_erased,
+                .records_lost = report->records_lost,
+                .records_gone = report->records_gone,
+                .blobs_checked = report->blobs_checked,
+                .blobs_missing = report->blobs_missing,
+                .blobs_sent_again = report->blobs_sent_again,
+                .blobs_gone = report->blobs_gone,
+                .blobs_lost = report->blobs_lost}}};
+    memcpy(kept->result.id, action->resync_done.command_id, COMMAND_ID_BYTES);
+}
+
 static void resync_done(struct agent *agent, const struct engine_action *action)
 {
     struct resync_report *report = &agent->report;
 
     report->finished = true;
+    report->finished_ms = agent->world->verbs->wall_ms(agent->world->context);
     report->problem = action->resync_done.problem;
     report->failed = report->problem != NULL;
     report->ok = action->resync_done.ok && report->records_gone == 0 && report->blobs_gone == 0;
@@ -178,6 +211,9 @@ static void resync_done(struct agent *agent, const struct engine_action *action)
     }
     agent->mending_count = 0;
     mend_list_clear(&agent->mend);
+    memory_keep_report(agent);
+    if (action->resync_done.has_command)
+        note_result(agent, action);
     if (agent->listener.resync_done)
         agent->listener.resync_done(agent->listener.context, report);
 }
@@ -441,7 +477,7 @@ int agent_resync(struct agent *agent, enum audit_level level)
     if (!agent->running)
         return -ENOTCONN;
     engine_report(agent->engine, &report);
-    if (report.resync_running && report.resync_cause == RESYNC_BY_USER)
+    if (report.resync_running && report.resync_cause == RESYNC_BY_USER && report.resync_level < level)
         return -EBUSY;
     outbox_feed(agent);
     feed_and_run(agent,

@@ -25,15 +25,16 @@ struct transport {
     void *context;
 };
 
-/* One report of a finished manual resync, in plain words and numbers. */
+/* One report of a finished resync, in plain words and numbers. */
 struct resync_report {
     bool finished, ok, failed; /* failed: it could not be carried to its end */
     enum resync_cause cause;
     enum audit_level level;
+    int64_t finished_ms; /* wall clock */
     uint64_t records_checked, records_missing, records_damaged, records_sent_again,
         records_gone; /* gone: in neither place */
     uint64_t records_erased, records_lost, records_quarantined;
-    uint64_t blobs_checked, blobs_missing, blobs_sent_again, blobs_gone;
+    uint64_t blobs_checked, blobs_missing, blobs_sent_again, blobs_gone, blobs_lost;
     uint64_t round_trips;
     const char *problem; /* static; why it failed, or NULL */
 };
@@ -84,8 +85,8 @@ void agent_online(struct agent *agent);
 /* What kind of network there is, and whether the server is on this machine: it stays so until told again. */
 void agent_network(struct agent *agent, enum engine_network kind, bool is_loopback);
 void agent_sync_now(struct agent *agent);
-/* -EBUSY when a person's resync is running already; -ENOTCONN not enrolled. One that the centre or the agent
- * itself had started gives way. */
+/* Joins a person's resync that is running already: -EBUSY when that looks at less; -ENOTCONN not enrolled.
+ * One that the centre or the agent itself had started gives way. */
 int agent_resync(struct agent *agent, enum audit_level level);
 void agent_pause(struct agent *agent, bool paused);
 void agent_response(struct agent *agent, uint32_t slot, const struct http_response *response);
@@ -153,6 +154,6 @@ struct agent_status {
     const char *last_failure; /* static text or NULL */
     uint64_t exchanges, bytes_up, bytes_down;
     bool all_acknowledged;       /* every record has a receipt, every blob is on a signed stored-list */
-    struct resync_report resync; /* the running or last one */
+    struct resync_report resync; /* the running or last one, also from before a restart */
 };
 int agent_status(struct agent *agent, struct agent_status *ret);

@@ -26,17 +26,20 @@
 #define ASKED_BACKED_UP_MAX 32u         /* asked for when nothing else is to be asked */
 #define QUARANTINED_WITH_RECORDS_MAX 8u /* asked for beside records: they are what the exchange is for */
 #define UPLOAD_PLACES_MAX 8u
+#define RESULTS_KEPT_MAX 4u
 #define AUDITED_LOGS_MAX 1024u
 #define STATUS_EVERY_MS UINT64_C(600000)
 #define SERVER_TIME_EVERY_MS UINT64_C(600000)
 #define BUDGET_TEXT_MAX 256u
 #define ANSWER_INFLATED_MAX EXCHANGE_INFLATED_BYTES_MAX
+#define RUN_LISTS_BYTES_MAX (4u * AUDIT_RUNS_MAX * sizeof(struct run)) /* of an audit's answer, decoded */
 #define DEADLINE_MARGIN_MS UINT64_C(10000) /* the engine's own deadline comes first */
 #define SETTING_DICTIONARY "dictionary"
 #define SETTING_COLUMNS "columns"
 #define SETTING_INCARNATION "server_incarnation"
 #define SETTING_DOUBT "doubted_server_time_ms"
 #define SETTING_BUDGET "budget_day"
+#define SETTING_REPORT "last_resync"
 
 enum agent_use { AGENT_FREE, AGENT_EXCHANGE, AGENT_UPLOAD, AGENT_AUDIT, AGENT_REPAIR };
 
@@ -56,7 +59,7 @@ struct agent_slot {
     uint64_t first_seq, records;
     size_t blobs_asked;
     bool more_quarantined; /* than it asked for */
-    uint64_t asked_at;     /* the agent's moment when it was sent */
+    uint64_t asked_at;     /* the agent's moment when it was sent; of an audit too */
     bool used_dictionary;  /* or columns: what a server may not know */
     /* upload: the step as it was carried out */
     enum upload_step step;
@@ -66,9 +69,16 @@ struct agent_slot {
     enum audit_level level;
     bool is_check;
     /* repair */
+    bool is_bare;
     struct mend_cursor mend_end;
     uint64_t tree_size;
     uint64_t gone;
+};
+
+/* How a command of the centre has ended, told until an answer shows that it was heard. */
+struct kept_result {
+    struct command_result result;
+    uint64_t noted_at; /* moment */
 };
 
 struct unconfirmed_blob {
@@ -93,6 +103,8 @@ struct mend_list {
     size_t run_count;
     uint64_t total;   /* positions in all runs */
     bool is_diverged; /* behind our receipt the centre has another's records */
+    bool is_bare;     /* the centre checks whole tiles: no proofs are needed, until it refuses one */
+    bool is_proven;   /* it has, of all that was sent so far: nothing is left for a further audit to find */
     struct mend_cursor cursor;
     struct sha256 gone_blobs[AUDIT_WINDOW_BLOBS_MAX]; /* to be told */
     size_t gone_blob_count;
@@ -150,6 +162,8 @@ struct agent {
 
     struct mend_list mend;
     struct resync_report report;
+    struct kept_result results[RESULTS_KEPT_MAX];
+    size_t result_count;
     uint64_t resent_by_exchange; /* records of a server that was set back: they go another way */
 
     int64_t last_server_time_ms, last_answer_wall_ms;
@@ -260,6 +274,8 @@ void blobs_take_wanted(
 /* What an audit said of one blob: 1 it goes out again, 0 it is not here either, -errno the store could not
  * tell now. */
 int blobs_mend(struct agent *agent, const struct sha256 *blob);
+/* Its upload was finished after this slot's request was sent: the answer says nothing about it. */
+bool blobs_uploaded_since(struct agent *agent, const struct agent_slot *slot, const struct sha256 *blob);
 /* It can no longer be mended, or need not be. */
 bool blobs_mending_end(struct agent *agent, const struct sha256 *blob);
 /* True when the whole file is there, with the size and hash it must have. -errno when it cannot be told. */
@@ -298,6 +314,8 @@ void memory_drop_capabilities(struct agent *agent);
 bool memory_take_incarnation(struct agent *agent, const struct uuid *incarnation);
 void memory_keep_incarnation(struct agent *agent);
 void memory_keep_budget(struct agent *agent, const struct engine_budget *budget);
+/* How the last resync ended, which status tells; memory_load reads it. */
+void memory_keep_report(struct agent *agent);
 /* 0, or -errno when nothing is kept that can be used. */
 int memory_budget(struct agent *agent, struct engine_budget *ret);
 void memory_take_server_time(struct agent *agent, int64_t server_time_ms, int64_t certificate_not_after_ms);

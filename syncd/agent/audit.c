@@ -17,7 +17,8 @@
 int audit_send(struct agent *agent, const struct engine_action *action)
 {
     struct agent_slot *slot = &agent->slots[action->slot];
-    /* Without our receipt: what the server says is compared with it here. */
+    /* Without our receipt: what the server says is compared with it here. It need not tell one of the same
+     * size either. */
     _cleanup_buffer_ struct buffer plain = {0}, body = {0};
     struct audit_request request = {
         .log = action->audit.log,
@@ -26,6 +27,7 @@ int audit_send(struct agent *agent, const struct engine_action *action)
         .has_after_blob = action->audit.has_after_blob,
         .after_blob = action->audit.after_blob,
         .has_command = action->audit.has_command,
+        .reads_run_lists = true,
     };
     struct sha256 payload_sha256;
     uint64_t receipt_size;
@@ -34,6 +36,7 @@ int audit_send(struct agent *agent, const struct engine_action *action)
     if (r < 0)
         return r;
     signed_request_id(agent, request.request_id);
+    request.receipt_size = receipt_size;
     memcpy(request.command_id, action->audit.command_id, COMMAND_ID_BYTES);
     r = audit_request_encode(&request, &plain);
     if (r >= 0)
@@ -53,6 +56,7 @@ int audit_send(struct agent *agent, const struct engine_action *action)
         .receipt_before = receipt_size,
         .level = action->audit.level,
         .is_check = action->audit.is_check,
+        .asked_at = agent->moment,
         .used_dictionary = agent->dictionary != 0,
     };
     agent->report.round_trips++;
@@ -70,20 +74,24 @@ static uint64_t run_total(const struct run *runs, size_t count)
     return total;
 }
 
-static int note_blobs(struct agent *agent, const struct audit_answer *answer, struct mend_list *mend,
-    struct engine_event *event)
+static int note_blobs(struct agent *agent, const struct agent_slot *slot, const struct audit_answer *answer,
+    struct mend_list *mend, struct engine_event *event)
 {
     for (size_t i = 0; i < answer->blob_count; i++) {
         const struct blob_finding *finding = &answer->blobs[i];
 
         switch (finding->condition) {
         case BLOB_ERASED:
+            continue;
         case BLOB_LOST:
+            agent->report.blobs_lost++;
             continue;
         case BLOB_MISSING:
         case BLOB_DAMAGED:
             break;
         }
+        if (blobs_uploaded_since(agent, slot, &finding->sha256))
+            continue;
         int r = blobs_mend(agent, &finding->sha256);
         if (r < 0)
             return r; /* a disk that does not answer now is no proof that the photo is gone */
@@ -196,7 +204,7 @@ static int take_window(struct agent *agent, const struct agent_slot *slot, const
     if (event->audited.went_back)
         count_back(agent, slot, answer);
     note_mending(agent, &mend, event);
-    r = note_blobs(agent, answer, &mend, event);
+    r = note_blobs(agent, slot, answer, &mend, event);
     if (r < 0) {
         mend_list_clear(&mend);
         agent->report = before; /* this window is asked for again */
@@ -251,7 +259,8 @@ void audit_answered(struct agent *agent, uint32_t number, const struct http_resp
     case ANSWER_GOOD:
         break;
     }
-    arena_init(&arena, arena_budget_for(plain.len));
+    /* Runs take more room here than in the short form of their lists. */
+    arena_init(&arena, arena_budget_for(plain.len) + RUN_LISTS_BYTES_MAX);
     if (audit_answer_decode(buffer_bytes(&plain), &arena, &answer) < 0 ||
         !sha256_equal(&answer.request_sha256, &agent->slots[number].request_sha256)) {
         signed_invalid(agent, number, response);

@@ -257,6 +257,13 @@ bool blobs_mending_end(struct agent *agent, const struct sha256 *blob)
     return true;
 }
 
+bool blobs_uploaded_since(struct agent *agent, const struct agent_slot *slot, const struct sha256 *blob)
+{
+    const struct unconfirmed_blob *entry = find_unconfirmed(agent, blob);
+
+    return entry && !entry->is_gone && !answer_knows(slot, entry);
+}
+
 int blobs_mend(struct agent *agent, const struct sha256 *blob)
 {
     struct unconfirmed_blob *entry = find_unconfirmed(agent, blob);

@@ -35,6 +35,8 @@ struct outgoing {
     struct position_in_log quarantined[EXCHANGE_ASKED_QUARANTINED_MAX];
     size_t quarantined_count;
     bool more_quarantined;
+    struct command_result results[RESULTS_KEPT_MAX];
+    size_t result_count;
     struct device_status status;
     bool has_status;
     uint64_t receipt_size;
@@ -151,6 +153,8 @@ static int make_body(struct agent *agent, const struct engine_action *action, st
         .asked_quarantined_count = outgoing->quarantined_count,
         .orders_done = outgoing->orders_done,
         .trust_known = agent->trust.generation + 1,
+        .command_results = outgoing->results,
+        .command_result_count = outgoing->result_count,
     };
     int r = read_erased_leaves(agent, action, outgoing);
 
@@ -206,6 +210,8 @@ static int prepare(struct agent *agent, const struct engine_action *action, stru
     if (action->exchange.records_max == 0)
         outgoing->asked_count = blobs_to_ask(agent, outgoing->asked, &outgoing->unconfirmed_count);
     read_status(agent, action, outgoing);
+    for (size_t i = 0; i < agent->result_count; i++)
+        outgoing->results[outgoing->result_count++] = agent->results[i].result;
     r = make_fitting_body(agent, action, outgoing);
     for (size_t i = 0; i < outgoing->count; i++)
         outgoing->plain_bytes += outgoing->records[i].len;
@@ -396,6 +402,17 @@ static bool take_token(struct agent *agent, const struct exchange_answer *answer
     return true;
 }
 
+/* The centre has heard what was noted before it was asked. */
+static void drop_told_results(struct agent *agent, const struct agent_slot *slot)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < agent->result_count; i++)
+        if (agent->results[i].noted_at > slot->asked_at)
+            agent->results[kept++] = agent->results[i];
+    agent->result_count = kept;
+}
+
 static void feed_commands(struct agent *agent, const struct exchange_answer *answer)
 {
     for (size_t i = 0; i < answer->command_count; i++) {
@@ -449,6 +466,7 @@ static void take_answer(struct agent *agent, uint32_t number, const struct http_
     if (answer->has_capabilities)
         memory_take_capabilities(agent, &answer->capabilities);
     agent->slots[number].use = AGENT_FREE;
+    drop_told_results(agent, &slot);
     outbox_feed(agent);
     agent_feed(agent, &event);
     feed_commands(agent, answer);

@@ -2,7 +2,8 @@
 /*
  * What the agent remembers over a restart, as settings of the store: which dictionary the server takes, which
  * incarnation of its database was last found in order, its time, when it was last found to lack something,
- * and what of the day's budget is used. Losing one of them costs bytes or a round trip, never a record.
+ * what of the day's budget is used, and how the last resync ended. Losing one of them costs bytes or a round
+ * trip, never a record.
  */
 #include "syncd/agent/agent_internal.h"
 
@@ -34,6 +35,89 @@ static void load_server_time(struct agent *agent)
         agent->known_server_time_ms = (int64_t)server_ms;
 }
 
+static int next_number(char **rest, uint64_t *ret)
+{
+    const char *word = strtok_r(NULL, " ", rest);
+
+    return word ? text_parse_u64(word, ret) : -EBADMSG;
+}
+
+/* ---- the last resync ---- */
+
+/* The numbers of a report, in the order in which they are kept after "1": a later form gets another word. */
+#define REPORT_FORM "1"
+#define REPORT_NUMBERS 18u
+#define REPORT_TEXT_MAX (REPORT_NUMBERS * 21u + sizeof(REPORT_FORM))
+
+static void list_numbers(const struct resync_report *report, uint64_t ret[REPORT_NUMBERS])
+{
+    const uint64_t numbers[REPORT_NUMBERS] = {(uint64_t)report->finished_ms, report->ok, report->failed,
+        report->cause, report->level, report->records_checked, report->records_missing,
+        report->records_damaged, report->records_sent_again, report->records_gone, report->records_erased,
+        report->records_lost, report->records_quarantined, report->blobs_checked, report->blobs_missing,
+        report->blobs_sent_again, report->blobs_gone, report->blobs_lost};
+
+    memcpy(ret, numbers, sizeof(numbers));
+}
+
+static void take_numbers(const uint64_t numbers[REPORT_NUMBERS], struct resync_report *ret)
+{
+    *ret = (struct resync_report){.finished = true,
+        .finished_ms = (int64_t)numbers[0],
+        .ok = numbers[1] == 1,
+        .failed = numbers[2] == 1,
+        .cause = (enum resync_cause)numbers[3],
+        .level = (enum audit_level)numbers[4],
+        .records_checked = numbers[5],
+        .records_missing = numbers[6],
+        .records_damaged = numbers[7],
+        .records_sent_again = numbers[8],
+        .records_gone = numbers[9],
+        .records_erased = numbers[10],
+        .records_lost = numbers[11],
+        .records_quarantined = numbers[12],
+        .blobs_checked = numbers[13],
+        .blobs_missing = numbers[14],
+        .blobs_sent_again = numbers[15],
+        .blobs_gone = numbers[16],
+        .blobs_lost = numbers[17]};
+    if (ret->failed)
+        ret->problem = "it could not be carried to its end";
+}
+
+void memory_keep_report(struct agent *agent)
+{
+    uint64_t numbers[REPORT_NUMBERS];
+    char text[REPORT_TEXT_MAX] = REPORT_FORM;
+    size_t len = strlen(text);
+
+    list_numbers(&agent->report, numbers);
+    for (size_t i = 0; i < REPORT_NUMBERS; i++)
+        len += (size_t)snprintf(text + len, sizeof(text) - len, " %llu", (unsigned long long)numbers[i]);
+    keep(agent, SETTING_REPORT, text);
+}
+
+/* Nothing is taken of what cannot be read whole. */
+static void load_report(struct agent *agent)
+{
+    _cleanup_buffer_ struct buffer text = {0};
+    uint64_t numbers[REPORT_NUMBERS];
+    char *rest = NULL;
+    const char *form;
+    int r = store_setting(agent->store, SETTING_REPORT, &text);
+
+    if (r < 0 || !buffer_text(&text))
+        return;
+    form = strtok_r((char *)text.data, " ", &rest);
+    if (!form || strcmp(form, REPORT_FORM) != 0)
+        return;
+    for (size_t i = 0; i < REPORT_NUMBERS; i++)
+        if (next_number(&rest, &numbers[i]) < 0)
+            return;
+    if (numbers[0] <= INT64_MAX && numbers[3] <= RESYNC_SELF_AUDIT && numbers[4] <= AUDIT_MEDIA)
+        take_numbers(numbers, &agent->report);
+}
+
 void memory_load(struct agent *agent)
 {
     _cleanup_buffer_ struct buffer dictionary = {0}, columns = {0}, incarnation = {0}, doubt = {0};
@@ -52,6 +136,7 @@ void memory_load(struct agent *agent)
         text_parse_u64((const char *)doubt.data, &doubt_ms) >= 0 && doubt_ms <= INT64_MAX)
         agent->doubt_server_time_ms = (int64_t)doubt_ms;
     load_server_time(agent);
+    load_report(agent);
 }
 
 /* By the server's clock. Where that went back meanwhile, too much is doubted, which costs another contact. */
@@ -173,13 +258,6 @@ void memory_keep_budget(struct agent *agent, const struct engine_budget *budget)
             len += snprintf(text + len, sizeof(text) - (size_t)len, " %llu",
                 (unsigned long long)budget->used[network][lane]);
     keep(agent, SETTING_BUDGET, budget->day_open ? text : "");
-}
-
-static int next_number(char **rest, uint64_t *ret)
-{
-    const char *word = strtok_r(NULL, " ", rest);
-
-    return word ? text_parse_u64(word, ret) : -EBADMSG;
 }
 
 static int parse_budget(

@@ -146,6 +146,8 @@ int mend_list_note(struct agent *agent, const struct store_log *log, const struc
 
     mend->log = log->id;
     mend->is_diverged = is_diverged(log, answer->size);
+    mend->is_bare = answer->takes_bare_records;
+    mend->is_proven = true;
     mend->size = mend->is_diverged ? log->receipt_size : answer->size;
     mend->runs = calloc(MEND_RUNS_MAX, sizeof(*mend->runs));
     if (!mend->runs)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Repairs: proto/README.md, "Audit and repair". The runs that the last audit window noted are sent with range
- * proofs in the tree that the server has, so that it can check each run against the root it had signed before
- * it takes it. A position that this handheld cannot read either is told as lost.
+ * Repairs: proto/README.md, "Repair". The runs that the last audit window noted are sent again. The server
+ * checks them against the root it had signed before it takes them: where it has said that it can, by the
+ * tiles that they complete, of which a parcel then holds all that is to be mended; otherwise by range proofs
+ * in the tree that it has. A position that this handheld cannot read either is told as lost.
  */
 #include "syncd/agent/agent_internal.h"
 
@@ -19,6 +20,7 @@ struct parcel {
     size_t record_count;
     struct repair_run runs[REPAIR_RUNS_MAX];
     size_t run_count;
+    bool is_bare;         /* the runs need no proofs */
     struct buffer proofs; /* struct sha256, run after run */
     uint64_t lost_seqs[REPAIR_LOST_MAX];
     struct sha256 lost_leaves[REPAIR_LOST_MAX];
@@ -60,6 +62,7 @@ static void parcel_clear(struct parcel *parcel, struct mend_cursor start)
     buffer_clear(&parcel->record_bytes);
     buffer_clear(&parcel->proofs);
     parcel->record_count = parcel->run_count = parcel->lost_count = parcel->erased_count = 0;
+    parcel->is_bare = false;
     parcel->end = start;
 }
 
@@ -117,13 +120,23 @@ static size_t count_whole(struct parcel *parcel, const struct bytes *views, size
     return whole;
 }
 
+/* A run without a proof goes on where the one before has ended. */
+static void add_bare_run(struct parcel *parcel, uint64_t first, size_t count)
+{
+    struct repair_run *last = parcel->run_count > 0 ? &parcel->runs[parcel->run_count - 1] : NULL;
+
+    if (last && last->first_seq + last->record_count == first)
+        last->record_count += count;
+    else
+        parcel->runs[parcel->run_count++] = (struct repair_run){.first_seq = first, .record_count = count};
+}
+
 /* Takes the next piece of a run; returns how many positions it was. */
 static int add_piece(struct agent *agent, struct parcel *parcel, const struct merkle_source *source,
     uint64_t first, uint64_t count, size_t bytes_left)
 {
-    struct repair_run *run = &parcel->runs[parcel->run_count];
     struct bytes *views = parcel->records + parcel->record_count;
-    size_t room = REPAIR_RECORDS_MAX - parcel->record_count, n = 0;
+    size_t room = REPAIR_RECORDS_MAX - parcel->record_count, start = parcel->record_bytes.len, n = 0;
     int r = store_outbox_read(agent->store, &agent->mend.log, first, count < room ? (size_t)count : room,
         bytes_left, &parcel->record_bytes, views, &n);
 
@@ -136,41 +149,120 @@ static int add_piece(struct agent *agent, struct parcel *parcel, const struct me
     if (n == 0)
         return -ERANGE;
     if (views[0].len == 0) {
+        parcel->record_bytes.len = start; /* what stands behind it was read for nothing */
         r = add_erased(parcel, source, first);
         return r < 0 ? r : 1;
     }
     n = count_whole(parcel, views, n);
     for (size_t i = 0; i < n; i++)
         parcel->record_lens[parcel->record_count + i] = views[i].len;
-    *run = (struct repair_run){.first_seq = first, .record_count = n};
     parcel->record_count += n;
+    if (parcel->is_bare) {
+        add_bare_run(parcel, first, n);
+        return (int)n;
+    }
+    parcel->runs[parcel->run_count] = (struct repair_run){.first_seq = first, .record_count = n};
     r = add_proof(parcel, source, agent->mend.size);
     return r < 0 ? r : (int)n;
 }
 
-static int fill(struct agent *agent, struct parcel *parcel, size_t bytes_max)
+static size_t room_left(const struct parcel *parcel, size_t bytes_max)
+{
+    size_t used = parcel->record_bytes.len + parcel->proofs.len;
+
+    if (used >= bytes_max || parcel->record_count == REPAIR_RECORDS_MAX ||
+        parcel->run_count == REPAIR_RUNS_MAX || parcel->lost_count == REPAIR_LOST_MAX ||
+        parcel->erased_count == REPAIR_LOST_MAX)
+        return 0;
+    return bytes_max - used;
+}
+
+static uint64_t next_seq(const struct mend_list *mend, const struct parcel *parcel)
+{
+    return mend->runs[parcel->end.run].first + parcel->end.taken;
+}
+
+/* Takes up to `count` positions of the run that is next. */
+static int take_next(struct agent *agent, struct parcel *parcel, const struct merkle_source *source,
+    uint64_t count, size_t bytes_left)
 {
     const struct mend_list *mend = &agent->mend;
-    struct merkle_source source;
-    int r = store_merkle_source(agent->store, &mend->log, &source);
+    uint64_t left = mend->runs[parcel->end.run].count - parcel->end.taken;
+    int r = add_piece(agent, parcel, source, next_seq(mend, parcel), count < left ? count : left, bytes_left);
 
-    while (r >= 0 && parcel->end.run < mend->run_count) {
-        const struct run *run = &mend->runs[parcel->end.run];
-        size_t used = parcel->record_bytes.len + parcel->proofs.len;
+    if (r < 0)
+        return r;
+    parcel->end.taken += (uint64_t)r;
+    if ((uint64_t)r == left)
+        parcel->end = (struct mend_cursor){.run = parcel->end.run + 1};
+    return 0;
+}
 
-        if (used >= bytes_max || parcel->record_count == REPAIR_RECORDS_MAX ||
-            parcel->run_count == REPAIR_RUNS_MAX || parcel->lost_count == REPAIR_LOST_MAX ||
-            parcel->erased_count == REPAIR_LOST_MAX)
+static int fill(
+    struct agent *agent, struct parcel *parcel, const struct merkle_source *source, size_t bytes_max)
+{
+    int r = 0;
+
+    while (r >= 0 && parcel->end.run < agent->mend.run_count) {
+        size_t left = room_left(parcel, bytes_max);
+
+        if (left == 0)
             break;
-        r = add_piece(agent, parcel, &source, run->first + parcel->end.taken, run->count - parcel->end.taken,
-            bytes_max - used);
-        if (r < 0)
-            break;
-        parcel->end.taken += (uint64_t)r;
-        if (parcel->end.taken == run->count)
-            parcel->end = (struct mend_cursor){.run = parcel->end.run + 1};
+        r = take_next(agent, parcel, source, UINT64_MAX, left);
     }
-    return r < 0 ? r : 0;
+    return r;
+}
+
+/* Whole tiles only. 1, or 0 when not even the first one can go without proofs: it is too large for a parcel,
+ * or something of it is lost or was erased here. */
+static int fill_bare(
+    struct agent *agent, struct parcel *parcel, const struct merkle_source *source, size_t bytes_max)
+{
+    const struct mend_list *mend = &agent->mend;
+    struct mend_cursor whole = parcel->end; /* up to here all tiles are */
+    size_t whole_bytes = 0, whole_records = 0, whole_runs = 0, whole_last = 0;
+
+    parcel->is_bare = true;
+    while (parcel->end.run < mend->run_count) {
+        uint64_t seq = next_seq(mend, parcel), tile = seq / TILE_LEAVES;
+        size_t left = room_left(parcel, bytes_max);
+        int r = left == 0 ? 0 : take_next(agent, parcel, source, TILE_LEAVES - seq % TILE_LEAVES, left);
+
+        if (r < 0)
+            return r;
+        if (left == 0 || parcel->lost_count > 0 || parcel->erased_count > 0)
+            break;
+        if (parcel->end.run < mend->run_count && next_seq(mend, parcel) / TILE_LEAVES == tile)
+            continue;
+        whole = parcel->end;
+        whole_bytes = parcel->record_bytes.len;
+        whole_records = parcel->record_count;
+        whole_runs = parcel->run_count;
+        whole_last = parcel->runs[whole_runs - 1].record_count;
+    }
+    parcel->end = whole;
+    parcel->record_bytes.len = whole_bytes;
+    parcel->record_count = whole_records;
+    parcel->run_count = whole_runs;
+    parcel->lost_count = parcel->erased_count = 0;
+    if (whole_runs > 0)
+        parcel->runs[whole_runs - 1].record_count = whole_last;
+    return whole_runs > 0;
+}
+
+/* What goes next, from the mend list's cursor on. */
+static int fill_parcel(struct agent *agent, struct parcel *parcel, size_t bytes_max)
+{
+    struct merkle_source source;
+    int r = store_merkle_source(agent->store, &agent->mend.log, &source);
+
+    parcel_clear(parcel, agent->mend.cursor);
+    if (r >= 0 && agent->mend.is_bare)
+        r = fill_bare(agent, parcel, &source, bytes_max);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    parcel_clear(parcel, agent->mend.cursor);
+    return fill(agent, parcel, &source, bytes_max);
 }
 
 static void make_views(struct parcel *parcel)
@@ -193,15 +285,25 @@ static void make_views(struct parcel *parcel)
     }
 }
 
+/* The runs of a parcel that is bare, as a request names them. */
+static void name_bare(const struct parcel *parcel, struct run *runs, struct repair_request *ret)
+{
+    for (size_t i = 0; i < parcel->run_count; i++)
+        runs[i] = (struct run){.first = parcel->runs[i].first_seq, .count = parcel->runs[i].record_count};
+    ret->bare_runs = runs;
+    ret->bare_run_count = parcel->run_count;
+    ret->bare_records = parcel->records;
+    ret->bare_record_count = parcel->record_count;
+}
+
 static int make_body(
     struct agent *agent, struct parcel *parcel, struct buffer *ret_body, struct sha256 *ret_payload_sha256)
 {
     _cleanup_buffer_ struct buffer plain = {0};
+    struct run bare_runs[REPAIR_RUNS_MAX];
     struct repair_request request = {
         .log = agent->mend.log,
         .size = agent->mend.size,
-        .runs = parcel->runs,
-        .run_count = parcel->run_count,
         .lost_seqs = parcel->lost_seqs,
         .lost_leaves = parcel->lost_leaves,
         .lost_count = parcel->lost_count,
@@ -215,6 +317,12 @@ static int make_body(
 
     signed_request_id(agent, request.request_id);
     make_views(parcel);
+    if (parcel->is_bare) {
+        name_bare(parcel, bare_runs, &request);
+    } else {
+        request.runs = parcel->runs;
+        request.run_count = parcel->run_count;
+    }
     r = repair_request_encode(&request, &plain);
     if (r < 0)
         return r;
@@ -248,8 +356,7 @@ int repair_send(struct agent *agent, const struct engine_action *action)
     if (r < 0)
         return r;
     for (;;) {
-        parcel_clear(parcel, agent->mend.cursor);
-        r = fill(agent, parcel, bytes_max);
+        r = fill_parcel(agent, parcel, bytes_max);
         if (r < 0)
             return r;
         if (parcel->run_count == 0 && parcel->lost_count == 0 && parcel->erased_count == 0 &&
@@ -266,6 +373,7 @@ int repair_send(struct agent *agent, const struct engine_action *action)
         .use = AGENT_REPAIR,
         .request_sha256 = payload_sha256,
         .log = agent->mend.log,
+        .is_bare = parcel->is_bare,
         .mend_end = parcel->end,
         .tree_size = agent->mend.size,
         .gone = parcel->lost_count,
@@ -282,6 +390,42 @@ static uint64_t left_to_mend(const struct mend_list *mend)
     for (size_t i = mend->cursor.run; i < mend->run_count; i++)
         left += mend->runs[i].count;
     return left - mend->cursor.taken;
+}
+
+/* Does this handheld hold a record for quarantined, which may be so no longer? When it cannot be told, it is
+ * asked for. */
+static bool holds_quarantined(struct agent *agent)
+{
+    struct position_in_log position;
+    int64_t cursor = 0;
+    size_t count = 0;
+    int r = store_quarantined(agent->store, &cursor, &position, 1, &count);
+
+    return r < 0 || count > 0;
+}
+
+static void take_repaired(struct agent *agent, const struct agent_slot *slot,
+    const struct repair_answer *answer, struct engine_event *event)
+{
+    struct mend_list *mend = &agent->mend;
+
+    if (answer->records_mended == 0 && answer->records_refused > 0 && answer->size != slot->tree_size) {
+        mend->size = answer->size; /* the proofs were for another tree: the same again */
+    } else if (slot->is_bare && answer->records_refused > 0) {
+        mend->is_bare = false; /* the tiles are not well for other reasons: the same again, with proofs */
+    } else {
+        mend->cursor = slot->mend_end;
+        mend->gone_blob_count = 0;
+        mend->is_proven = mend->is_proven && slot->is_bare;
+        agent->report.records_gone += slot->gone;
+        event->repaired.gone = slot->gone;
+    }
+    agent->report.records_sent_again += answer->records_mended;
+    event->repaired.mended = answer->records_mended;
+    event->repaired.refused = answer->records_refused;
+    event->repaired.left = left_to_mend(mend);
+    event->repaired.is_proven = event->repaired.left == 0 && mend->is_proven;
+    event->repaired.asks = answer->records_mended > 0 && holds_quarantined(agent);
 }
 
 void repair_answered(struct agent *agent, uint32_t number, const struct http_response *response)
@@ -310,17 +454,6 @@ void repair_answered(struct agent *agent, uint32_t number, const struct http_res
     }
     signed_note_answer(agent, answer.server_time_ms, response);
     agent->slots[number].use = AGENT_FREE;
-    if (answer.records_mended == 0 && answer.records_refused > 0 && answer.size != slot.tree_size) {
-        agent->mend.size = answer.size; /* the proofs were for another tree: the same again */
-    } else {
-        agent->mend.cursor = slot.mend_end;
-        agent->mend.gone_blob_count = 0;
-        agent->report.records_gone += slot.gone;
-        event.repaired.gone = slot.gone;
-    }
-    agent->report.records_sent_again += answer.records_mended;
-    event.repaired.mended = answer.records_mended;
-    event.repaired.refused = answer.records_refused;
-    event.repaired.left = left_to_mend(&agent->mend);
+    take_repaired(agent, &slot, &answer, &event);
     agent_feed(agent, &event);
 }

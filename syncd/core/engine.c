@@ -285,6 +285,7 @@ static void dispatch(struct engine *engine, const struct engine_event *event)
         if (engine->config.idle_contact_ms > 0)
             engine->text.contact_at_ms =
                 engine_later(engine, engine_random(engine, engine->config.idle_contact_ms));
+        resync_started(engine);
         break;
     case ENGINE_TIMER:
         engine->timer_ms = 0;
@@ -424,6 +425,7 @@ static void plan(struct engine *engine)
     if (engine->now_ms >= engine->poll_at_ms)
         engine->poll_at_ms = engine_later(engine, engine->config.slow_poll_ms);
     budget_plan(engine);
+    resync_settle(engine);
     text_plan(engine);
     media_plan(engine);
     resync_plan(engine);
@@ -451,6 +453,7 @@ struct engine_config engine_config_default(void)
         .ask_after_uploads = 64,
         .answer_deadline_ms = 120000,
         .resync_stall_ms = 30 * 60000,
+        .self_audit_ms = 24 * 3600000,
         .budget_bytes = {{BUDGET_UNLIMITED, BUDGET_UNLIMITED, BUDGET_UNLIMITED},
             {BUDGET_UNLIMITED, BUDGET_UNLIMITED, BUDGET_UNLIMITED}},
     };

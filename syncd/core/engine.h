@@ -45,6 +45,7 @@ struct engine_config {
     uint32_t ask_after_uploads;  /* so many unconfirmed blobs are asked for before more are sent */
     uint64_t answer_deadline_ms; /* a request without an answer fails after this */
     uint64_t resync_stall_ms;    /* a resync without any progress fails after this */
+    uint64_t self_audit_ms;      /* audit the logs for presence this often without being asked; 0: never */
     uint64_t budget_bytes[ENGINE_NETWORKS][ENGINE_LANES]; /* a day, see lanes.c; 0: nothing at all */
 };
 struct engine_config engine_config_default(void);
@@ -140,7 +141,8 @@ enum upload_step { UPLOAD_CREATE, UPLOAD_OFFSET, UPLOAD_CHUNK };
 enum resync_cause {
     RESYNC_BY_ITSELF, /* the server was set back, or could not follow */
     RESYNC_BY_SERVER,
-    RESYNC_BY_USER, /* takes the place of any other */
+    RESYNC_BY_USER,    /* takes the place of any other, but for a person's own that looks at as much */
+    RESYNC_SELF_AUDIT, /* once a day, whatever happens */
 };
 
 struct engine_event {
@@ -208,8 +210,10 @@ struct engine_event {
         } audited;
         struct {
             uint64_t mended, refused;
-            uint64_t left; /* still to be repaired from the same window */
-            uint64_t gone; /* the handheld turned out not to have them either */
+            uint64_t left;  /* still to be repaired from the same window */
+            uint64_t gone;  /* the handheld turned out not to have them either */
+            bool is_proven; /* of the window all was taken, and shown to lead to the signed root */
+            bool asks;      /* what waited for these records may be in quarantine no longer */
         } repaired;
         struct {
             enum refusal_reason reason;
@@ -289,6 +293,8 @@ struct engine_action {
             bool ok;
             const char *problem; /* static: why it was not carried to its end; NULL: it was */
             enum resync_cause cause;
+            bool has_command; /* the server's, to be told how it has ended */
+            uint8_t command_id[COMMAND_ID_BYTES];
         } resync_done;
         struct {
             const char *text;
@@ -359,3 +365,4 @@ const char *engine_wait_name(enum engine_wait wait);
 const char *engine_lane_name(enum engine_lane lane);
 const char *engine_lane_wait_name(enum engine_lane_wait wait);
 const char *engine_network_name(enum engine_network network);
+const char *resync_cause_name(enum resync_cause cause);

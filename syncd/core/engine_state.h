@@ -62,6 +62,9 @@ _Static_assert(TEXT_SLOTS == 2 && ENGINE_SLOTS_MAX == 4, "lanes and slots do not
 #define RESYNC_COMMAND_RETRY_MS UINT64_C(600000) /* a command whose resync failed is not taken up before */
 #define REPAIR_BYTES_FIRST (1024u * 1024u)
 #define REPAIR_BYTES_MIN (16u * 1024u)
+#define SELF_AUDIT_FIRST_SHARE                                                                               \
+    4u /* of its period, the first comes within: not all handhelds stay on for a day */
+#define SELF_AUDIT_RETRY_MS UINT64_C(3600000)   /* after one that could not be carried to its end */
 #define RESYNC_ITSELF_RETRY_MS UINT64_C(600000) /* after one by itself had failed */
 #define EXCHANGE_HEADROOM_BYTES (192u * 1024u)  /* framing of the records and all the rest of a request */
 #define EXCHANGE_BYTES_FIRST (64u * 1024u)
@@ -229,6 +232,7 @@ struct resync_lane {
     struct sha256 after_blob;
     bool checking; /* this log was mended: a presence audit must find it whole */
     bool mended;   /* in this pass over the log */
+    bool mending;  /* in this window; no longer when the centre has shown that it is whole now */
     uint32_t checks;
     bool incomplete; /* something is in neither place, or a repair was refused */
     bool resend;     /* the server was set back: its records go through the text lane */
@@ -240,7 +244,7 @@ struct resync_lane {
     struct resync_command done[RESYNC_COMMANDS_KEPT];
     size_t done_next;
     struct resync_command failed; /* not taken up again before failed_until_ms */
-    uint64_t failed_until_ms, itself_not_before_ms;
+    uint64_t failed_until_ms, itself_not_before_ms, self_audit_at_ms;
     struct engine_action words[RESYNC_WORDS_MAX]; /* to be told, oldest first */
     size_t word_count;
 };
@@ -378,7 +382,12 @@ void resync_failed(struct engine *engine, const struct slot *slot, enum engine_f
 void resync_refused(struct engine *engine, enum refusal_reason reason, uint32_t retry_after_s);
 void resync_nothing(struct engine *engine, const struct slot *slot);
 void resync_progress(struct engine *engine);
+/* Draws when the first self-audit is due. */
+void resync_started(struct engine *engine);
 void resync_device_refused(struct engine *engine);
+/* Ends a resync that has nothing left to do, and begins the next: before the other lanes plan, as the server
+ * is told how its command has ended. */
+void resync_settle(struct engine *engine);
 void resync_plan(struct engine *engine);
 uint64_t resync_timer(const struct engine *engine);
 /* Start and end of a resync, in order. */

@@ -74,6 +74,21 @@ const char *engine_network_name(enum engine_network network)
     return "unknown";
 }
 
+const char *resync_cause_name(enum resync_cause cause)
+{
+    switch (cause) {
+    case RESYNC_BY_ITSELF:
+        return "trouble";
+    case RESYNC_BY_SERVER:
+        return "centre";
+    case RESYNC_BY_USER:
+        return "person";
+    case RESYNC_SELF_AUDIT:
+        return "self-audit";
+    }
+    return "unknown";
+}
+
 const char *failure_text(enum engine_failure failure)
 {
     switch (failure) {

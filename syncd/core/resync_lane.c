@@ -3,9 +3,11 @@
  * Manual resync: which window of which log is audited next, when repairs are sent, and when it is over. Pure.
  *
  *   AUDITING   window by window, log by log ──► REPAIRING what the window showed ──► AUDITING
- *              a log that was mended is audited once more for presence (checking), at most RESYNC_CHECKS_MAX
+ *              a log that was mended is audited once more for presence (checking), at most RESYNC_CHECKS_MAX;
+ *              but where the centre has shown with the repairs that the log is whole, that is the check
  *   SETTLING   photos found missing, and records of a server that was set back, go through the other lanes
- *   IDLE       told: ok, not ok (something is in neither place), or the problem that ended it early
+ *   IDLE       until somebody asks, or the self-audit is due.
+ *              Told: ok, not ok (something is in neither place), or the problem that ended it early
  */
 #include "syncd/core/engine_state.h"
 
@@ -94,7 +96,7 @@ static void begin_log(struct resync_lane *resync, const struct uuid *log)
     resync->from_seq = 0;
     resync->has_after_blob = false;
     resync->checking = false;
-    resync->mended = false;
+    resync->mended = resync->mending = false;
     resync->checks = 0;
 }
 
@@ -126,12 +128,22 @@ static void resync_begin(struct engine *engine, enum audit_level level, enum res
 static void resync_end(struct engine *engine, const char *problem)
 {
     struct resync_lane *resync = &engine->resync;
+    struct engine_action word = {.kind = ENGINE_RESYNC_DONE,
+        .resync_done = {.ok = !problem && !resync->incomplete,
+            .problem = problem,
+            .cause = resync->cause,
+            .has_command = resync->command.set}};
 
     engine_cancel(engine, RESYNC_SLOT);
     resync_enter(resync, RESYNC_IDLE);
-    say(resync, &(struct engine_action){.kind = ENGINE_RESYNC_DONE,
-                    .resync_done = {
-                        .ok = !problem && !resync->incomplete, .problem = problem, .cause = resync->cause}});
+    memcpy(word.resync_done.command_id, resync->command.id, COMMAND_ID_BYTES);
+    say(resync, &word);
+    if (resync->command.set)
+        text_want_answer(engine); /* to the exchange that tells the server */
+    if (!problem)
+        resync->self_audit_at_ms = engine_later(engine, engine->config.self_audit_ms);
+    else if (resync->cause == RESYNC_SELF_AUDIT)
+        resync->self_audit_at_ms = engine_later(engine, SELF_AUDIT_RETRY_MS);
     if (problem && resync->cause == RESYNC_BY_ITSELF)
         resync->itself_not_before_ms = engine_later(engine, RESYNC_ITSELF_RETRY_MS);
     if (resync->command.set && problem) {
@@ -163,13 +175,28 @@ void resync_ask(
         else
             resync->queued = command;
         break;
+    case RESYNC_SELF_AUDIT:
+        if (resync->phase == RESYNC_IDLE)
+            resync_begin(engine, level, cause, NULL);
+        break;
     case RESYNC_BY_USER:
+        if (resync->phase != RESYNC_IDLE && resync->cause == cause && resync->level >= level) {
+            resync->hold_until_ms = 0; /* joins it */
+            break;
+        }
         /* What it takes the place of, if the server asked for it, is done after. */
         if (resync->phase != RESYNC_IDLE && resync->command.set)
             resync->queued = resync->command;
         resync_begin(engine, level, cause, NULL);
         break;
     }
+}
+
+void resync_started(struct engine *engine)
+{
+    uint64_t share_ms = engine->config.self_audit_ms / SELF_AUDIT_FIRST_SHARE;
+
+    engine->resync.self_audit_at_ms = engine_later(engine, engine_random(engine, share_ms + 1));
 }
 
 void resync_progress(struct engine *engine)
@@ -194,6 +221,8 @@ static void next_log_or_settle(struct resync_lane *resync)
 /* After a window and its repairs. */
 static void advance(struct resync_lane *resync)
 {
+    resync->mended = resync->mended || resync->mending;
+    resync->mending = false;
     if (resync->more_windows) {
         resync_enter(resync, RESYNC_AUDITING);
         return;
@@ -233,7 +262,7 @@ void resync_audited(struct engine *engine, const struct engine_event *event)
         engine_alarm(engine, ALARM_WENT_BACK);
     }
     if (event->audited.to_mend_records > 0 || event->audited.gone_blobs > 0) {
-        resync->mended = resync->mended || event->audited.to_mend_records > 0;
+        resync->mending = event->audited.to_mend_records > 0;
         resync->idle_repairs = 0;
         resync_enter(resync, RESYNC_REPAIRING);
         return;
@@ -252,11 +281,14 @@ void resync_repaired(struct engine *engine, const struct engine_event *event)
         resync->incomplete = true;
     if (event->repaired.mended > 0) {
         resync_progress(engine);
-        text_want_answer(engine); /* what waited for these records may be in quarantine no longer */
         resync->idle_repairs = 0;
     } else {
         resync->idle_repairs++;
     }
+    if (event->repaired.asks)
+        text_want_answer(engine);
+    if (event->repaired.is_proven)
+        resync->mending = false;
     if (event->repaired.left > 0 && resync->idle_repairs < RESYNC_FAILURES_MAX)
         return;
     /* What was refused is found again by the check, which decides. */
@@ -341,7 +373,7 @@ static const char *stall_problem(const struct engine *engine)
     return engine->contact.paused ? "sending is paused" : "no progress for too long";
 }
 
-static void plan_settling(struct engine *engine)
+static void settle(struct engine *engine)
 {
     struct resync_lane *resync = &engine->resync;
 
@@ -357,12 +389,29 @@ static void plan_settling(struct engine *engine)
     }
 }
 
+/* It waits for a way to the centre that was just found good, and makes no contact of its own: it has no
+ * timer, and comes with whatever happens next, at the latest the slow poll. */
+static void plan_self_audit(struct engine *engine)
+{
+    if (engine->config.self_audit_ms == 0 || engine->now_ms < engine->resync.self_audit_at_ms ||
+        engine->resync.phase != RESYNC_IDLE || engine->contact.state != CONTACT_PROVEN ||
+        !contact_open(engine) || !lane_is_open(engine, LANE_TEXT, false) || text_is_busy(engine) ||
+        !engine->outbox.has_receipt_log)
+        return;
+    resync_ask(engine, AUDIT_PRESENCE, RESYNC_SELF_AUDIT, NULL);
+}
+
+void resync_settle(struct engine *engine)
+{
+    settle(engine);
+    plan_self_audit(engine);
+}
+
 void resync_plan(struct engine *engine)
 {
     struct resync_lane *resync = &engine->resync;
     struct slot *slot;
 
-    plan_settling(engine);
     if (engine->slots[RESYNC_SLOT].use != SLOT_FREE || contact_needs_exchange(engine) ||
         engine->now_ms < resync->hold_until_ms || !contact_open(engine) ||
         (resync->cause != RESYNC_BY_USER && !lane_is_open(engine, LANE_TEXT, false)))

@@ -3,6 +3,7 @@
 acknowledged stays at the centre."""
 
 import concurrent.futures
+import fcntl
 import hashlib
 import json
 import os
@@ -337,6 +338,49 @@ def test_blob_that_neither_side_has_is_said_to_be_gone(server, make_real_handhel
     next(handheld.data.glob(f"photos/*/{name}")).unlink()
     told = json.loads(handheld.run("resync", "--level", "media", "--wait", "30", "--json", status=1).stdout)
     assert told["finished"] and not told["ok"] and told["blobs_gone"] == 1
+
+
+def sqlite_script(directory, script):
+    """Behind a program's back, but not beside a write of its own."""
+    database, = directory.glob("*.db")
+    with open(database.with_suffix(".lock"), "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        connection = sqlite3.connect(database)
+        connection.executescript(script)
+        connection.close()
+
+
+def test_record_and_photo_that_neither_side_has_are_plainly_said_to_be_lost_at_both_ends(server, make_real_handheld, tmp_path):
+    handheld = make_real_handheld(server, start=True)
+    handheld.record("is kept", photos=[photo_of(tmp_path, 1)])
+    handheld.record("will be lost")
+    handheld.record("is kept too")
+    handheld.wait_until_drained()
+    seq, = [item["seq"] for item in handheld.list() if item["note"] == "will be lost"]
+    name, = [photo["sha256"] for item in server.findings() for photo in item["photos"] if photo["role"] == "photo"]
+    sqlite_script(server.data, f"DELETE FROM records WHERE key & ((1 << 40) - 1) = {seq}")
+    sqlite_script(handheld.data, f"UPDATE records SET bytes = x'00' WHERE key & ((1 << 40) - 1) = {seq}")
+    blob_path(server, name).unlink()
+    next(handheld.data.glob(f"photos/*/{name}")).unlink()
+
+    said = handheld.run("resync", "--level", "media", "--wait", "30", status=1).stdout
+    assert re.search(r" 1  records are in neither place", said), said
+    assert re.search(r" 1  photos and previews are in neither place", said), said
+    assert "Not everything could be mended: something is in neither place" in said
+    assert "something is in neither place" in handheld.run("status").stdout
+    photo, = [photo for item in server.findings() for photo in item["photos"] if photo["role"] == "photo"]
+    assert photo["state"] == "lost"
+    assert server.devices()[0]["alarms"] >= 2
+
+    # From now on both ends know, and say so again whenever they are asked.
+    server.run("resync", "--all", "--level", "media")
+    handheld.run("sync")
+    wait_for(lambda: server.devices()[0]["asked_resyncs"][0]["state"] == "finished", "the resync that the centre asked for has ended")
+    order, = server.devices()[0]["asked_resyncs"]
+    assert (order["records_lost"], order["records_gone"], order["blobs_lost"], order["blobs_gone"]) == (1, 0, 1, 0)
+    assert "in neither place: 1 records, 1 photos and previews" in server.run("devices").stdout
+    said = handheld.run("resync", "--level", "media", "--wait", "30").stdout
+    assert "but for what is marked lost: that is in neither place" in said
 
 
 def test_rows_deleted_behind_the_servers_back_are_mended_by_resync(server, make_real_handheld):

@@ -234,7 +234,9 @@ MESSAGES = {
                  + field(8, number(1, 3) + number(2, 2) + number(3, 5 * 2**30) + text(4, "gridpatrol 0.1.0")
                          + signed(5, WALL_MS))
                  + each(9, [PHOTO, SECOND_PHOTO]) + text(10, b"a certificate")
-                 + each(11, [text(1, LOG.bytes) + number(2, 7), text(1, OTHER_LOG.bytes)]) + number(14, 4)),
+                 + each(11, [text(1, LOG.bytes) + number(2, 7), text(1, OTHER_LOG.bytes)]) + number(14, 4)
+                 + field(15, text(1, COMMAND_ID) + number(2, 1) + b"".join(number(4 + i, 2000 >> i) for i in range(12)))
+                 + field(15, text(1, OTHER_COMMAND_ID) + number(2, 2) + text(3, "no progress for too long"))),
         "erased": (text(1, REQUEST_ID) + text(2, LOG.bytes) + number(3, 41) + each(4, [b"", RECORDS["closed"], b""])
                    + number(13, 7) + each(16, [leaf_hash(b"41"), leaf_hash(b"43")])),
     },
@@ -264,7 +266,7 @@ MESSAGES = {
     "audit_request": {
         "empty": text(1, REQUEST_ID) + text(2, LOG.bytes),
         "full": (text(1, REQUEST_ID) + text(2, LOG.bytes) + number(3, 2) + number(4, 65536) + text(5, RECEIPT)
-                 + text(6, PHOTO) + text(7, COMMAND_ID)),
+                 + text(6, PHOTO) + text(7, COMMAND_ID) + number(8, 1) + number(9, 1000000)),
     },
     "audit_answer": {
         "empty": text(1, REQUEST_SHA) + text(2, INCARNATION),
@@ -275,7 +277,10 @@ MESSAGES = {
                  + each(12, [run(70001, 3)]) + each(13, [run(80000, 1000)])
                  + number(14, 12) + number(15, 30000000)
                  + each(16, [text(1, PHOTO), text(1, PREVIEW) + number(2, 1), text(1, SECOND_PHOTO) + number(2, 3)])
-                 + text(17, SECOND_PHOTO) + signed(18, SERVER_TIME_MS) + number(19, 4)),
+                 + text(17, SECOND_PHOTO) + signed(18, SERVER_TIME_MS) + number(19, 4) + number(22, 1)),
+        "run_lists": (text(1, REQUEST_SHA) + text(2, INCARNATION) + number(3, 1000000)
+                      + field(21, packed(1, [0, 1, 65539, 2, 0, 1]) + packed(2, [70000, 1]) + packed(3, [70001, 3])
+                              + packed(4, [80000, 1000]))),
     },
     "repair_request": {
         "empty": text(1, REQUEST_ID) + text(2, LOG.bytes),
@@ -289,6 +294,8 @@ MESSAGES = {
                                 + packed(5, [2**40 - 1])),
         "erased": (text(1, REQUEST_ID) + text(2, LOG.bytes) + number(3, 200)
                    + packed(8, [0, 150]) + each(9, [leaf_hash(b"0"), leaf_hash(b"150")])),
+        "bare": (text(1, REQUEST_ID) + text(2, LOG.bytes) + number(3, 200) + packed(10, [7, 2, 190, 1])
+                 + each(11, [RECORDS["finding_without_position"], RECORDS["closed"], b"x"])),
     },
     "repair_answer": {
         "full": text(1, REQUEST_SHA) + number(2, 2) + number(3, 1) + number(4, 200) + signed(5, SERVER_TIME_MS),
@@ -335,6 +342,10 @@ def refused_messages():
     yield "exchange_request", "record of another wire type", request + number(4, 1)
     yield "exchange_request", "asked position without log", request + field(11, number(2, 7))
     yield "exchange_request", "asked position beyond the largest log", request + field(11, text(1, LOG.bytes) + number(2, 2**40))
+    yield "exchange_request", "command result without id", request + field(15, number(2, 1))
+    yield "exchange_request", "unknown outcome of a command", request + field(15, text(1, COMMAND_ID) + number(2, 3))
+    yield "exchange_request", "problem not UTF-8", request + field(15, text(1, COMMAND_ID) + text(3, b"\xff"))
+    yield "exchange_request", "17 command results", request + each(15, [text(1, COMMAND_ID)] * 17)
     yield "exchange_request", "257 asked positions", request + each(11, [text(1, LOG.bytes)] * 257)
     yield "exchange_request", "leaf of a record that is not empty", request + each(4, [b"x"]) + text(16, PHOTO)
     yield "exchange_request", "fewer leaves than empty records", request + each(4, [b"", b""]) + text(16, PHOTO)
@@ -373,6 +384,7 @@ def refused_messages():
     yield "audit_request", "unknown level", audit + number(3, 3)
     yield "audit_request", "start beyond the largest log", audit + number(4, 2**40 + 1)
     yield "audit_request", "short blob hash", audit + text(6, PHOTO[1:])
+    yield "audit_request", "receipt beyond the largest log", audit + number(9, 2**40 + 1)
     yield "audit_request", "long command id", audit + text(7, COMMAND_ID + b"x")
     found = MESSAGES["audit_answer"]["empty"]
     yield "audit_answer", "no incarnation", text(1, REQUEST_SHA)
@@ -382,6 +394,11 @@ def refused_messages():
     yield "audit_answer", "run beyond the largest log", found + each(11, [run(2**40, 1)])
     yield "audit_answer", "run that overflows", found + each(12, [run(1, 2**64 - 1)])
     yield "audit_answer", "unknown state of a blob", found + field(16, text(1, PHOTO) + number(2, 4))
+    yield "audit_answer", "half a run in a list", found + field(21, packed(1, [5, 1, 5]))
+    yield "audit_answer", "empty run in a list", found + field(21, packed(2, [5, 0]))
+    yield "audit_answer", "list beyond the largest log", found + field(21, packed(3, [2**40 - 1, 1, 0, 1]))
+    yield "audit_answer", "list that overflows", found + field(21, packed(4, [2**64 - 1, 2]))
+    yield "audit_answer", "runs in both forms", found + each(10, [run(5, 1)]) + field(21, packed(1, [5, 1]))
     yield "audit_answer", "short tile root", found + text(9, PHOTO[1:])
     repair = MESSAGES["repair_request"]["empty"]
     yield "repair_request", "run without records", repair + number(3, 9) + field(4, number(1, 1))
@@ -392,6 +409,9 @@ def refused_messages():
     yield "repair_request", "positions not packed", repair + number(3, 9) + number(5, 1)
     yield "repair_request", "position cut", repair + number(3, 9) + text(5, b"\x80")
     yield "repair_request", "proof too long", repair + number(3, 9) + field(4, each(2, [b"x"]) + each(3, [PHOTO] * 83))
+    yield "repair_request", "bare run without its records", repair + number(3, 9) + packed(10, [1, 2]) + each(11, [b"x"])
+    yield "repair_request", "bare records without a run", repair + number(3, 9) + each(11, [b"x"])
+    yield "repair_request", "bare run beyond the tree", repair + number(3, 9) + packed(10, [8, 2]) + each(11, [b"x", b"y"])
     yield "repair_answer", "size beyond the largest log", text(1, REQUEST_SHA) + number(4, 2**40 + 1)
     yield "repair_answer", "no request hash", number(4, 1)
     enrol = MESSAGES["enrol_request"]["full"]

@@ -15,6 +15,7 @@ struct settings {
     uint64_t retry_ms;
     uint64_t reserve_bytes;
     uint64_t day_bytes;
+    uint64_t look_ms;
     uint64_t kind;
 };
 
@@ -31,6 +32,8 @@ static const struct config_row rows[] = {
         "How much."},
     {"retry", "day", CONFIG_BUDGET, offsetof(struct settings, day_bytes), 0, UINT64_MAX, "unlimited",
         "How much a day."},
+    {"retry", "look", CONFIG_INTERVAL, offsetof(struct settings, look_ms), 60000, 3600000, "30min",
+        "How often to look."},
     {"retry", "kind", CONFIG_CHOICE, offsetof(struct settings, kind), 0, 0, "auto", "Which kind.", kinds},
 };
 
@@ -191,6 +194,13 @@ static void errors_name_file_line_key_and_the_fix(void **state)
         {"[retry]\nreserve = unlimited\n",
             "test.conf:2: reserve: \"unlimited\" is no valid number; give one from 4 KiB to "
             "18446744073709551615, in bytes, KiB, MiB or GiB"},
+        {"[retry]\nlook = 10 s\n",
+            "test.conf:2: look: \"10 s\" is out of range; give one from 1 min to 1 h, in ms, s, min, h or d, or "
+            "off"},
+        {"[retry]\nlook = 0\n",
+            "test.conf:2: look: \"0\" is out of range; give one from 1 min to 1 h, in ms, s, min, h or d, or off"},
+        {"[retry]\ndelay = off\n",
+            "test.conf:2: delay: \"off\" is no valid number; give one from 0 ms to 30 min, in ms, s, min, h or d"},
         {"[retry]\nkind = quick\n", "test.conf:2: kind: \"quick\" is not known; give auto, fast or slow"},
         {"[retry]\nkind =\n", "test.conf:2: kind: \"\" is not known; give auto, fast or slow"},
     };
@@ -216,6 +226,17 @@ static void budgets_and_choices_are_taken(void **state)
     assert_int_equal(parse(fixture, "[retry]\nday = unlimited\nkind = fast\n"), 0);
     assert_int_equal(fixture->settings.day_bytes, UINT64_MAX);
     assert_int_equal(fixture->settings.kind, 1);
+}
+
+static void an_interval_is_a_duration_or_off(void **state)
+{
+    struct fixture *fixture = *state;
+
+    assert_int_equal(fixture->settings.look_ms, 30 * 60000);
+    assert_int_equal(parse(fixture, "[retry]\nlook = off\n"), 0);
+    assert_int_equal(fixture->settings.look_ms, 0);
+    assert_int_equal(parse(fixture, "[retry]\nlook = 1h\n"), 0);
+    assert_int_equal(fixture->settings.look_ms, 3600000);
 }
 
 static void nul_bytes_are_no_text(void **state)
@@ -292,6 +313,8 @@ static void printed_file_documents_every_key(void **state)
                               "#reserve = 64 MiB\n"
                               "# How much a day. (from 0, in bytes, KiB, MiB or GiB, or unlimited)\n"
                               "#day = unlimited\n"
+                              "# How often to look. (from 1 min to 1 h, in ms, s, min, h or d, or off)\n"
+                              "#look = 30min\n"
                               "# Which kind. (auto, fast or slow)\n"
                               "#kind = auto\n");
 }
@@ -320,6 +343,7 @@ int main(void)
         CONFIG_TEST(every_unit_means_what_it_says),
         CONFIG_TEST(errors_name_file_line_key_and_the_fix),
         CONFIG_TEST(budgets_and_choices_are_taken),
+        CONFIG_TEST(an_interval_is_a_duration_or_off),
         CONFIG_TEST(nul_bytes_are_no_text),
         CONFIG_TEST(missing_file_is_told_without_a_message),
         CONFIG_TEST(file_is_read_and_its_path_stands_in_the_message),

@@ -27,6 +27,7 @@ struct message_samples {
     struct blob_stored stored[2];
     struct command commands[2];
     struct position_in_log asked_quarantined[2];
+    struct command_result command_results[2];
     struct run missing[3], damaged[1], erased[1], lost[1];
     struct blob_finding blob_findings[3];
     struct repair_run runs[2];
@@ -106,6 +107,12 @@ static inline void message_samples_fill_exchange_request(struct message_samples 
     samples->sent[2] = buffer_bytes(&samples->encoded[1]);
     samples->asked_quarantined[0] = (struct position_in_log){.log = sample_log, .seq = 7};
     samples->asked_quarantined[1] = (struct position_in_log){.log = sample_other_log};
+    samples->command_results[0] = (struct command_result){
+        .outcome = COMMAND_INCOMPLETE, .counts = {2000, 1000, 500, 250, 125, 62, 31, 15, 7, 3, 1, 0}};
+    sample_count_up(samples->command_results[0].id, COMMAND_ID_BYTES, 0x20);
+    samples->command_results[1] = (struct command_result){
+        .outcome = COMMAND_FAILED, .problem = bytes_of_text("no progress for too long")};
+    sample_count_up(samples->command_results[1].id, COMMAND_ID_BYTES, 0x30);
     samples->exchange_request = (struct exchange_request){
         .log = sample_log,
         .first_seq = 41,
@@ -126,6 +133,8 @@ static inline void message_samples_fill_exchange_request(struct message_samples 
         .asked_quarantined = samples->asked_quarantined,
         .asked_quarantined_count = 2,
         .trust_known = 4,
+        .command_results = samples->command_results,
+        .command_result_count = 2,
     };
     sample_count_up(samples->exchange_request.request_id, REQUEST_ID_BYTES, 0x10);
 }
@@ -197,6 +206,8 @@ static inline void message_samples_fill_audit(struct message_samples *samples)
         .has_after_blob = true,
         .after_blob = sample_hash("photo"),
         .has_command = true,
+        .reads_run_lists = true,
+        .receipt_size = 1000000,
     };
     sample_count_up(samples->audit_request.request_id, REQUEST_ID_BYTES, 0x10);
     sample_count_up(samples->audit_request.command_id, COMMAND_ID_BYTES, 0x20);
@@ -240,6 +251,7 @@ static inline void message_samples_fill_audit(struct message_samples *samples)
         .next_blob = sample_hash("second photo"),
         .server_time_ms = SAMPLE_SERVER_TIME_MS,
         .records_quarantined = 4,
+        .takes_bare_records = true,
     };
 }
 

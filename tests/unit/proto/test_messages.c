@@ -59,6 +59,19 @@ static void full_messages_are_encoded_as_the_independent_writer_does(void **stat
     assert_int_equal(checked, ARRAY_LEN(message_types));
 }
 
+static void assert_encoded_as(const char *what, const char *name, const void *message)
+{
+    struct vector_file vectors = vector_open(VECTORS);
+    _cleanup_buffer_ struct buffer encoded = {0};
+
+    do
+        assert_true(vector_next(&vectors, "message"));
+    while (strcmp(vectors.fields[1], what) != 0 || strcmp(vectors.fields[2], name) != 0);
+    assert_int_equal(message_type_of(what)->encode(message, &encoded), 0);
+    assert_bytes_equal(buffer_bytes(&encoded), vector_bytes(&vectors, 3));
+    vector_close(&vectors);
+}
+
 static void a_fork_names_the_leaf_that_the_server_holds(void **state)
 {
     struct vector_file vectors = vector_open(VECTORS);
@@ -449,6 +462,18 @@ static void answers_with_the_longest_lists_fit_their_budgets(void **state)
     assert_int_equal(audit_answer_decode(buffer_bytes(&audit), &arena, &audit_answer), 0);
     assert_int_equal(audit_answer.missing[AUDIT_RUNS_MAX - 1].first, 2 * (AUDIT_RUNS_MAX - 1));
 
+    /* In the short form they take a few bytes each, and as much memory as ever. */
+    buffer_clear(&audit);
+    samples.audit_answer.tile_root_count = 0;
+    samples.audit_answer.uses_run_lists = true;
+    assert_int_equal(audit_answer_encode(&samples.audit_answer, &audit), 0);
+    assert_true(audit.len < 2 * AUDIT_RUNS_MAX + 1024);
+    arena_reset(&arena, arena_budget_for(audit.len) + AUDIT_RUNS_MAX * sizeof(struct run));
+    assert_int_equal(audit_answer_decode(buffer_bytes(&audit), &arena, &audit_answer), 0);
+    assert_int_equal(audit_answer.missing_count, AUDIT_RUNS_MAX);
+    for (size_t i = 0; i < AUDIT_RUNS_MAX; i++)
+        assert_int_equal(audit_answer.missing[i].first, 2 * i);
+
     buffer_clear(&audit);
     samples.audit_answer.missing_count++;
     assert_int_equal(audit_answer_encode(&samples.audit_answer, &audit), -EMSGSIZE);
@@ -477,6 +502,7 @@ static void what_is_over_a_limit_is_not_encoded(void **state)
     ASSERT_TOO_LARGE(exchange_request, asked_blob_count, EXCHANGE_ASKED_BLOBS_MAX + 1);
     ASSERT_TOO_LARGE(exchange_request, asked_quarantined_count, EXCHANGE_ASKED_QUARANTINED_MAX + 1);
     ASSERT_TOO_LARGE(exchange_request, asked_quarantined, &beyond);
+    ASSERT_TOO_LARGE(exchange_request, command_result_count, EXCHANGE_COMMAND_RESULTS_MAX + 1);
     ASSERT_TOO_LARGE(exchange_request, status.software, bytes_of(long_text, SOFTWARE_BYTES_MAX + 1));
     ASSERT_TOO_LARGE(exchange_answer, size, LOG_SIZE_MAX + 1);
     ASSERT_TOO_LARGE(exchange_answer, quarantined_count, EXCHANGE_QUARANTINED_MAX + 1);
@@ -494,6 +520,8 @@ static void what_is_over_a_limit_is_not_encoded(void **state)
     ASSERT_TOO_LARGE(audit_answer, blob_count, AUDIT_WINDOW_BLOBS_MAX + 1);
     ASSERT_TOO_LARGE(repair_request, run_count, REPAIR_RUNS_MAX + 1);
     ASSERT_TOO_LARGE(repair_request, lost_count, REPAIR_LOST_MAX + 1);
+    ASSERT_TOO_LARGE(repair_request, bare_run_count, REPAIR_RUNS_MAX + 1);
+    ASSERT_TOO_LARGE(repair_request, bare_record_count, REPAIR_RECORDS_MAX + 1);
     ASSERT_TOO_LARGE(repair_request, size, 199);
     ASSERT_TOO_LARGE(repair_answer, size, LOG_SIZE_MAX + 1);
     ASSERT_TOO_LARGE(enrol_request, software, bytes_of(long_text, SOFTWARE_BYTES_MAX + 1));
@@ -526,6 +554,37 @@ static void a_repair_has_its_most_records_in_all_its_runs_together(void **state)
 
     runs[1].record_count = 2;
     assert_int_equal(repair_request_encode(&request, &encoded), -EMSGSIZE);
+}
+
+static void lists_of_runs_and_bare_records_are_encoded_as_the_independent_writer_does(void **state)
+{
+    _cleanup_message_samples_ struct message_samples samples;
+    const struct run bare[2] = {{7, 2}, {199, 1}};
+    struct bytes bare_records[3];
+    struct audit_answer answer;
+    struct repair_request request = {
+        .log = sample_log, .size = 200, .bare_runs = bare, .bare_run_count = 2, .bare_records = bare_records};
+
+    message_samples_init(&samples);
+    answer = (struct audit_answer){.request_sha256 = samples.audit_answer.request_sha256,
+        .incarnation = samples.audit_answer.incarnation,
+        .size = 1000000,
+        .uses_run_lists = true,
+        .missing = samples.missing,
+        .missing_count = 3,
+        .damaged = samples.damaged,
+        .damaged_count = 1,
+        .erased = samples.erased,
+        .erased_count = 1,
+        .lost = samples.lost,
+        .lost_count = 1};
+    assert_encoded_as("audit_answer", "run_lists", &answer);
+    memcpy(request.request_id, samples.repair_request.request_id, REQUEST_ID_BYTES);
+    bare_records[0] = samples.mended[0];
+    bare_records[1] = samples.mended[1];
+    bare_records[2] = samples.scattered[0];
+    request.bare_record_count = 3;
+    assert_encoded_as("repair_request", "bare", &request);
 }
 
 static void records_sent_as_columns_are_the_very_same_records(void **state)
@@ -609,6 +668,7 @@ int main(void)
         cmocka_unit_test(one_record_more_than_the_most_is_refused),
         cmocka_unit_test(answers_with_the_longest_lists_fit_their_budgets),
         cmocka_unit_test(what_is_over_a_limit_is_not_encoded),
+        cmocka_unit_test(lists_of_runs_and_bare_records_are_encoded_as_the_independent_writer_does),
         cmocka_unit_test(a_repair_has_its_most_records_in_all_its_runs_together),
         cmocka_unit_test(records_sent_as_columns_are_the_very_same_records),
         cmocka_unit_test(records_both_in_rows_and_in_columns_are_refused),

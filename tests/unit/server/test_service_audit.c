@@ -1,115 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tests of audit and repair: server/service_audit.c, service_repair.c over SQLite. */
-#include "tests/unit/server/client.h"
-
-static int start(void **state)
-{
-    *state = centre_new();
-    return 0;
-}
-
-static int stop(void **state)
-{
-    centre_free(*state);
-    return 0;
-}
-
-/* ---- the handheld's side ---- */
-
-static int give_leaves(void *context, uint64_t first, size_t count, struct sha256 *ret)
-{
-    const struct handheld *handheld = context;
-
-    memcpy(ret, handheld->leaves + first, count * sizeof(*ret));
-    return 0;
-}
-
-static int give_tiles(void *context, uint64_t first, size_t count, struct sha256 *ret)
-{
-    const struct handheld *handheld = context;
-
-    for (size_t i = 0; i < count; i++)
-        ret[i] = merkle_root_of(handheld->leaves + (first + i) * TILE_LEAVES, TILE_LEAVES);
-    return 0;
-}
-
-static void audit(
-    struct centre *centre, struct handheld *handheld, enum audit_level level, struct answered *ret)
-{
-    const struct audit_request request = {.level = level};
-
-    audit_with(centre, handheld, &request, ret);
-    assert_false(ret->is_refused);
-}
-
-/* Sends the runs again, each with its proof in the tree of all records. */
-static void repair_with(struct centre *centre, struct handheld *handheld, const struct repair_request *asked,
-    const struct run *runs, size_t run_count, struct answered *ret)
-{
-    struct merkle_source source = {.leaves = give_leaves, .tiles = give_tiles, .context = handheld};
-    struct repair_run *sent = calloc(run_count + 1, sizeof(*sent));
-    struct sha256 *proofs = calloc((run_count + 1) * MERKLE_PROOF_MAX, sizeof(*proofs));
-    struct repair_request request = *asked;
-    _cleanup_buffer_ struct buffer plain = {0}, body = {0};
-    struct sha256 sha256;
-
-    request_id(request.request_id);
-    request.log = handheld->log;
-    request.size = handheld->count;
-    for (size_t i = 0; i < run_count; i++) {
-        struct sha256 *proof = proofs + i * MERKLE_PROOF_MAX;
-
-        sent[i] = (struct repair_run){.first_seq = runs[i].first,
-            .records = handheld->records + runs[i].first,
-            .record_count = runs[i].count,
-            .proof = proof};
-        assert_int_equal(merkle_prove_range(&source, runs[i].first, runs[i].count, handheld->count, proof,
-                             &sent[i].proof_count),
-            0);
-    }
-    request.runs = sent;
-    request.run_count = run_count;
-    assert_int_equal(repair_request_encode(&request, &plain), 0);
-    seal_request(handheld, PAYLOAD_REPAIR_REQUEST, buffer_bytes(&plain), &body, &sha256);
-    send_body(centre, SERVICE_REPAIR, buffer_bytes(&body), &sha256, ret);
-    free(sent);
-    free(proofs);
-}
-
-static void repair(struct centre *centre, struct handheld *handheld, const struct run *runs, size_t count,
-    struct answered *ret)
-{
-    const struct repair_request request = {0};
-
-    repair_with(centre, handheld, &request, runs, count, ret);
-    assert_false(ret->is_refused);
-}
-
-static void assert_well(struct centre *centre, struct handheld *handheld, enum audit_level level)
-{
-    _cleanup_answered_ struct answered answered = {0};
-    struct sha256 root = merkle_root_of(handheld->leaves, handheld->count);
-
-    audit(centre, handheld, level, &answered);
-    assert_int64_equal(answered.audit.size, handheld->count);
-    assert_int64_equal(answered.audit.counted, handheld->count);
-    assert_int64_equal(answered.audit.next_seq, 0);
-    assert_true(answered.audit.has_root);
-    assert_memory_equal(answered.audit.root.b, root.b, SHA256_BYTES);
-    assert_int_equal(answered.audit.missing_count, 0);
-    assert_int_equal(answered.audit.damaged_count, 0);
-    assert_int_equal(answered.audit.tile_root_count, 0);
-}
-
-static struct handheld *handheld_with(struct centre *centre, size_t findings)
-{
-    struct handheld *handheld = handheld_enrolled(centre);
-
-    append_opened(handheld);
-    append_findings(handheld, findings);
-    deliver(centre, handheld);
-    return handheld;
-}
+#include "tests/unit/server/audit_client.h"
 
 /* ---- audits ---- */
 
@@ -236,20 +127,6 @@ static void an_altered_leaf_is_found_where_it_is(void **state)
     repair(centre, handheld, found.audit.damaged, 1, &mended);
     assert_well(centre, handheld, AUDIT_PRESENCE);
     handheld_free(handheld);
-}
-
-/* Puts other bytes with their right leaf in a record's place: a forger with access to the database. */
-static void forge_record(struct centre *centre, uint64_t seq)
-{
-    struct bytes bytes = bytes_of_text("forged");
-    struct sha256 leaf = merkle_leaf(bytes);
-    char hex[SHA256_TEXT_LEN + 1], sql[256];
-
-    text_hex(leaf.b, SHA256_BYTES, hex);
-    snprintf(sql, sizeof(sql),
-        "UPDATE records SET bytes = CAST('forged' AS BLOB), leaf = x'%s' WHERE key & 0xffffffffff = %llu",
-        hex, (unsigned long long)seq);
-    centre_sql(centre, sql);
 }
 
 static void a_leaf_and_bytes_altered_together_are_found_in_their_tile(void **state)
@@ -465,55 +342,6 @@ static void a_wrong_leaf_of_a_lost_record_is_not_kept(void **state)
     handheld_free(handheld);
 }
 
-/* ---- commands and the device's line ---- */
-
-static int keep_resync(void *user, const struct service_device *device)
-{
-    snprintf(user, 256, "%s", device->last_resync ? device->last_resync : "");
-    return 0;
-}
-
-static void a_resync_asked_for_at_the_centre_is_told_until_it_was_done(void **state)
-{
-    struct centre *centre = *state;
-    struct handheld *handheld = handheld_with(centre, 9);
-    _cleanup_answered_ struct answered told = {0}, audited = {0}, after = {0};
-    struct audit_request request = {.level = AUDIT_RECORDS, .has_command = true};
-    struct uuid unknown = random_uuid();
-    char line[256];
-
-    assert_int_equal(service_ask_resync(centre->service, &unknown, AUDIT_RECORDS), -ENOENT);
-    assert_int_equal(service_ask_resync(centre->service, NULL, AUDIT_RECORDS), 1);
-    assert_int_equal(service_ask_resync(centre->service, &handheld->device, AUDIT_RECORDS), 1);
-    exchange(centre, handheld, 10, 0, &told);
-    assert_int_equal(told.exchange.command_count, 1);
-    assert_true(told.exchange.commands[0].has_resync);
-    assert_int_equal(told.exchange.commands[0].resync_level, AUDIT_RECORDS);
-    memcpy(request.command_id, told.exchange.commands[0].id, COMMAND_ID_BYTES);
-    audit_with(centre, handheld, &request, &audited);
-    exchange(centre, handheld, 10, 0, &after);
-    assert_int_equal(after.exchange.command_count, 0);
-    assert_int_equal(service_each_device(centre->service, keep_resync, line), 0);
-    assert_non_null(strstr(line, "records: 10 records checked, 0 missing"));
-    handheld_free(handheld);
-}
-
-static void the_devices_line_tells_what_was_found_and_sent_again(void **state)
-{
-    struct centre *centre = *state;
-    struct handheld *handheld = handheld_with(centre, 299);
-    _cleanup_answered_ struct answered found = {0}, mended = {0};
-    char line[256];
-
-    centre_sql(centre, "DELETE FROM records WHERE key & 0xffffffffff BETWEEN 40 AND 44");
-    audit(centre, handheld, AUDIT_RECORDS, &found);
-    repair(centre, handheld, found.audit.missing, found.audit.missing_count, &mended);
-    assert_well(centre, handheld, AUDIT_PRESENCE); /* the handheld looks once more */
-    assert_int_equal(service_each_device(centre->service, keep_resync, line), 0);
-    assert_non_null(strstr(line, "records: 295 records checked, 5 missing, 0 damaged, 5 sent again"));
-    handheld_free(handheld);
-}
-
 static void the_check_names_what_is_wrong(void **state)
 {
     struct centre *centre = *state;
@@ -633,9 +461,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             what_neither_side_has_is_marked_lost_and_the_root_still_holds, start, stop),
         cmocka_unit_test_setup_teardown(a_wrong_leaf_of_a_lost_record_is_not_kept, start, stop),
-        cmocka_unit_test_setup_teardown(
-            a_resync_asked_for_at_the_centre_is_told_until_it_was_done, start, stop),
-        cmocka_unit_test_setup_teardown(the_devices_line_tells_what_was_found_and_sent_again, start, stop),
         cmocka_unit_test_setup_teardown(the_check_names_what_is_wrong, start, stop),
         cmocka_unit_test_setup_teardown(a_log_that_lost_its_frontier_gets_it_back_by_a_rebuild, start, stop),
     };

@@ -203,6 +203,22 @@ static void put_token(struct centre *centre, struct buffer *sealed, struct excha
     answer->upload_token_s = UPLOAD_TOKEN_S;
 }
 
+/* A command that has ended is told no more. */
+static void take_results(struct centre *centre, const struct exchange_request *request)
+{
+    for (size_t i = 0; i < request->command_result_count; i++) {
+        const struct command_result *result = &request->command_results[i];
+
+        centre->result_count++;
+        centre->last_result = *result;
+        snprintf(centre->last_problem, sizeof(centre->last_problem), "%.*s", (int)result->problem.len,
+            (const char *)result->problem.data);
+        if (result->outcome != COMMAND_FAILED &&
+            memcmp(result->id, centre->command.id, COMMAND_ID_BYTES) == 0)
+            centre->has_command = false;
+    }
+}
+
 static void answer_exchange(struct centre *centre, const struct sent_request *sent, struct centre_reply *ret)
 {
     _cleanup_buffer_ struct buffer request_plain = {0}, receipt = {0}, token = {0}, plain = {0};
@@ -226,6 +242,7 @@ static void answer_exchange(struct centre *centre, const struct sent_request *se
     centre->last_record_count = request.record_count;
     centre->last_had_columns = request.as_columns;
     centre->last_had_certificate = request.certificate.len > 0;
+    take_results(centre, &request);
     log = log_of(centre, &request.log);
     answer.outcome = take_records(centre, log, &request);
     answer.size = log->size;
@@ -294,10 +311,44 @@ static void answer_audit(struct centre *centre, const struct sent_request *sent,
         tile_roots[answer.tile_root_count++] = merkle_root_of(log->leaves + first, count);
     }
     tile_roots[0] = (struct sha256){{0}};
+    answer.uses_run_lists = centre->takes_bare && request.reads_run_lists;
+    answer.takes_bare_records = answer.uses_run_lists;
     sign_receipt(centre, log, &receipt);
     answer.receipt = buffer_bytes(&receipt);
     assert_int_equal(audit_answer_encode(&answer, &plain), 0);
     seal_answer(centre, PAYLOAD_AUDIT_ANSWER, &plain, ret);
+}
+
+/* Each is the very record that the log has there. */
+static bool takes_bare(
+    const struct centre *centre, const struct centre_log *log, const struct repair_request *request)
+{
+    size_t record = 0;
+
+    if (request->size != log->size || centre->refuses_bare)
+        return false;
+    for (size_t i = 0; i < request->bare_run_count; i++)
+        for (uint64_t k = 0; k < request->bare_runs[i].count; k++, record++) {
+            struct sha256 leaf = merkle_leaf(request->bare_records[record]);
+
+            if (!sha256_equal(&leaf, &log->leaves[request->bare_runs[i].first + k]))
+                return false;
+        }
+    return true;
+}
+
+static void mend_bare(struct centre *centre, const struct centre_log *log,
+    const struct repair_request *request, struct repair_answer *answer)
+{
+    if (request->bare_record_count == 0)
+        return;
+    centre->bare_repairs++;
+    centre->last_bare_end = request->bare_runs[request->bare_run_count - 1].first +
+                            request->bare_runs[request->bare_run_count - 1].count;
+    if (takes_bare(centre, log, request))
+        answer->records_mended += request->bare_record_count;
+    else
+        answer->records_refused += request->bare_record_count;
 }
 
 /* Takes runs only when their proofs lead to the root it has signed; what it mended is no longer missing. */
@@ -329,6 +380,7 @@ static void answer_repair(struct centre *centre, const struct sent_request *sent
         else
             answer.records_mended += run->record_count;
     }
+    mend_bare(centre, log, &request, &answer);
     centre->records_mended += answer.records_mended;
     centre->erased_told += request.erased_count;
     centre->lost_told += request.lost_count + request.lost_blob_count;

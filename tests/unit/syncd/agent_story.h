@@ -65,18 +65,24 @@ struct centre {
     enum refusal_reason refusal;
     struct erasure_order order; /* told until it is done; number 0: none */
     /* the next audit window */
+    bool takes_bare, refuses_bare; /* records without proofs; it says so, and then cannot check them */
     struct run missing[8], damaged[8];
     size_t missing_count, damaged_count;
     struct blob_finding bad_blobs[8];
     size_t bad_blob_count;
     /* what came */
-    size_t exchanges, audits, repairs, records_appended, records_again, records_mended, lost_told;
+    size_t exchanges, audits, repairs, bare_repairs, records_appended, records_again, records_mended,
+        lost_told;
     size_t posts, heads, patches;
     uint64_t last_record_count;
+    uint64_t last_bare_end; /* behind the last position of a repair without proofs */
     size_t last_asked_quarantined;
     uint64_t last_orders_done;
     size_t erased_leaves, erased_told; /* of exchanges, of repairs */
     bool last_had_certificate;
+    size_t result_count; /* command results that came, and the last one */
+    struct command_result last_result;
+    char last_problem[PROBLEM_BYTES_MAX + 1];
 };
 
 struct agent_story {

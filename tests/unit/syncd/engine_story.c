@@ -17,6 +17,7 @@ struct engine_config story_config(void)
     struct engine_config config = engine_config_default();
 
     config.idle_contact_ms = 0;
+    config.self_audit_ms = 0;
     config.slow_poll_ms = UINT64_C(10) * 24 * 3600000; /* so that it covers up no timer that was forgotten */
     return config;
 }
@@ -144,14 +145,19 @@ void story_tell(struct story *story)
     story_feed(story, (struct engine_event){.kind = ENGINE_OUTBOX, .outbox = story->outbox});
 }
 
-void story_begin_with(struct story *story, const struct engine_config *config)
+void story_begin_drawn(struct story *story, const struct engine_config *config, uint64_t random)
 {
-    *story = (struct story){.config = *config, .now_ms = 1000, .random = 7, .token_with_answers = true};
+    *story = (struct story){.config = *config, .now_ms = 1000, .random = random, .token_with_answers = true};
     assert_int_equal(engine_new(config, &story->engine), 0);
     story->timer_ms = UINT64_MAX;
     engine_feed(story->engine, &(struct engine_event){.kind = ENGINE_OUTBOX}, story->now_ms, 1);
     story_event(story, ENGINE_STARTED);
     story->sync_done = 0; /* an empty outbox is done at once */
+}
+
+void story_begin_with(struct story *story, const struct engine_config *config)
+{
+    story_begin_drawn(story, config, 7);
 }
 
 void story_begin(struct story *story)
@@ -301,9 +307,10 @@ void story_repaired(struct story *story, uint64_t mended, uint64_t refused, uint
 {
     assert_true(story->slots[3].busy);
     story->slots[3].busy = false;
-    story_feed(story, (struct engine_event){.kind = ENGINE_REPAIRED,
-                          .slot = 3,
-                          .repaired = {.mended = mended, .refused = refused, .left = left}});
+    story_feed(
+        story, (struct engine_event){.kind = ENGINE_REPAIRED,
+                   .slot = 3,
+                   .repaired = {.mended = mended, .refused = refused, .left = left, .asks = mended > 0}});
 }
 
 size_t story_busy(const struct story *story)

@@ -38,9 +38,12 @@ struct story {
     bool token_with_answers;
 };
 
-/* A started engine that has nothing; idle contact off, so that what happens is what the test says. */
+/* A started engine that has nothing; idle contact and self-audit off, so that what happens is what the test
+ * says. */
 void story_begin(struct story *story);
 void story_begin_with(struct story *story, const struct engine_config *config);
+/* The same with other random bits. */
+void story_begin_drawn(struct story *story, const struct engine_config *config, uint64_t random);
 void story_end(struct story *story);
 struct engine_config story_config(void);
 

@@ -28,7 +28,9 @@ static void a_healthy_log_is_found_so_in_one_round_trip_of_less_than_a_kilobyte(
 
     begin_settled(&story, 1000);
     assert_int_equal(agent_resync(story.agent, AUDIT_PRESENCE), 0);
-    assert_int_equal(agent_resync(story.agent, AUDIT_PRESENCE), -EBUSY);
+    /* A second one joins it, unless it is to look at more. */
+    assert_int_equal(agent_resync(story.agent, AUDIT_PRESENCE), 0);
+    assert_int_equal(agent_resync(story.agent, AUDIT_MEDIA), -EBUSY);
     assert_true(story.sent[3].busy);
     centre_answer(&story, 3, &reply);
     assert_true(story.sent[3].body.len + reply.body.len < 1000);
@@ -62,6 +64,105 @@ static void missing_and_damaged_records_are_sent_again_with_proofs(void **state)
     /* The first audit and the check after the repair. */
     assert_int_equal(story.centre.audits, 2);
     assert_int_equal(story.report.records_checked, 1002);
+    agent_story_end(&story);
+}
+
+static void a_centre_that_checks_whole_tiles_gets_no_proofs_and_is_asked_no_more(void **state)
+{
+    struct agent_story story;
+    size_t exchanges, with_proofs;
+
+    begin_settled(&story, 3000);
+    exchanges = story.centre.exchanges;
+    for (unsigned i = 0; i < 8; i++)
+        story.centre.missing[i] = (struct run){.first = 3 + 300 * i, .count = 1};
+    story.centre.missing_count = 8;
+    assert_int_equal(agent_resync(story.agent, AUDIT_PRESENCE), 0);
+    agent_story_answer(&story, RESYNC_SLOT);
+    with_proofs = story.sent[RESYNC_SLOT].body.len;
+    agent_story_settle(&story);
+    assert_int_equal(story.centre.records_mended, 8);
+    assert_int_equal(story.centre.bare_repairs, 0);
+    assert_int_equal(story.centre.audits, 2);
+
+    story.centre.takes_bare = true;
+    story.centre.missing_count = 8;
+    assert_int_equal(agent_resync(story.agent, AUDIT_PRESENCE), 0);
+    agent_story_answer(&story, RESYNC_SLOT);
+    assert_true(story.sent[RESYNC_SLOT].body.len + 8 * 3 * SHA256_BYTES < with_proofs);
+    agent_story_settle(&story);
+    assert_int_equal(story.resyncs_done, 2);
+    assert_true(story.report.ok);
+    assert_int_equal(story.report.records_sent_again, 8);
+    assert_int_equal(story.centre.records_mended, 16);
+    assert_int_equal(story.centre.bare_repairs, 1);
+    assert_int_equal(story.report.round_trips, 2);
+    assert_int_equal(story.centre.exchanges, exchanges); /* nothing is in quarantine: nothing to ask */
+    agent_story_end(&story);
+}
+
+static void a_centre_that_cannot_check_the_tiles_after_all_gets_proofs_and_is_asked_again(void **state)
+{
+    struct agent_story story;
+
+    begin_settled(&story, 1000);
+    story.centre.missing[0] = (struct run){.first = 5, .count = 3};
+    story.centre.missing[1] = (struct run){.first = 700, .count = 1};
+    story.centre.missing_count = 2;
+    story.centre.takes_bare = story.centre.refuses_bare = true;
+    resync(&story, AUDIT_PRESENCE);
+    assert_int_equal(story.resyncs_done, 1);
+    assert_true(story.report.ok);
+    assert_int_equal(story.centre.bare_repairs, 1);
+    assert_int_equal(story.centre.repairs, 2);
+    assert_int_equal(story.centre.records_mended, 4);
+    assert_int_equal(story.report.records_sent_again, 4);
+    assert_int_equal(story.centre.audits, 2); /* the second is the check after the repair */
+    agent_story_end(&story);
+}
+
+static void records_without_proofs_are_sent_by_whole_tiles(void **state)
+{
+    struct agent_story story;
+    size_t parts = 0;
+
+    begin_settled(&story, 18000);
+    story.centre.takes_bare = true;
+    story.centre.missing[0] = (struct run){.first = 100, .count = 17900};
+    story.centre.missing_count = 1;
+    assert_int_equal(agent_resync(story.agent, AUDIT_RECORDS), 0);
+    while (story.resyncs_done == 0) {
+        assert_true(story.sent[RESYNC_SLOT].busy);
+        agent_story_answer(&story, RESYNC_SLOT);
+        parts += story.centre.last_bare_end < 18000;
+        assert_true(story.centre.last_bare_end % TILE_LEAVES == 0 || story.centre.last_bare_end == 18000);
+    }
+    assert_true(story.report.ok);
+    assert_int_equal(story.centre.records_mended, 17900);
+    assert_true(parts > 1);
+    assert_int_equal(story.centre.audits, 1);
+    agent_story_end(&story);
+}
+
+static void a_tile_of_which_something_is_lost_here_goes_with_proofs(void **state)
+{
+    struct agent_story story;
+
+    begin_settled(&story, 1000);
+    assert_int_equal(sqlite3_exec(story.store->database,
+                         "UPDATE records SET bytes = x'00' WHERE key % 65536 = 512", NULL, NULL, NULL),
+        SQLITE_OK);
+    story.centre.takes_bare = true;
+    story.centre.missing[0] = (struct run){.first = 10, .count = 2};
+    story.centre.missing[1] = (struct run){.first = 511, .count = 3};
+    story.centre.missing_count = 2;
+    resync(&story, AUDIT_PRESENCE);
+    assert_int_equal(story.resyncs_done, 1);
+    assert_false(story.report.ok);
+    assert_int_equal(story.report.records_gone, 1);
+    assert_int_equal(story.centre.records_mended, 4);
+    assert_int_equal(story.centre.lost_told, 1);
+    assert_int_equal(story.centre.bare_repairs, 1); /* what stands before that tile */
     agent_story_end(&story);
 }
 
@@ -398,9 +499,170 @@ static void a_command_of_the_centre_is_carried_out_once_and_names_itself(void **
     assert_int_equal(story.resyncs_done, 1);
     assert_int_equal(story.report.level, AUDIT_RECORDS);
     assert_int_equal(story.report.cause, RESYNC_BY_SERVER);
+    assert_int_equal(story.centre.result_count, 1);
+    assert_memory_equal(story.centre.last_result.id, story.centre.command.id, COMMAND_ID_BYTES);
+    assert_int_equal(story.centre.last_result.outcome, COMMAND_DONE);
+    assert_int_equal(story.centre.last_result.counts.records_checked, story.report.records_checked);
+    story.centre.has_command = true; /* an answer that was made before names it again */
     agent_sync_now(story.agent);
     agent_story_settle(&story);
     assert_int_equal(story.resyncs_done, 1);
+    assert_int_equal(story.centre.result_count, 1);
+    agent_story_end(&story);
+}
+
+/* A settled handheld that the centre asks for a resync; its first audit window is in flight. */
+static void begin_commanded(struct agent_story *story)
+{
+    begin_settled(story, 50);
+    story->centre.command =
+        (struct command){.id = {1, 2, 3}, .has_resync = true, .resync_level = AUDIT_RECORDS};
+    story->centre.has_command = true;
+    agent_sync_now(story->agent);
+    agent_story_answer(story, 0);
+    assert_true(story->sent[RESYNC_SLOT].busy);
+}
+
+static void how_a_command_ended_is_told_until_an_answer_has_come(void **state)
+{
+    struct agent_story story;
+
+    begin_commanded(&story);
+    assert_int_equal(sqlite3_exec(story.store->database,
+                         "UPDATE records SET bytes = x'00' WHERE key % 256 = 12", NULL, NULL, NULL),
+        SQLITE_OK);
+    story.centre.missing[0] = (struct run){.first = 10, .count = 5};
+    story.centre.missing_count = 1;
+    while (story.resyncs_done == 0)
+        agent_story_answer(&story, RESYNC_SLOT);
+    assert_true(story.sent[0].busy); /* which tells it */
+    agent_story_fail(&story, 0, FAILURE_NETWORK);
+    assert_int_equal(story.centre.result_count, 0);
+    for (size_t i = 0; i < 30 && story.centre.result_count == 0; i++) {
+        agent_story_wait(&story, 1000);
+        agent_story_settle(&story);
+    }
+    assert_int_equal(story.centre.result_count, 1);
+    assert_int_equal(story.centre.last_result.outcome, COMMAND_INCOMPLETE);
+    assert_int_equal(story.centre.last_result.counts.records_missing, 5);
+    assert_int_equal(story.centre.last_result.counts.records_sent_again, 4);
+    assert_int_equal(story.centre.last_result.counts.records_gone, 1);
+    agent_sync_now(story.agent);
+    agent_story_settle(&story);
+    assert_int_equal(story.centre.result_count, 1);
+    agent_story_end(&story);
+}
+
+static void a_command_that_failed_says_why_and_is_tried_again(void **state)
+{
+    struct agent_story story;
+
+    begin_commanded(&story);
+    story.centre.refuses = true;
+    story.centre.refusal = REFUSAL_OVER_QUOTA;
+    agent_story_answer(&story, RESYNC_SLOT);
+    story.centre.refuses = false;
+    assert_int_equal(story.resyncs_done, 1);
+    agent_story_settle(&story);
+    assert_int_equal(story.centre.last_result.outcome, COMMAND_FAILED);
+    assert_string_equal(story.centre.last_problem, "this device is over its quota at the centre");
+    assert_true(story.centre.has_command);
+    assert_int_equal(story.resyncs_done, 1); /* not at once */
+    agent_story_wait(&story, RESYNC_COMMAND_RETRY_MS);
+    agent_sync_now(story.agent);
+    agent_story_settle(&story);
+    assert_int_equal(story.resyncs_done, 2);
+    assert_int_equal(story.centre.last_result.outcome, COMMAND_DONE);
+    assert_false(story.centre.has_command);
+    agent_story_end(&story);
+}
+
+static void a_handheld_that_restarts_in_the_middle_of_a_command_begins_it_again(void **state)
+{
+    struct agent_story story;
+
+    begin_commanded(&story);
+    agent_story_restart(&story);
+    agent_sync_now(story.agent);
+    agent_story_settle(&story);
+    assert_int_equal(story.resyncs_done, 1);
+    assert_int_equal(story.report.cause, RESYNC_BY_SERVER);
+    assert_int_equal(story.centre.result_count, 1);
+    assert_int_equal(story.centre.last_result.outcome, COMMAND_DONE);
+    agent_story_end(&story);
+}
+
+static void a_second_command_waits_for_the_first_and_both_are_told(void **state)
+{
+    struct agent_story story;
+
+    begin_commanded(&story);
+    story.centre.command =
+        (struct command){.id = {4, 5, 6}, .has_resync = true, .resync_level = AUDIT_PRESENCE};
+    agent_sync_now(story.agent);
+    agent_story_answer(&story, 0);
+    assert_int_equal(story.resyncs_done, 0);
+    assert_true(story.sent[RESYNC_SLOT].busy);
+    agent_story_settle(&story);
+    assert_int_equal(story.resyncs_done, 2);
+    assert_int_equal(story.report.level, AUDIT_PRESENCE);
+    assert_int_equal(story.centre.result_count, 2);
+    agent_story_end(&story);
+}
+
+static void how_the_last_resync_ended_is_known_after_a_restart(void **state)
+{
+    struct agent_story story;
+    struct agent_status status;
+
+    begin_settled(&story, 50);
+    story.centre.missing[0] = (struct run){.first = 10, .count = 5};
+    story.centre.missing_count = 1;
+    resync(&story, AUDIT_RECORDS);
+    agent_story_restart(&story);
+    assert_int_equal(agent_status(story.agent, &status), 0);
+    assert_true(status.resync.finished);
+    assert_true(status.resync.ok);
+    assert_int_equal(status.resync.finished_ms, story.report.finished_ms);
+    assert_int_equal(status.resync.cause, RESYNC_BY_USER);
+    assert_int_equal(status.resync.level, AUDIT_RECORDS);
+    assert_int_equal(status.resync.records_checked, 52);
+    assert_int_equal(status.resync.records_sent_again, 5);
+
+    assert_int_equal(store_set_setting(story.store, "last_resync", bytes_of_text("1 2 three")), 0);
+    agent_story_restart(&story);
+    assert_int_equal(agent_status(story.agent, &status), 0);
+    assert_false(status.resync.finished);
+    agent_story_end(&story);
+}
+
+static void an_audit_asked_for_before_an_upload_was_finished_says_nothing_of_that_photo(void **state)
+{
+    struct agent_story story;
+    struct sha256 photo;
+    _cleanup_(centre_reply_done) struct centre_reply reply = {0};
+    size_t patches;
+
+    agent_story_begin(&story);
+    photo = agent_story_photo(&story, "with a photo", "a short photo");
+    story.centre.gives_token = true;
+    while (!story.sent[MEDIA_SLOT].busy)
+        agent_story_answer(&story, 0);
+    assert_int_equal(agent_resync(story.agent, AUDIT_MEDIA), 0);
+    assert_true(story.sent[RESYNC_SLOT].busy);
+    story.centre.bad_blobs[0] = (struct blob_finding){.sha256 = photo, .condition = BLOB_MISSING};
+    story.centre.bad_blob_count = 1;
+    centre_answer(&story, RESYNC_SLOT, &reply);
+    story.centre.bad_blob_count = 0;
+    while (!story.centre.blobs[0].stored)
+        agent_story_answer(&story, MEDIA_SLOT);
+    patches = story.centre.patches;
+    agent_story_deliver(&story, RESYNC_SLOT, &reply.response);
+    agent_story_settle(&story);
+    assert_int_equal(story.resyncs_done, 1);
+    assert_true(story.report.ok);
+    assert_int_equal(story.report.blobs_missing, 0);
+    assert_int_equal(story.centre.patches, patches);
     agent_story_end(&story);
 }
 
@@ -481,6 +743,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_healthy_log_is_found_so_in_one_round_trip_of_less_than_a_kilobyte),
         cmocka_unit_test(missing_and_damaged_records_are_sent_again_with_proofs),
+        cmocka_unit_test(a_centre_that_checks_whole_tiles_gets_no_proofs_and_is_asked_no_more),
+        cmocka_unit_test(a_centre_that_cannot_check_the_tiles_after_all_gets_proofs_and_is_asked_again),
+        cmocka_unit_test(records_without_proofs_are_sent_by_whole_tiles),
+        cmocka_unit_test(a_tile_of_which_something_is_lost_here_goes_with_proofs),
         cmocka_unit_test(runs_beyond_the_end_or_named_twice_are_sent_once),
         cmocka_unit_test(a_tile_whose_root_differs_is_sent_again_whole),
         cmocka_unit_test(a_large_repair_is_sent_in_bounded_parts),
@@ -496,6 +762,12 @@ int main(void)
         cmocka_unit_test(a_centre_that_has_more_of_the_log_is_no_damage_of_ours),
         cmocka_unit_test(a_log_that_has_holes_since_a_recovery_ends_no_resync_and_no_daemon),
         cmocka_unit_test(a_command_of_the_centre_is_carried_out_once_and_names_itself),
+        cmocka_unit_test(how_a_command_ended_is_told_until_an_answer_has_come),
+        cmocka_unit_test(a_command_that_failed_says_why_and_is_tried_again),
+        cmocka_unit_test(a_handheld_that_restarts_in_the_middle_of_a_command_begins_it_again),
+        cmocka_unit_test(a_second_command_waits_for_the_first_and_both_are_told),
+        cmocka_unit_test(how_the_last_resync_ended_is_known_after_a_restart),
+        cmocka_unit_test(an_audit_asked_for_before_an_upload_was_finished_says_nothing_of_that_photo),
         cmocka_unit_test(an_audit_refused_for_its_dictionary_is_sent_again_without_one),
         cmocka_unit_test(a_repair_refused_for_its_dictionary_is_sent_again_without_one),
         cmocka_unit_test(a_refusal_heard_again_counts_once),

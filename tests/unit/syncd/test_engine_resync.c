@@ -75,6 +75,175 @@ static void missing_records_are_repaired_and_the_log_is_checked_again(void **sta
     story_end(&story);
 }
 
+static void what_the_centre_has_shown_to_be_whole_is_not_checked_again(void **state)
+{
+    struct story story;
+    struct engine_event found = story_audited(1000);
+    const struct engine_event mended = {
+        .kind = ENGINE_REPAIRED, .slot = 3, .repaired = {.mended = 7, .is_proven = true}};
+
+    begin_resync(&story, AUDIT_RECORDS);
+    found.audited.to_mend_records = 7;
+    found.audited.next_seq = 500;
+    answer_audit(&story, found);
+    story.slots[3].busy = false;
+    story_feed(&story, mended);
+    /* A later window that is mended with proofs brings the check for the whole log. */
+    found.audited.next_seq = 0;
+    answer_audit(&story, found);
+    story_repaired(&story, 7, 0, 0);
+    assert_int_equal(audit(&story)->audit.from_seq, 0);
+    answer_audit(&story, story_audited(1000));
+    assert_int_equal(story.resync_done, 1);
+
+    story_resync(&story, AUDIT_RECORDS, RESYNC_BY_USER, 0);
+    answer_audit(&story, found);
+    story.slots[3].busy = false;
+    story_feed(&story, mended);
+    assert_int_equal(story.resync_done, 2);
+    assert_true(story.resync_end.resync_done.ok);
+    story_end(&story);
+}
+
+/* ---- the self-audit ---- */
+
+#define HOUR_MS UINT64_C(3600000)
+
+/* A handheld that audits itself once a day, with all acknowledged and the way to the centre known. */
+static void begin_self_audited(struct story *story, uint64_t random)
+{
+    struct engine_config config = story_config();
+
+    config.self_audit_ms = 24 * HOUR_MS;
+    config.slow_poll_ms = 120000;
+    story_begin_drawn(story, &config, random);
+    story_log(story, 0, 1000, 990);
+    story_tell(story);
+    story_drain(story);
+}
+
+/* Lets time pass until a resync starts, and answers it; returns how long it took. */
+static uint64_t until_self_audit(struct story *story)
+{
+    uint64_t begun_ms = story->now_ms;
+    size_t done = story->resync_done;
+
+    while (!story->slots[3].busy) {
+        assert_true(story->now_ms - begun_ms < 50 * HOUR_MS);
+        story_wait(story, 60000);
+    }
+    assert_int_equal(audit(story)->audit.level, AUDIT_PRESENCE);
+    assert_int_equal(story_report(story).resync_cause, RESYNC_SELF_AUDIT);
+    answer_audit(story, story_audited(1000));
+    assert_int_equal(story->resync_done, done + 1);
+    return story->now_ms - begun_ms;
+}
+
+static void a_handheld_audits_itself_once_a_day_from_a_time_that_was_drawn(void **state)
+{
+    uint64_t earliest_ms = UINT64_MAX, latest_ms = 0;
+
+    for (uint64_t i = 0; i < 50; i++) {
+        struct story story;
+        uint64_t first_ms;
+
+        begin_self_audited(&story, 1000 * i);
+        first_ms = until_self_audit(&story);
+        assert_true(first_ms <= 6 * HOUR_MS + 120000);
+        earliest_ms = first_ms < earliest_ms ? first_ms : earliest_ms;
+        latest_ms = first_ms > latest_ms ? first_ms : latest_ms;
+        for (unsigned day = 0; day < 3; day++) {
+            uint64_t next_ms = until_self_audit(&story);
+
+            assert_true(next_ms >= 24 * HOUR_MS && next_ms <= 24 * HOUR_MS + 2 * 120000);
+        }
+        story_end(&story);
+    }
+    assert_true(earliest_ms < HOUR_MS);
+    assert_true(latest_ms > 5 * HOUR_MS);
+}
+
+static void a_self_audit_makes_no_contact_where_the_last_one_failed(void **state)
+{
+    struct story story;
+    size_t requests;
+
+    begin_self_audited(&story, 7);
+    story_log(&story, 0, 1010, 1000);
+    story_tell(&story);
+    while (story.now_ms < 30 * HOUR_MS) {
+        for (uint32_t slot = 0; slot < 2; slot++)
+            if (story.slots[slot].busy)
+                story_fail(&story, slot, FAILURE_NETWORK);
+        assert_false(story.slots[3].busy);
+        story_wait(&story, 60000);
+    }
+    requests = story.requests;
+    (void)story_wait_for_request(&story);
+    story.sync_done = 0;
+    story_drain(&story);
+    assert_true(story.requests > requests);
+    assert_true(until_self_audit(&story) <= 120000);
+    story_end(&story);
+}
+
+static void a_self_audit_mends_what_it_finds(void **state)
+{
+    struct story story;
+    struct engine_event found = story_audited(1000);
+
+    begin_self_audited(&story, 7);
+    while (!story.slots[3].busy)
+        story_wait(&story, 60000);
+    found.audited.to_mend_records = 7;
+    answer_audit(&story, found);
+    assert_int_equal(story.slots[3].action.kind, ENGINE_SEND_REPAIR);
+    story_repaired(&story, 7, 0, 0);
+    answer_audit(&story, story_audited(1000));
+    assert_true(story.resync_end.resync_done.ok);
+    story_end(&story);
+}
+
+static void a_resync_that_somebody_asked_for_counts_as_the_days_audit(void **state)
+{
+    struct story story;
+
+    begin_self_audited(&story, 7);
+    story_resync(&story, AUDIT_RECORDS, RESYNC_BY_USER, 0);
+    answer_audit(&story, story_audited(1000));
+    assert_true(until_self_audit(&story) >= 24 * HOUR_MS);
+    story_end(&story);
+}
+
+static void a_self_audit_that_failed_is_tried_again_after_an_hour(void **state)
+{
+    struct story story;
+    uint64_t failed_ms;
+
+    begin_self_audited(&story, 7);
+    while (!story.slots[3].busy)
+        story_wait(&story, 60000);
+    story_refuse(&story, 3, REFUSAL_OVER_QUOTA);
+    assert_non_null(story.resync_end.resync_done.problem);
+    failed_ms = until_self_audit(&story);
+    assert_true(failed_ms >= HOUR_MS && failed_ms <= HOUR_MS + 2 * 120000);
+    story_end(&story);
+}
+
+static void a_second_resync_of_a_person_joins_the_first_one_unless_it_looks_at_more(void **state)
+{
+    struct story story;
+
+    begin_resync(&story, AUDIT_RECORDS);
+    story_resync(&story, AUDIT_PRESENCE, RESYNC_BY_USER, 0);
+    assert_int_equal(story.resync_started, 1);
+    assert_int_equal(audit(&story)->audit.level, AUDIT_RECORDS);
+    story_resync(&story, AUDIT_MEDIA, RESYNC_BY_USER, 0);
+    assert_int_equal(story.resync_started, 2);
+    assert_int_equal(audit(&story)->audit.level, AUDIT_MEDIA);
+    story_end(&story);
+}
+
 static void after_a_repair_the_centre_is_asked_what_it_could_apply_with_it(void **state)
 {
     struct story story;
@@ -430,6 +599,13 @@ int main(void)
         cmocka_unit_test(a_healthy_log_needs_one_round_trip),
         cmocka_unit_test(a_handheld_without_receipts_has_nothing_to_compare),
         cmocka_unit_test(missing_records_are_repaired_and_the_log_is_checked_again),
+        cmocka_unit_test(what_the_centre_has_shown_to_be_whole_is_not_checked_again),
+        cmocka_unit_test(a_handheld_audits_itself_once_a_day_from_a_time_that_was_drawn),
+        cmocka_unit_test(a_self_audit_makes_no_contact_where_the_last_one_failed),
+        cmocka_unit_test(a_self_audit_mends_what_it_finds),
+        cmocka_unit_test(a_resync_that_somebody_asked_for_counts_as_the_days_audit),
+        cmocka_unit_test(a_self_audit_that_failed_is_tried_again_after_an_hour),
+        cmocka_unit_test(a_second_resync_of_a_person_joins_the_first_one_unless_it_looks_at_more),
         cmocka_unit_test(after_a_repair_the_centre_is_asked_what_it_could_apply_with_it),
         cmocka_unit_test(a_log_that_stays_broken_is_not_called_well),
         cmocka_unit_test(what_neither_side_has_makes_it_not_ok),
