@@ -17,8 +17,8 @@
 #include "base/world.h"
 #include "proto/enrolment.h"
 #include "proto/messages.h"
-#include "server/core/quota.h"
 #include "proto/trust.h"
+#include "server/core/quota.h"
 
 struct service;
 struct service_job;
