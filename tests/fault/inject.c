@@ -70,7 +70,7 @@ void *__libc_memalign(size_t alignment, size_t size);
 
 static void trace(void)
 {
-    void *frames[TRACE_FRAMES];
+    void *frames[TRACE_FRAMES] = {0};
 
     plan.traces = 0; /* also so that what is allocated for it does not come here again */
     backtrace_symbols_fd(frames, backtrace(frames, TRACE_FRAMES), STDERR_FILENO);
