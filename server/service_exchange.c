@@ -706,7 +706,7 @@ static int fill_answer(struct service_job *job, struct answer_parts *parts, stru
     _cleanup_reader_ struct reader reader = {0};
     int r = reader_take(job->service, &reader);
 
-    /* One view for all lists: each by itself would take and drop the storage's locks. */
+    /* One view: the lists are of one moment. */
     if (r >= 0)
         r = reader.storage->verbs->view(reader.storage);
     if (r >= 0) {
