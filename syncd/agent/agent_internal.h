@@ -248,7 +248,8 @@ void exchange_answered(struct agent *agent, uint32_t number, const struct http_r
  * slot means nothing. `*ret_end` is the position behind its last record. */
 int exchange_seal(struct agent *agent, const struct engine_action *action,
     const uint8_t request_id[REQUEST_ID_BYTES], struct buffer *ret_envelope, uint64_t *ret_end);
-/* Carries out the centre's erasure orders; those that cannot be now the centre tells again. */
+/* Carries out the centre's erasure orders: 1 when it has, 0 when there are none, or they cannot be carried
+ * out now: the centre tells them again. */
 int exchange_take_erasures(struct agent *agent, const struct erasure_order *orders, size_t count);
 /* Every receipt must be of this log as it is here, also one that brings nothing new: -EBADMSG it is not,
  * -ERANGE it is of more records than there are here, -ENOENT there is no such log. */

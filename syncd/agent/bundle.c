@@ -317,6 +317,8 @@ static int take_part(
         r = take_blob(agent, &receipts->stored_blobs[i], receipts->server_time_ms, check_only, ret);
     if (r >= 0 && !check_only)
         r = exchange_take_erasures(agent, receipts->erasures, receipts->erasure_count);
+    if (r > 0)
+        r = 0; /* that it is done is told with the next bundle */
     if (r >= 0 && receipts->is_last && !check_only)
         r = keep_taken(agent, receipts->bundle, receipts->server_time_ms);
     return r;

@@ -384,7 +384,7 @@ int exchange_take_erasures(struct agent *agent, const struct erasure_order *orde
     if (store_has_set_aside(agent->store, &has_set_aside) >= 0 && has_set_aside)
         agent_alarm(agent, "a damaged database is set aside (damaged-*): it may hold what an order of the "
                            "centre has erased; delete it when it is not needed any more");
-    return 0;
+    return 1;
 }
 
 static bool take_token(struct agent *agent, const struct exchange_answer *answer)
@@ -453,8 +453,9 @@ static void take_answer(struct agent *agent, uint32_t number, const struct http_
     event.exchanged.blobs_asked = slot.blobs_asked;
     event.exchanged.blobs_confirmed = blobs_take_stored(agent, &slot, answer);
     blobs_take_wanted(agent, &slot, answer);
-    (void)exchange_take_erasures(agent, answer->erasures, answer->erasure_count);
-    event.exchanged.more_quarantined = take_released(agent, &slot, answer);
+    /* What was erased is told at once: somebody at the centre waits to see it done. */
+    event.exchanged.ask_again = exchange_take_erasures(agent, answer->erasures, answer->erasure_count) > 0;
+    event.exchanged.ask_again |= take_released(agent, &slot, answer);
     if (effect.went_back)
         agent_doubt(agent);
     event.exchanged.has_token = take_token(agent, answer);

@@ -186,8 +186,7 @@ struct engine_event {
             bool went_back;       /* decided by engine_went_back(), applied by the agent */
             bool rolled_back;     /* the receipt is larger than the handheld's own log */
             bool new_incarnation; /* the server's database is another one than before */
-            bool
-                more_quarantined; /* some were applied since, and it was not asked about all: asked at once */
+            bool ask_again;       /* there is more to ask or to tell than this exchange did: at once */
         } exchanged;
         struct {
             enum upload_step step;
