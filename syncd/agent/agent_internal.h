@@ -29,6 +29,7 @@
 #define RESULTS_KEPT_MAX 4u
 #define AUDITED_LOGS_MAX 1024u
 #define STATUS_EVERY_MS UINT64_C(600000)
+#define OUTBOX_AGAIN_MS UINT64_C(30000) /* the store could not be read */
 #define SERVER_TIME_EVERY_MS UINT64_C(600000)
 #define BUDGET_TEXT_MAX 256u
 #define ANSWER_INFLATED_MAX EXCHANGE_INFLATED_BYTES_MAX
@@ -137,6 +138,7 @@ struct agent {
     struct engine_outbox outbox; /* as last fed */
     uint64_t change_counter;
     uint64_t timer_ms;
+    uint64_t outbox_again_ms; /* when the store, which could not be read, is looked at again; 0: it could */
     bool damage_told;
 
     struct unconfirmed_blob unconfirmed[UNCONFIRMED_MAX];
@@ -215,13 +217,15 @@ int signed_seal(struct agent *agent, const struct signed_request *request, struc
 int signed_send(struct agent *agent, uint32_t slot, const char *path, struct bytes body);
 void signed_request_id(struct agent *agent, uint8_t ret[REQUEST_ID_BYTES]);
 
-enum signed_answer { ANSWER_INVALID, ANSWER_GOOD, ANSWER_REFUSAL };
+enum signed_answer { ANSWER_INVALID, ANSWER_GOOD, ANSWER_REFUSAL, ANSWER_NO_MEMORY };
 /* Checks direction, addressee and signature, and inflates. What the message says of the request is checked by
  * who decodes it. */
 enum signed_answer signed_open(struct agent *agent, enum payload_type type,
     const struct http_response *response, struct buffer *ret_plain);
 /* The end of a request whose answer is not valid: fed by its HTTP status. */
 void signed_invalid(struct agent *agent, uint32_t slot, const struct http_response *response);
+/* The end of a request whose answer cannot be read for want of memory: the answer may be good. */
+void signed_no_memory(struct agent *agent, uint32_t slot);
 /* A refusal; fed when it answers this request. */
 void signed_refused(
     struct agent *agent, uint32_t slot, const struct http_response *response, const struct buffer *plain);

@@ -248,6 +248,7 @@ void audit_answered(struct agent *agent, uint32_t number, const struct http_resp
     _cleanup_buffer_ struct buffer plain = {0};
     _cleanup_arena_ struct arena arena = {0};
     struct audit_answer answer;
+    int r;
 
     switch (signed_open(agent, PAYLOAD_AUDIT_ANSWER, response, &plain)) {
     case ANSWER_REFUSAL:
@@ -256,13 +257,20 @@ void audit_answered(struct agent *agent, uint32_t number, const struct http_resp
     case ANSWER_INVALID:
         signed_invalid(agent, number, response);
         return;
+    case ANSWER_NO_MEMORY:
+        signed_no_memory(agent, number);
+        return;
     case ANSWER_GOOD:
         break;
     }
     /* Runs take more room here than in the short form of their lists. */
     arena_init(&arena, arena_budget_for(plain.len) + RUN_LISTS_BYTES_MAX);
-    if (audit_answer_decode(buffer_bytes(&plain), &arena, &answer) < 0 ||
-        !sha256_equal(&answer.request_sha256, &agent->slots[number].request_sha256)) {
+    r = audit_answer_decode(buffer_bytes(&plain), &arena, &answer);
+    if (r == -ENOMEM) {
+        signed_no_memory(agent, number);
+        return;
+    }
+    if (r < 0 || !sha256_equal(&answer.request_sha256, &agent->slots[number].request_sha256)) {
         signed_invalid(agent, number, response);
         return;
     }

@@ -181,7 +181,7 @@ static int open_receipts(struct agent *agent, struct bytes bytes, struct buffer 
     arena_init(arena, arena_budget_for(plain->len));
     r = bundle_receipts_decode(buffer_bytes(plain), arena, ret);
     if (r < 0)
-        return -EBADMSG;
+        return r == -ENOMEM ? r : -EBADMSG;
     return uuid_equal(&ret->device, &agent->device) ? 0 : -EXDEV;
 }
 

@@ -114,10 +114,12 @@ void outbox_feed(struct agent *agent)
     if (r >= 0)
         r = read_blobs(agent, &event.outbox);
     if (r < 0) {
-        /* The next poll or doorbell tries again; what the engine knows stays. */
+        /* What the engine knows stays. Nobody may ring again: it is looked at again by itself. */
         agent_store_error(agent, r);
+        agent->outbox_again_ms = agent_now_ms(agent) + OUTBOX_AGAIN_MS;
         return;
     }
+    agent->outbox_again_ms = 0;
     agent->change_counter = counter;
     agent->outbox = event.outbox;
     agent_feed(agent, &event);

@@ -435,6 +435,7 @@ void repair_answered(struct agent *agent, uint32_t number, const struct http_res
     _cleanup_buffer_ struct buffer plain = {0};
     _cleanup_arena_ struct arena arena = {0};
     struct repair_answer answer;
+    int r;
 
     switch (signed_open(agent, PAYLOAD_REPAIR_ANSWER, response, &plain)) {
     case ANSWER_REFUSAL:
@@ -443,12 +444,19 @@ void repair_answered(struct agent *agent, uint32_t number, const struct http_res
     case ANSWER_INVALID:
         signed_invalid(agent, number, response);
         return;
+    case ANSWER_NO_MEMORY:
+        signed_no_memory(agent, number);
+        return;
     case ANSWER_GOOD:
         break;
     }
     arena_init(&arena, arena_budget_for(plain.len));
-    if (repair_answer_decode(buffer_bytes(&plain), &arena, &answer) < 0 ||
-        !sha256_equal(&answer.request_sha256, &slot.request_sha256)) {
+    r = repair_answer_decode(buffer_bytes(&plain), &arena, &answer);
+    if (r == -ENOMEM) {
+        signed_no_memory(agent, number);
+        return;
+    }
+    if (r < 0 || !sha256_equal(&answer.request_sha256, &slot.request_sha256)) {
         signed_invalid(agent, number, response);
         return;
     }

@@ -168,10 +168,8 @@ static void a_revoked_device_is_refused_until_it_is_restored(void **state)
     struct centre *centre = *state;
     struct handheld *handheld = handheld_enrolled(centre);
     _cleanup_answered_ struct answered revoked = {0}, restored = {0};
-    struct uuid unknown = random_uuid();
 
     append_opened(handheld);
-    assert_int_equal(service_revoke(centre->service, &unknown, true), -ENOENT);
     assert_int_equal(service_revoke(centre->service, &handheld->device, true), 0);
     assert_true(last_device(centre).revoked);
     assert_false(service_knows_device(centre->service, &handheld->device));
@@ -242,6 +240,21 @@ static void a_revoked_device_that_a_restored_centre_does_not_know_can_be_let_bac
     exchange_with(centre, handheld, 0, 0, &with, &adopted);
     assert_false(adopted.is_refused);
     assert_int_equal(adopted.exchange.outcome, EXCHANGE_STORED);
+    handheld_free(handheld);
+}
+
+static void a_stolen_device_that_a_restored_centre_does_not_know_is_shut_out_before_it_shows_up(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_enrolled(centre);
+    struct exchange_request with = {.certificate = buffer_bytes(&handheld->certificate)};
+    _cleanup_answered_ struct answered refused = {0};
+
+    centre_sql(centre, "DELETE FROM devices");
+    assert_int_equal(service_revoke(centre->service, &handheld->device, true), 0);
+    exchange_with(centre, handheld, 0, 0, &with, &refused);
+    assert_int_equal(refused.refusal.reason, REFUSAL_REVOKED);
+    assert_int_equal(centre_sql(centre, "SELECT count(*) FROM devices"), 0);
     handheld_free(handheld);
 }
 
