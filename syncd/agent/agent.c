@@ -122,6 +122,13 @@ static void send_action(struct agent *agent, const struct engine_action *action,
         agent_feed_nothing(agent, action->slot);
         return;
     }
+    if (r == -EUCLEAN && action->kind == ENGINE_SEND_EXCHANGE)
+        r = outbox_leave_holed(agent, &action->exchange.log);
+    if (r >= 0) {
+        agent_feed_nothing(agent, action->slot);
+        outbox_feed(agent);
+        return;
+    }
     if (r == -EMSGSIZE) {
         /* As if the centre had said so: the next one is made smaller. */
         agent_feed_failed(agent, action->slot, FAILURE_TOO_LARGE, 0);

@@ -110,7 +110,8 @@ static int note_blobs(struct agent *agent, const struct agent_slot *slot, const 
 }
 
 /* The server has less of the log than it had signed for: the rest goes out again by exchanges. */
-static int take_back(struct agent *agent, const struct agent_slot *slot, const struct audit_answer *answer)
+static int take_back(struct agent *agent, const struct agent_slot *slot, const struct store_log *log,
+    const struct audit_answer *answer)
 {
     struct checkpoint checkpoint;
     uint64_t time_s;
@@ -120,7 +121,7 @@ static int take_back(struct agent *agent, const struct agent_slot *slot, const s
         signed_receipt(agent, &slot->log, answer->receipt, &checkpoint, &time_s) >= 0 &&
         checkpoint.size == answer->size)
         r = store_apply_receipt(agent->store, &slot->log, &checkpoint, time_s, answer->receipt, NULL, 0);
-    if (r == -EBADMSG || r == -ERANGE)
+    if (r == -EBADMSG || r == -ERANGE || (r == -EUCLEAN && log->may_have_holes))
         r = store_drop_receipt(agent->store, &slot->log); /* all is offered again, and it skips what it has */
     return r;
 }
@@ -193,7 +194,7 @@ static int take_window(struct agent *agent, const struct agent_slot *slot, const
     event->audited.went_back = r >= 0 && engine_went_back(slot->receipt_before, answer->size);
     if (event->audited.went_back) {
         agent_doubt(agent);
-        r = take_back(agent, slot, answer);
+        r = take_back(agent, slot, &log, answer);
     }
     if (r < 0) {
         mend_list_clear(&mend);

@@ -434,6 +434,11 @@ static void take_answer(struct agent *agent, uint32_t number, const struct http_
     struct effect effect;
     int r = take_log(agent, &slot, answer, &effect);
 
+    if (r == -EUCLEAN && outbox_leave_holed(agent, &slot.log) >= 0) {
+        agent_feed_nothing(agent, number);
+        outbox_feed(agent);
+        return;
+    }
     if (r == -EBADMSG) {
         signed_invalid(agent, number, response);
         return;
