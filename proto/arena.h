@@ -2,8 +2,8 @@
 /*
  * An arena with a budget: what a message from elsewhere may make us allocate. Pure.
  *
- * Decoding allocates from it; when the budget is used up decoding fails with -ENOBUFS, which says something of
- * the message; when memory is, with -ENOMEM, which says nothing of it. `arena_done` frees all at once.
+ * Decoding allocates from it; when the budget is used up decoding fails with -ENOBUFS, which says something
+ * of the message; when memory is, with -ENOMEM, which says nothing of it. `arena_done` frees all at once.
  */
 #pragma once
 

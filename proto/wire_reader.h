@@ -49,7 +49,8 @@ void wire_fail(struct wire_reader *reader, const char *reason);
 /* At the end of a message: it is an error when one of these fields, which stand once, was not there. */
 void wire_demand(struct wire_reader *reader, uint64_t fields);
 #define WIRE_FIELD(number) (UINT64_C(1) << (number))
-/* 0, -EBADMSG with the reason (`ret_reason` may be NULL), or what arena_error() says when the arena gave nothing. */
+/* 0, -EBADMSG with the reason (`ret_reason` may be NULL), or what arena_error() says when the arena gave
+ * nothing. */
 int wire_finish(const struct wire_reader *reader, const char **ret_reason);
 
 /* The value of the current field, which stands at most once. */

@@ -168,7 +168,8 @@ static int append_decision(struct service *service, const char *path, const stru
 
 /* A stolen one that a restored database does not know must be shut out before it shows its certificate, and
  * let back in before that. To let in one that was never shut out is a slip. 0, or -ENOENT. */
-static int may_decide(struct service *service, struct storage *storage, const struct uuid *device, bool revoked)
+static int may_decide(
+    struct service *service, struct storage *storage, const struct uuid *device, bool revoked)
 {
     struct stored_device stored;
     bool is_revoked = false;

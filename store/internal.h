@@ -81,7 +81,7 @@ struct store {
     int lock; /* handle of the world, -1: none */
     bool locked;
     bool damage_marked;
-    bool is_older; /* a reader's: the tables of version 2 are not there */
+    bool is_older;          /* a reader's: the tables of version 2 are not there */
     bool disk_failed;       /* in the transaction under way */
     struct write_mark mark; /* set: what of the WAL is on the disk? */
     uint64_t wal_pages;     /* as the last commit here left it */

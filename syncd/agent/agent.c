@@ -451,8 +451,7 @@ void agent_timer(struct agent *agent)
         return;
     /* A blob that was held back may be due, and a doorbell may have been missed. */
     if (agent->outbox.blobs_pending > 0 || agent->outbox_again_ms > 0 ||
-        store_change_counter(agent->store, &counter) < 0 ||
-        counter != agent->change_counter)
+        store_change_counter(agent->store, &counter) < 0 || counter != agent->change_counter)
         outbox_feed(agent);
     feed_and_run(agent, &(struct engine_event){.kind = ENGINE_TIMER});
 }

@@ -198,10 +198,11 @@ int agent_store_error(struct agent *agent, int error);
 void outbox_feed(struct agent *agent);
 /* All logs in order of opening, allocated; at most AUDITED_LOGS_MAX. */
 int outbox_all_logs(struct agent *agent, struct store_log **ret, size_t *ret_count);
-/* 1: a recovery may have left this log with holes. Then it can neither be sent in order nor be compared with a
- * receipt, and the end may be one of them. 0: if it has any the disk has lost records since. */
+/* 1: a recovery may have left this log with holes. Then it can neither be sent in order nor be compared with
+ * a receipt, and the end may be one of them. 0: if it has any the disk has lost records since. */
 int outbox_is_holed(struct agent *agent, const struct uuid *log);
-/* What is here of such a log behind its receipt is carried over into the current log. -EUCLEAN: it is none. */
+/* What is here of such a log behind its receipt is carried over into the current log. -EUCLEAN: it is none.
+ */
 int outbox_leave_holed(struct agent *agent, const struct uuid *log);
 /* The size of the receipt held for a log, 0: none. */
 int outbox_receipt(struct agent *agent, const struct uuid *log, uint64_t *ret_size);

@@ -269,11 +269,12 @@ static int take_log(
     if (signed_receipt(agent, &receipts->log, receipts->receipt, &checkpoint, &time_s) < 0)
         return -EBADMSG;
     r = exchange_compare_root(agent, &receipts->log, &checkpoint);
-    if (r == -EUCLEAN || r == -ERANGE) {
+    if (r == -EUCLEAN) {
         int holed = outbox_is_holed(agent, &receipts->log);
 
         if (holed != 0)
-            return holed < 0 ? holed : 0; /* what the receipt might be for was carried over into another log */
+            return holed < 0 ? holed
+                             : 0; /* what the receipt might be for was carried over into another log */
     }
     if (r == -ENOENT || r == -ERANGE || r == -EBADMSG) {
         /* Nothing of it is taken; a log that is here cannot go on (leave_misfit). */

@@ -353,8 +353,7 @@ int repair_send(struct agent *agent, const struct engine_action *action)
         agent->mend.size = receipt_size;
     /* -ERANGE: the server has more of this log than we have; an exchange finds that, and acts. Of a log that
      * cannot be compared only photos are told of, which are in neither place. */
-    r = agent->mend.is_diverged ? 0
-                                : store_root_at(agent->store, &agent->mend.log, agent->mend.size, &root);
+    r = agent->mend.is_diverged ? 0 : store_root_at(agent->store, &agent->mend.log, agent->mend.size, &root);
     if (r < 0)
         return r;
     for (;;) {

@@ -53,8 +53,8 @@ enum signed_answer signed_open(struct agent *agent, enum payload_type type,
     key = trust_find_current(&agent->trust, envelope.key_id, agent->known_server_time_ms);
     if (!key)
         return ANSWER_INVALID;
-    r = envelope_open(&envelope, is_refusal ? PAYLOAD_REFUSAL : type, key->key.public_key, ANSWER_INFLATED_MAX,
-        ret_plain);
+    r = envelope_open(
+        &envelope, is_refusal ? PAYLOAD_REFUSAL : type, key->key.public_key, ANSWER_INFLATED_MAX, ret_plain);
     if (r < 0)
         return r == -ENOMEM ? ANSWER_NO_MEMORY : ANSWER_INVALID;
     return is_refusal ? ANSWER_REFUSAL : ANSWER_GOOD;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Each allocation that SQLite makes for the centre fails in turn, once, or with all that follow: what was asked
- * for is refused, or done all the same, and the same centre goes on, as does another program beside it. A
- * transaction that stayed open would refuse all that handhelds send until the next restart.
+ * Each allocation that SQLite makes for the centre fails in turn, once, or with all that follow: what was
+ * asked for is refused, or done all the same, and the same centre goes on, as does another program beside it.
+ * A transaction that stayed open would refuse all that handhelds send until the next restart.
  */
 #include "tests/unit/server/client.h"
 

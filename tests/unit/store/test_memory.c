@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Each allocation that SQLite makes fails in turn, once, or with all that follow: what was asked for is refused, or done all the same,
- * and the same connection goes on as if nothing had been. A transaction that stayed open would show it an old
- * state for ever, or keep all others out.
+ * Each allocation that SQLite makes fails in turn, once, or with all that follow: what was asked for is
+ * refused, or done all the same, and the same connection goes on as if nothing had been. A transaction that
+ * stayed open would show it an old state for ever, or keep all others out.
  */
 #include "tests/unit/store/fixture.h"
 
