@@ -30,7 +30,7 @@ static int verify_checkpoint(struct service_job *job)
         return r;
     r = checkpoint_verify(exchange->request.checkpoint, &key, &exchange->checkpoint);
     if (r < 0)
-        return job_refuse(job, REFUSAL_BAD_REQUEST, "the checkpoint is not signed by this device");
+        return job_refuse_undecodable(job, r, "the checkpoint is not signed by this device");
     if (strcmp(origin, exchange->checkpoint.origin) != 0)
         return job_refuse(job, REFUSAL_BAD_REQUEST, "the checkpoint is of another log");
     exchange->has_checkpoint = true;
@@ -101,7 +101,7 @@ int exchange_prepare(struct service_job *job)
     if (r == -ENOBUFS)
         return job_refuse(job, REFUSAL_TOO_LARGE, "the request takes too much memory when decoded");
     if (r < 0)
-        return job_refuse(job, REFUSAL_BAD_REQUEST, "the request cannot be decoded");
+        return job_refuse_undecodable(job, r, "the request cannot be decoded");
     if (exchange->request.first_seq > LOG_SIZE_MAX - EXCHANGE_RECORDS_MAX)
         return job_refuse(job, REFUSAL_BAD_REQUEST, "the position is over the limit");
     r = verify_checkpoint(job);

@@ -101,7 +101,10 @@ int main(int argc, char **argv)
     }
     struct syncd_settings settings = {0};
     enum exit_status status = EXIT_STATUS_USAGE;
-    if (settings_read(options.config, &settings) >= 0) {
+    int r = settings_read(options.config, &settings);
+    if (r == -ENOMEM) {
+        status = EXIT_STATUS_FAILED;
+    } else if (r >= 0) {
         const char *directory = data_directory(&options, &settings);
         status = options.enroll ? enrol_run(world_posix(), directory, options.enroll, options.replace)
                                 : daemon_run(world_posix(), directory, &settings);

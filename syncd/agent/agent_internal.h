@@ -29,6 +29,7 @@
 #define RESULTS_KEPT_MAX 4u
 #define AUDITED_LOGS_MAX 1024u
 #define STATUS_EVERY_MS UINT64_C(600000)
+#define OUTBOX_AGAIN_MS UINT64_C(30000) /* the store could not be read */
 #define SERVER_TIME_EVERY_MS UINT64_C(600000)
 #define BUDGET_TEXT_MAX 256u
 #define ANSWER_INFLATED_MAX EXCHANGE_INFLATED_BYTES_MAX
@@ -137,6 +138,7 @@ struct agent {
     struct engine_outbox outbox; /* as last fed */
     uint64_t change_counter;
     uint64_t timer_ms;
+    uint64_t outbox_again_ms; /* when the store, which could not be read, is looked at again; 0: it could */
     bool damage_told;
 
     struct unconfirmed_blob unconfirmed[UNCONFIRMED_MAX];
@@ -196,6 +198,12 @@ int agent_store_error(struct agent *agent, int error);
 void outbox_feed(struct agent *agent);
 /* All logs in order of opening, allocated; at most AUDITED_LOGS_MAX. */
 int outbox_all_logs(struct agent *agent, struct store_log **ret, size_t *ret_count);
+/* 1: a recovery may have left this log with holes. Then it can neither be sent in order nor be compared with
+ * a receipt, and the end may be one of them. 0: if it has any the disk has lost records since. */
+int outbox_is_holed(struct agent *agent, const struct uuid *log);
+/* What is here of such a log behind its receipt is carried over into the current log. -EUCLEAN: it is none.
+ */
+int outbox_leave_holed(struct agent *agent, const struct uuid *log);
 /* The size of the receipt held for a log, 0: none. */
 int outbox_receipt(struct agent *agent, const struct uuid *log, uint64_t *ret_size);
 
@@ -215,13 +223,15 @@ int signed_seal(struct agent *agent, const struct signed_request *request, struc
 int signed_send(struct agent *agent, uint32_t slot, const char *path, struct bytes body);
 void signed_request_id(struct agent *agent, uint8_t ret[REQUEST_ID_BYTES]);
 
-enum signed_answer { ANSWER_INVALID, ANSWER_GOOD, ANSWER_REFUSAL };
+enum signed_answer { ANSWER_INVALID, ANSWER_GOOD, ANSWER_REFUSAL, ANSWER_NO_MEMORY };
 /* Checks direction, addressee and signature, and inflates. What the message says of the request is checked by
  * who decodes it. */
 enum signed_answer signed_open(struct agent *agent, enum payload_type type,
     const struct http_response *response, struct buffer *ret_plain);
 /* The end of a request whose answer is not valid: fed by its HTTP status. */
 void signed_invalid(struct agent *agent, uint32_t slot, const struct http_response *response);
+/* The end of a request whose answer cannot be read for want of memory: the answer may be good. */
+void signed_no_memory(struct agent *agent, uint32_t slot);
 /* A refusal; fed when it answers this request. */
 void signed_refused(
     struct agent *agent, uint32_t slot, const struct http_response *response, const struct buffer *plain);

@@ -181,7 +181,7 @@ static int open_receipts(struct agent *agent, struct bytes bytes, struct buffer 
     arena_init(arena, arena_budget_for(plain->len));
     r = bundle_receipts_decode(buffer_bytes(plain), arena, ret);
     if (r < 0)
-        return -EBADMSG;
+        return r == -ENOMEM ? r : -EBADMSG;
     return uuid_equal(&ret->device, &agent->device) ? 0 : -EXDEV;
 }
 
@@ -269,6 +269,13 @@ static int take_log(
     if (signed_receipt(agent, &receipts->log, receipts->receipt, &checkpoint, &time_s) < 0)
         return -EBADMSG;
     r = exchange_compare_root(agent, &receipts->log, &checkpoint);
+    if (r == -EUCLEAN) {
+        int holed = outbox_is_holed(agent, &receipts->log);
+
+        if (holed != 0)
+            return holed < 0 ? holed
+                             : 0; /* what the receipt might be for was carried over into another log */
+    }
     if (r == -ENOENT || r == -ERANGE || r == -EBADMSG) {
         /* Nothing of it is taken; a log that is here cannot go on (leave_misfit). */
         ret->log = r == -ENOENT   ? RECEIPTS_LOG_UNKNOWN

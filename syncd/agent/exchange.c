@@ -434,6 +434,11 @@ static void take_answer(struct agent *agent, uint32_t number, const struct http_
     struct effect effect;
     int r = take_log(agent, &slot, answer, &effect);
 
+    if (r == -EUCLEAN && outbox_leave_holed(agent, &slot.log) >= 0) {
+        agent_feed_nothing(agent, number);
+        outbox_feed(agent);
+        return;
+    }
     if (r == -EBADMSG) {
         signed_invalid(agent, number, response);
         return;
@@ -479,6 +484,7 @@ void exchange_answered(struct agent *agent, uint32_t number, const struct http_r
     _cleanup_buffer_ struct buffer plain = {0};
     _cleanup_arena_ struct arena arena = {0};
     struct exchange_answer answer;
+    int r;
 
     switch (signed_open(agent, PAYLOAD_EXCHANGE_ANSWER, response, &plain)) {
     case ANSWER_REFUSAL:
@@ -487,12 +493,19 @@ void exchange_answered(struct agent *agent, uint32_t number, const struct http_r
     case ANSWER_INVALID:
         signed_invalid(agent, number, response);
         return;
+    case ANSWER_NO_MEMORY:
+        signed_no_memory(agent, number);
+        return;
     case ANSWER_GOOD:
         break;
     }
     arena_init(&arena, arena_budget_for(plain.len));
-    if (exchange_answer_decode(buffer_bytes(&plain), &arena, &answer) < 0 ||
-        !sha256_equal(&answer.request_sha256, &slot->request_sha256)) {
+    r = exchange_answer_decode(buffer_bytes(&plain), &arena, &answer);
+    if (r == -ENOMEM) {
+        signed_no_memory(agent, number);
+        return;
+    }
+    if (r < 0 || !sha256_equal(&answer.request_sha256, &slot->request_sha256)) {
         signed_invalid(agent, number, response);
         return;
     }

@@ -125,7 +125,7 @@ enum engine_failure {
     FAILURE_TLS,
     FAILURE_UNSIGNED,      /* an HTTP answer that carries no valid signature: captive portal, proxy */
     FAILURE_BUSY,          /* 429 or 503, maybe unsigned, with or without Retry-After */
-    FAILURE_TOO_LARGE,     /* 413 */
+    FAILURE_TOO_LARGE,     /* 413, or it came out over the limit here */
     FAILURE_UPLOAD_OFFSET, /* 409: ask for the offset again */
     FAILURE_UPLOAD_GONE,   /* 404 or 410: create again */
     FAILURE_UPLOAD_TOKEN,  /* 401 or 403 on an upload: a new token is needed */

@@ -101,7 +101,7 @@ const char *failure_text(enum engine_failure failure)
     case FAILURE_BUSY:
         return "the centre is busy";
     case FAILURE_TOO_LARGE:
-        return "the centre says that a request was too large";
+        return "a request was too large for the centre";
     case FAILURE_UPLOAD_OFFSET:
     case FAILURE_UPLOAD_GONE:
     case FAILURE_UPLOAD_HASH:

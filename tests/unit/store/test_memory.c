@@ -1,17 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Each allocation that SQLite makes fails in turn, once: what was asked for is refused, or done all the same,
- * and the same connection goes on as if nothing had been. A transaction that stayed open would show it an old
- * state for ever, or keep all others out.
+ * Each allocation that SQLite makes fails in turn, once, or with all that follow: what was asked for is
+ * refused, or done all the same, and the same connection goes on as if nothing had been. A transaction that
+ * stayed open would show it an old state for ever, or keep all others out.
  */
 #include "tests/unit/store/fixture.h"
 
 static sqlite3_mem_methods real;
 static unsigned until_failure; /* allocations up to the one that fails; 0: none does */
+static bool goes_on;           /* all that follow it fail, too, until `is_failing` is taken back */
+static bool is_failing;
 
 static bool must_fail(void)
 {
-    return until_failure > 0 && --until_failure == 0;
+    if (is_failing)
+        return true;
+    if (until_failure == 0 || --until_failure > 0)
+        return false;
+    is_failing = goes_on;
+    return true;
 }
 
 static void *allocate(int len)
@@ -57,6 +64,7 @@ static void sweep(struct here *here, int (*work)(struct here *here))
         int r = work(here);
         failed = until_failure == 0;
         until_failure = 0;
+        is_failing = false;
         assert_true(r >= 0 || (failed && r == -ENOMEM));
 
         uint64_t queued = status_of(here->store).records_queued;
@@ -76,9 +84,17 @@ static int read_status(struct here *here)
     return store_status(here->store, &status);
 }
 
+static void sweep_both(struct here *here, int (*work)(struct here *here))
+{
+    goes_on = false;
+    sweep(here, work);
+    goes_on = true;
+    sweep(here, work);
+}
+
 static void reading_goes_on_after_any_allocation_has_failed(void **state)
 {
-    sweep(*state, read_status);
+    sweep_both(*state, read_status);
 }
 
 static int write_note(struct here *here)
@@ -90,7 +106,7 @@ static int write_note(struct here *here)
 
 static void writing_goes_on_after_any_allocation_has_failed(void **state)
 {
-    sweep(*state, write_note);
+    sweep_both(*state, write_note);
 }
 
 int main(void)
