@@ -326,6 +326,11 @@ static void on_rested(void *context)
     malloc_trim(0);
 }
 
+static void on_lost(void *context)
+{
+    metrics_file_changed(((struct daemon *)context)->metrics);
+}
+
 static int metrics_compose(void *context, struct buffer *ret)
 {
     struct daemon *daemon = context;
@@ -525,8 +530,11 @@ static int store_start(struct daemon *daemon)
 
 static int agent_begin(struct daemon *daemon)
 {
-    const struct transport_worker_listener network = {
-        .response = on_response, .failed = on_failed, .rested = on_rested, .context = daemon};
+    const struct transport_worker_listener network = {.response = on_response,
+        .failed = on_failed,
+        .rested = on_rested,
+        .lost = on_lost,
+        .context = daemon};
     _cleanup_free_ char *ca_path = files_join(daemon->directory, "ca.pem");
     if (!ca_path)
         return -ENOMEM;

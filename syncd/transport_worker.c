@@ -130,6 +130,8 @@ static void worker_lost(struct transport_worker *transport, int r)
             end.si_code == CLD_EXITED ? "status" : "signal", end.si_status);
     log_warning("%s: the next request starts another one", detail);
     tell_lost(transport, detail);
+    if (transport->listener.lost)
+        transport->listener.lost(transport->listener.context);
 }
 
 static int on_idle(sd_event_source *source, uint64_t usec, void *context)

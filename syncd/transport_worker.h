@@ -27,6 +27,8 @@ struct transport_worker_listener {
     void (*failed)(void *context, uint32_t slot, enum engine_failure failure, const char *detail);
     /* The worker was ended because there was nothing to do: time to give memory back. May be NULL. */
     void (*rested)(void *context);
+    /* It ended otherwise, and what was in flight has been told. May be NULL. */
+    void (*lost)(void *context);
     void *context;
 };
 
