@@ -158,11 +158,8 @@ static void listen_here(struct scene *scene)
 
 static void open_transport(struct scene *scene, const struct transport_worker_options *given)
 {
-    const struct transport_worker_listener listener = {.response = on_response,
-        .failed = on_failed,
-        .rested = on_rested,
-        .lost = on_lost,
-        .context = scene};
+    const struct transport_worker_listener listener = {
+        .response = on_response, .failed = on_failed, .rested = on_rested, .lost = on_lost, .context = scene};
     struct transport_worker_options options = *given;
 
     options.world = world_posix();
