@@ -116,7 +116,7 @@ static void print_requests(const struct agent_status *status, struct buffer *ret
     number(ret, "refused", "gauge", "1 while the centre refuses this handheld.", status->engine.refused);
     number(ret, "photos_confirmed_total", "counter",
         "Photos and previews that were sent and that the centre has signed for.", counts->blobs_confirmed);
-    number(ret, "alarms_total", "counter", "Alarms: lines of level err in the daemon's log.", status->alarms);
+    number(ret, "alarms_total", "counter", "Alarms: each is a line of level err in the log.", status->alarms);
 }
 
 /* The head, and a value for each lane on each kind of network; what is unlimited is infinite. */

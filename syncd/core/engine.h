@@ -338,8 +338,8 @@ struct engine_counts {
     uint64_t refusals[REFUSAL_LOG_OF_OTHER_DEVICE + 1u]; /* by enum refusal_reason */
     uint64_t failures[ENGINE_FAILURES];
     uint64_t blobs_confirmed; /* by signed lists */
-    uint64_t sent_bytes[ENGINE_NETWORKS]
-                       [ENGINE_LANES]; /* as budgets count them: bodies, also of what failed */
+    /* As budgets count them: bodies, also of what failed. */
+    uint64_t sent_bytes[ENGINE_NETWORKS][ENGINE_LANES];
 };
 
 struct engine_report {
