@@ -77,7 +77,7 @@ MUTATIONS = [
              "syncd/agent/mend_list.c", "    if (r == -EUCLEAN && log->may_have_holes) {\n",
              "    if (r == -EUCLEAN && log->may_have_holes && false) {\n"),
     mutation("number-of-a-lost-log-given-again",
-             "unit/store/test_recover.c::a_log_after_a_lost_database_has_a_number_that_none_had_before",
+             "unit/store/test_rehome.c::a_log_after_a_lost_database_has_a_number_that_none_had_before",
              "store/logs.c", "    if (last.number_max > number)\n", "    if (false)\n"),
     # ---- sending twice, or claiming too much ----
     mutation("overlap-not-skipped", "unit/server/test_service_exchange.c::an_overlap_is_skipped_and_the_rest_appended",

@@ -235,36 +235,6 @@ static void missing_database_and_wal_open_a_new_log_that_names_the_old_one(void 
     assert_sound(here->store);
 }
 
-static int64_t newest_number(struct store *store)
-{
-    struct store_log logs[8];
-    size_t count = 0;
-
-    assert_int_equal(store_logs(store, false, logs, ARRAY_LEN(logs), &count), 0);
-    assert_true(count > 0);
-    return logs[count - 1].number;
-}
-
-/* The first of them is there no more, and still its number is never given to another. */
-static void a_log_after_a_lost_database_has_a_number_that_none_had_before(void **state)
-{
-    struct here *here = *state;
-    struct store_opened opened;
-    int64_t before;
-
-    fill(here);
-    before = newest_number(here->store);
-    for (unsigned lost = 1; lost <= 2; lost++) {
-        store_free(here->store);
-        here->store = NULL;
-        remove_file(here->directory, DATABASE_NAME);
-        remove_file(here->directory, WAL_NAME);
-        remove_file(here->directory, SHM_NAME);
-        reopen(here, STORE_COLLECTOR, &opened);
-        assert_true(newest_number(here->store) == before + lost);
-    }
-}
-
 static void missing_logs_file_does_no_harm(void **state)
 {
     struct here *here = *state;
@@ -792,7 +762,6 @@ int main(void)
         store_test(missing_shm_changes_nothing),
         store_test(missing_database_beside_its_wal_is_read_from_the_wal),
         store_test(missing_database_and_wal_open_a_new_log_that_names_the_old_one),
-        store_test(a_log_after_a_lost_database_has_a_number_that_none_had_before),
         store_test(missing_logs_file_does_no_harm),
         store_test(missing_photo_directory_is_told_and_new_photos_go_on),
         store_test(damaged_header_page_loses_nothing),
