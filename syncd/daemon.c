@@ -7,6 +7,8 @@
 #include "syncd/control.h"
 #include "syncd/lanes_object.h"
 #include "syncd/link.h"
+#include "syncd/metrics_file.h"
+#include "syncd/metrics_text.h"
 #include "syncd/network_kind.h"
 #include "syncd/transport_worker.h"
 #include "syncd/trust_time.h"
@@ -45,6 +47,8 @@ struct daemon {
     struct control *control;
     struct link_watch *link;
     struct network_watch *network;
+    struct metrics_file *metrics; /* NULL: none are wanted */
+    int64_t started_wall_ms;
     enum network_metered metered; /* as NetworkManager says */
     bool ca_changed;              /* the network worker has still to be told */
     char status_line[160];
@@ -108,6 +112,7 @@ static void after_event(struct daemon *daemon)
 {
     timer_follow(daemon);
     control_changed(daemon->control);
+    metrics_file_changed(daemon->metrics);
     if (transport_worker_busy(daemon->transport) > 0)
         return;
     if (daemon->ca_changed && daemon->enrolled) {
@@ -352,6 +357,31 @@ static void on_rested(void *context)
     malloc_trim(0);
 }
 
+static void on_lost(void *context)
+{
+    metrics_file_changed(((struct daemon *)context)->metrics);
+}
+
+static int metrics_compose(void *context, struct buffer *ret)
+{
+    struct daemon *daemon = context;
+    struct transport_worker_counts workers = transport_worker_counted(daemon->transport);
+    struct agent_status status;
+    int r = agent_status(daemon->agent, &status);
+    if (r < 0)
+        return r;
+    metrics_text(
+        &(struct metrics_state){
+            .status = &status,
+            .link_is_up = daemon->link && link_watch_is_up(daemon->link),
+            .workers_started = workers.started,
+            .workers_lost = workers.lost,
+            .started_wall_ms = daemon->started_wall_ms,
+        },
+        ret);
+    return 0;
+}
+
 /* ---- what the agent tells ---- */
 
 static void on_changed(void *context)
@@ -531,8 +561,11 @@ static int store_start(struct daemon *daemon)
 
 static int agent_begin(struct daemon *daemon)
 {
-    const struct transport_worker_listener network = {
-        .response = on_response, .failed = on_failed, .rested = on_rested, .context = daemon};
+    const struct transport_worker_listener network = {.response = on_response,
+        .failed = on_failed,
+        .rested = on_rested,
+        .lost = on_lost,
+        .context = daemon};
     _cleanup_free_ char *ca_path = files_join(daemon->directory, "ca.pem");
     if (!ca_path)
         return -ENOMEM;
@@ -590,6 +623,19 @@ static int doorbell_listen(struct daemon *daemon)
     return 0;
 }
 
+static int metrics_begin(struct daemon *daemon)
+{
+    const struct metrics_file_options options = {
+        .world = daemon->world,
+        .path = daemon->settings->metrics_path,
+        .interval_ms = daemon->settings->metrics_interval_ms,
+        .compose = metrics_compose,
+        .context = daemon,
+    };
+    daemon->started_wall_ms = daemon->world->verbs->wall_ms(daemon->world->context);
+    return options.path ? metrics_file_new(daemon->event, &options, &daemon->metrics) : 0;
+}
+
 static int ears_open(struct daemon *daemon)
 {
     int r = doorbell_listen(daemon);
@@ -621,6 +667,9 @@ static int ears_open(struct daemon *daemon)
         agent_link(daemon->agent, false);
     const struct network_listener network = {.metered = on_metered, .online = on_online, .context = daemon};
     r = network_watch_new(daemon->event, &network, &daemon->network);
+    if (r < 0)
+        return r;
+    r = metrics_begin(daemon);
     if (r < 0)
         return r;
     r = sd_event_add_time_relative(daemon->event, &daemon->poll_timer, CLOCK_BOOTTIME,
@@ -675,6 +724,7 @@ static int start(struct daemon *daemon)
 
 static void stop(struct daemon *daemon)
 {
+    metrics_file_free(daemon->metrics);
     network_watch_free(daemon->network);
     link_watch_free(daemon->link);
     control_free(daemon->control);

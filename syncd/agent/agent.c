@@ -64,6 +64,7 @@ int agent_transport_send(struct agent *agent, uint32_t slot, const struct http_r
 
 void agent_alarm(struct agent *agent, const char *text)
 {
+    agent->alarms++;
     if (agent->listener.alarm)
         agent->listener.alarm(agent->listener.context, text);
 }
@@ -553,6 +554,7 @@ int agent_status(struct agent *agent, struct agent_status *ret)
         .exchanges = agent->exchanges,
         .bytes_up = agent->bytes_up,
         .bytes_down = agent->bytes_down,
+        .alarms = agent->alarms,
         .resync = agent->report,
     };
     int r = store_status(agent->store, &status.store);

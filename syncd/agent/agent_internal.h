@@ -171,7 +171,7 @@ struct agent {
     int64_t last_server_time_ms, last_answer_wall_ms;
     int64_t known_server_time_ms; /* the same, or what was kept of it over a restart */
     int64_t doubt_server_time_ms; /* when the centre was last found to lack what it had signed for */
-    uint64_t exchanges, bytes_up, bytes_down;
+    uint64_t exchanges, bytes_up, bytes_down, alarms;
 };
 
 /* ---- agent.c ---- */

@@ -268,6 +268,7 @@ struct engine {
     bool sync_announced, sync_done_wanted, sync_refused_wanted, sync_held_wanted;
     bool sync_asked; /* by `patrol sync`, and not told its end yet */
     bool alarms[ALARM_COUNT];
+    struct engine_counts counts;
 };
 
 /* ---- engine.c ---- */

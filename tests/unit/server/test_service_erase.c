@@ -164,6 +164,38 @@ static void an_erased_finding_is_in_no_file_and_its_log_keeps_its_root(void **st
     assert_nowhere(scene, MARKER);
 }
 
+/* What SQLite leaves behind when it splits a page, or frees one, without zeroing it: pages that nothing leads
+ * to any more, made here by a connection that does not zero them. */
+static void leave_stray_copies(struct scene *scene, const char *marker)
+{
+    _cleanup_free_ char *path = files_join(scene->centre->directory, "centre.db");
+    char sql[256];
+    sqlite3 *db = NULL;
+
+    snprintf(sql, sizeof(sql),
+        "PRAGMA secure_delete = 0; CREATE TABLE stray(text);"
+        " INSERT INTO stray VALUES(replace(hex(zeroblob(20000)), '00', '%s ')); DROP TABLE stray",
+        marker);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+static void what_pages_hold_behind_their_rows_of_an_erased_finding_goes_too(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *handheld = scene->handheld;
+
+    uint64_t seq = append_finding(handheld, "a finding of no note");
+    deliver(scene->centre, handheld);
+    leave_stray_copies(scene, MARKER);
+    assert_somewhere(scene, MARKER);
+    erase_record(scene, handheld, seq);
+    assert_nowhere(scene, MARKER);
+    assert_well(scene);
+}
+
 static void a_dry_run_tells_and_changes_nothing(void **state)
 {
     struct scene *scene = *state;
@@ -699,6 +731,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(an_erased_finding_is_in_no_file_and_its_log_keeps_its_root),
+        TEST(what_pages_hold_behind_their_rows_of_an_erased_finding_goes_too),
         TEST(a_dry_run_tells_and_changes_nothing),
         TEST(what_is_not_there_is_refused_and_gives_no_order),
         TEST(amendments_and_withdrawals_go_with_their_finding),

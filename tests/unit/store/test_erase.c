@@ -89,6 +89,25 @@ static void an_erased_record_is_in_no_file_and_every_root_stays(void **state)
     buffer_done(&bytes);
 }
 
+/* One that fills pages of its own: these are freed, and nothing would write over them. */
+static void an_erased_record_of_several_pages_is_in_no_file(void **state)
+{
+    struct here *here = *state;
+    struct store_appended appended;
+    char note[3 * 4096 + 1] = "";
+
+    for (size_t at = 0; at + sizeof(MARKER) < sizeof(note); at += sizeof(MARKER) - 1)
+        memcpy(note + at, MARKER, sizeof(MARKER));
+    append_many(here->store, 0, 3);
+    assert_int_equal(append_note(here->store, note, &appended), 0);
+    append_many(here->store, 3, 3);
+    struct erased_record record = leaf_at(here->store, &appended.at.log, appended.at.seq);
+    assert_true(is_anywhere(here->directory, MARKER));
+    assert_int_equal(erase_one(here, 1, &record), 0);
+    assert_false(is_anywhere(here->directory, MARKER));
+    assert_sound(here);
+}
+
 static void another_leaf_at_that_position_is_not_touched(void **state)
 {
     struct here *here = *state;
@@ -284,6 +303,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(an_erased_record_is_in_no_file_and_every_root_stays),
+        TEST(an_erased_record_of_several_pages_is_in_no_file),
         TEST(another_leaf_at_that_position_is_not_touched),
         TEST(the_same_order_again_changes_nothing),
         TEST(as_long_as_a_reader_is_in_the_way_the_order_is_not_done),
