@@ -74,7 +74,7 @@ int store_outbox_read(struct store *store, const struct uuid *log_id, uint64_t f
         }
     }
     for (size_t i = 0, at = start; i < count; at += ret[i].len, i++)
-        ret[i].data = ret_bytes->data + at;
+        ret[i].data = ret[i].len > 0 ? ret_bytes->data + at : NULL; /* empty: erased */
     *ret_count = count;
     return 0;
 }

@@ -275,7 +275,8 @@ int store_read_row(struct store *store, const struct log_row *log, uint64_t seq,
     r = quarantine_reason(store, record_key(log->number, seq), ret_bytes);
     if (r < 0)
         return r;
-    row.bytes.data = ret_bytes->data + start;
+    if (row.bytes.len > 0) /* of one that was erased there may be no buffer at all */
+        row.bytes.data = ret_bytes->data + start;
     int looked = erased_look(store, log, &row);
     if (looked < 0)
         return looked;

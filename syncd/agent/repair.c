@@ -281,7 +281,8 @@ static void make_views(struct parcel *parcel)
         run->records = parcel->records + record;
         run->proof = proof;
         record += run->record_count;
-        proof += run->proof_count;
+        if (run->proof_count > 0) /* bare runs have no buffer of proofs at all */
+            proof += run->proof_count;
     }
 }
 
