@@ -10,6 +10,7 @@
 #include "proto/columns_table.h"
 #include "proto/limits.h"
 
+#include <assert.h>
 #include <errno.h>
 
 #define VARINT_BYTES_MAX 10u
@@ -258,6 +259,7 @@ static int take_shapes(struct batch *batch)
 
     if (r < 0)
         return r;
+    assert(column.items || batch->count == 0);
     for (size_t i = 0; i < batch->count; i++) {
         struct cursor word = cursor_of(column.items[number_at(&column.numbers, i)]);
 

@@ -174,7 +174,7 @@ static int take_statement(
     const struct envelope *envelope, struct arena *arena, struct trust *trust, struct trust_item *item)
 {
     _cleanup_buffer_ struct buffer plain = {0};
-    struct trust_statement statement;
+    struct trust_statement statement = {0};
     int r = envelope_open(envelope, PAYLOAD_TRUST_STATEMENT, trust_newest(trust)->key.public_key,
         TRUST_STATEMENT_BYTES_MAX, &plain);
 

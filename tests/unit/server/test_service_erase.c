@@ -286,7 +286,8 @@ static void an_amendment_that_comes_after_its_finding_was_erased_says_so(void **
     assert_int_equal(answered.exchange.outcome, EXCHANGE_STORED);
     struct listing *listing = list_findings(scene->centre);
     assert_string_equal(listed_at(listing, &handheld->log, late)->state, "quarantined");
-    assert_non_null(strstr(listed_at(listing, &handheld->log, late)->reason, "erased by order"));
+    const char *reason = listed_at(listing, &handheld->log, late)->reason;
+    assert_true(reason && strstr(reason, "erased by order"));
     free(listing);
     assert_well(scene);
     /* And it can be erased as well. */

@@ -52,7 +52,7 @@ static struct store_record read_at(struct here *here, const struct position_in_l
 static void an_erased_record_is_in_no_file_and_every_root_stays(void **state)
 {
     struct here *here = *state;
-    struct store_appended appended;
+    struct store_appended appended = {0};
     struct sha256 before, after;
     struct buffer bytes = {0};
     uint64_t done = 0;
@@ -93,7 +93,7 @@ static void an_erased_record_is_in_no_file_and_every_root_stays(void **state)
 static void an_erased_record_of_several_pages_is_in_no_file(void **state)
 {
     struct here *here = *state;
-    struct store_appended appended;
+    struct store_appended appended = {0};
     char note[3 * 4096 + 1] = "";
 
     for (size_t at = 0; at + sizeof(MARKER) < sizeof(note); at += sizeof(MARKER) - 1)
@@ -112,7 +112,7 @@ static void another_leaf_at_that_position_is_not_touched(void **state)
 {
     struct here *here = *state;
     struct buffer bytes = {0};
-    struct store_appended appended;
+    struct store_appended appended = {0};
 
     assert_int_equal(append_note(here->store, MARKER, &appended), 0);
     struct erased_record record = leaf_at(here->store, &appended.at.log, appended.at.seq);
@@ -125,7 +125,7 @@ static void another_leaf_at_that_position_is_not_touched(void **state)
 static void the_same_order_again_changes_nothing(void **state)
 {
     struct here *here = *state;
-    struct store_appended appended;
+    struct store_appended appended = {0};
     struct buffer bytes = {0};
 
     assert_int_equal(append_note(here->store, MARKER, &appended), 0);
@@ -141,7 +141,7 @@ static void as_long_as_a_reader_is_in_the_way_the_order_is_not_done(void **state
 {
     struct here *here = *state;
     struct store *reader = store_opened_in(here->directory, STORE_READER), *reading = NULL;
-    struct store_appended appended;
+    struct store_appended appended = {0};
     uint64_t done = 0, counter;
 
     assert_int_equal(append_note(here->store, MARKER, &appended), 0);
@@ -162,7 +162,7 @@ static void as_long_as_a_reader_is_in_the_way_the_order_is_not_done(void **state
 static void a_run_to_send_has_an_empty_record_and_its_leaf(void **state)
 {
     struct here *here = *state;
-    struct store_appended appended;
+    struct store_appended appended = {0};
     struct bytes views[16];
     struct buffer bytes = {0};
     struct sha256 leaf;
@@ -186,7 +186,7 @@ static void a_run_to_send_has_an_empty_record_and_its_leaf(void **state)
 static void a_rehomed_copy_goes_with_the_record_and_keeps_its_first_id(void **state)
 {
     struct here *here = *state;
-    struct store_appended appended;
+    struct store_appended appended = {0};
     struct store_record found;
     struct buffer bytes = {0};
     struct uuid next;
@@ -210,7 +210,7 @@ static void a_rehomed_copy_goes_with_the_record_and_keeps_its_first_id(void **st
 static void an_erased_record_is_not_carried_into_a_new_log(void **state)
 {
     struct here *here = *state;
-    struct store_appended appended;
+    struct store_appended appended = {0};
     struct uuid next;
     uint64_t rehomed = 0;
 
@@ -226,7 +226,7 @@ static void an_erased_record_is_not_carried_into_a_new_log(void **state)
 static void an_erased_amendment_amends_nothing_any_more(void **state)
 {
     struct here *here = *state;
-    struct store_appended finding, amendment;
+    struct store_appended finding = {0}, amendment = {0};
     struct position_in_log newest;
     bool amended = false, withdrawn = false;
 
@@ -272,7 +272,7 @@ static void photos_and_previews_go_and_are_never_pending_again(void **state)
 static void a_recovery_keeps_what_is_known_of_an_erased_record(void **state)
 {
     struct here *here = *state;
-    struct store_appended appended;
+    struct store_appended appended = {0};
     struct store_opened opened;
     struct store_record found;
     struct buffer bytes = {0};
