@@ -13,7 +13,7 @@
 
 #define BACKUP_DIRECTORY "/backup"
 #define BACKUP_OPERATIONS_MAX 300u
-#define REVOCATIONS_BYTES_MAX (1u << 20)
+#define KEPT_BYTES_MAX (1u << 20)
 
 /* ---- at the handheld ---- */
 
@@ -111,15 +111,15 @@ bool backup_make(struct sim *sim, struct handheld *handheld)
     return r >= 0;
 }
 
-/* The backup is copied to where the centre serves from; the list of who is locked out stays, where it can be
- * read. */
+/* The backup is copied to where the centre serves from; who is locked out and what was ordered away stays
+ * known, where it can be read. */
 bool backup_restore(struct sim *sim, struct handheld *handheld)
 {
-    static const char revocations[] = DATA_DIRECTORY "/revocations";
+    static const char *const files[] = {DATA_DIRECTORY "/revocations", DATA_DIRECTORY "/orders"};
     struct machine *centre = &sim->server.machine;
-    _cleanup_buffer_ struct buffer kept = {0};
+    struct buffer kept[ARRAY_LEN(files)] = {0};
+    int found[ARRAY_LEN(files)];
     struct sim_disk_image *image;
-    int found;
 
     (void)handheld;
     if (sim->was_damaged || sim->was_rolled_back)
@@ -130,7 +130,8 @@ bool backup_restore(struct sim *sim, struct handheld *handheld)
         return false;
     }
     check_backup(sim);
-    found = files_read(centre->world, revocations, REVOCATIONS_BYTES_MAX, &kept);
+    for (size_t i = 0; i < ARRAY_LEN(files); i++)
+        found[i] = files_read(centre->world, files[i], KEPT_BYTES_MAX, &kept[i]);
     image = sim_disk_snapshot(centre->disk);
     sim_disk_image_copy(image, BACKUP_DIRECTORY, DATA_DIRECTORY);
     sim_disk_restore(centre->disk, image);
@@ -138,8 +139,11 @@ bool backup_restore(struct sim *sim, struct handheld *handheld)
     /* Whoever restores has a disk that works. */
     sim_disk_set_capacity(centre->disk, 0);
     sim_disk_fail_syncs(centre->disk, 0);
-    if (found >= 0 && files_replace(centre->world, revocations, buffer_bytes(&kept), false) < 0)
-        abort();
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        if (found[i] >= 0 && files_replace(centre->world, files[i], buffer_bytes(&kept[i]), false) < 0)
+            abort();
+        buffer_done(&kept[i]);
+    }
     sim->was_restored = true;
     check_server_restored(sim);
     server_start_later(sim, sim_between(sim, SECOND_MS, 10 * MINUTE_MS));
