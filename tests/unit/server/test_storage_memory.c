@@ -4,44 +4,8 @@
  * asked for is refused, or done all the same, and the same centre goes on, as does another program beside it.
  * A transaction that stayed open would refuse all that handhelds send until the next restart.
  */
+#include "tests/unit/failing_memory.h"
 #include "tests/unit/server/client.h"
-
-static sqlite3_mem_methods real;
-static unsigned until_failure; /* allocations up to the one that fails; 0: none does */
-static bool goes_on;           /* all that follow it fail, too, until `is_failing` is taken back */
-static bool is_failing;
-
-static bool must_fail(void)
-{
-    if (is_failing)
-        return true;
-    if (until_failure == 0 || --until_failure > 0)
-        return false;
-    is_failing = goes_on;
-    return true;
-}
-
-static void *allocate(int len)
-{
-    return must_fail() ? NULL : real.xMalloc(len);
-}
-
-static void *allocate_again(void *old, int len)
-{
-    return must_fail() ? NULL : real.xRealloc(old, len);
-}
-
-static int take_memory_over(void **state)
-{
-    sqlite3_mem_methods own;
-
-    if (sqlite3_config(SQLITE_CONFIG_GETMALLOC, &real) != SQLITE_OK)
-        return -1;
-    own = real;
-    own.xMalloc = allocate;
-    own.xRealloc = allocate_again;
-    return sqlite3_config(SQLITE_CONFIG_MALLOC, &own) == SQLITE_OK ? 0 : -1;
-}
 
 static int make_token(struct service *service)
 {
@@ -70,11 +34,9 @@ static void sweep(struct centre *centre, int (*work)(struct service *service))
     assert_int_equal(service_open(&options, &other, &error), 0);
     for (unsigned at = 1; failed; at++) {
         centre_restart(centre); /* statements that are kept allocate nothing */
-        until_failure = at;
+        failing_memory_begin(at);
         int r = work(centre->service);
-        failed = until_failure == 0;
-        until_failure = 0;
-        is_failing = false;
+        failed = failing_memory_end();
         assert_true(r >= 0 || (failed && r == -ENOMEM));
         assert_int_equal(make_token(centre->service), 0);
         assert_int_equal(list_devices(centre->service), 0);
@@ -88,9 +50,9 @@ static void sweep_both(int (*work)(struct service *service))
     struct centre *centre = centre_new();
     struct handheld *handheld = handheld_enrolled(centre); /* something is there to be listed */
 
-    goes_on = false;
+    failing_memory.goes_on = false;
     sweep(centre, work);
-    goes_on = true;
+    failing_memory.goes_on = true;
     sweep(centre, work);
     handheld_free(handheld);
     centre_free(centre);
@@ -112,5 +74,6 @@ int main(void)
         cmocka_unit_test(writing_goes_on_after_any_allocation_has_failed),
         cmocka_unit_test(reading_goes_on_after_any_allocation_has_failed),
     };
-    return cmocka_run_group_tests_name("centre storage without memory", tests, take_memory_over, NULL);
+    return cmocka_run_group_tests_name(
+        "centre storage without memory", tests, failing_memory_take_over, NULL);
 }
