@@ -152,14 +152,15 @@ static void print_bytes(const struct agent_status *status, struct buffer *ret)
 static void print_resync(const struct resync_report *resync, struct buffer *ret)
 {
     static const char when[] = "last_resync_timestamp_seconds", ok[] = "last_resync_ok",
-                      missing[] = "last_resync_missing", gone[] = "last_resync_gone";
+                      missing[] = "last_resync_missing", gone[] = "last_resync_gone",
+                      lost[] = "last_resync_lost";
 
     head(ret, when, "gauge", "When the last resync or self-audit ended, by the clock of the handheld.");
     if (resync->finished && resync->finished_ms > 0)
         buffer_printf(ret, PREFIX "%s{cause=\"%s\",level=\"%s\"} %" PRId64 ".%03d\n", when,
             resync_cause_name(resync->cause), audit_level_name(resync->level), resync->finished_ms / 1000,
             (int)(resync->finished_ms % 1000));
-    head(ret, ok, "gauge", "1 when it came to its end and nothing is in neither place.");
+    head(ret, ok, "gauge", "1 when it came to its end and found nothing more to be in neither place.");
     if (resync->finished)
         buffer_printf(ret, PREFIX "%s %d\n", ok, resync->ok && !resync->failed);
     head(ret, missing, "gauge", "What it found the centre to lack.");
@@ -167,10 +168,15 @@ static void print_resync(const struct resync_report *resync, struct buffer *ret)
         labelled(ret, missing, "what", "records", resync->records_missing + resync->records_damaged);
         labelled(ret, missing, "what", "photos", resync->blobs_missing);
     }
-    head(ret, gone, "gauge", "What it found to be in neither place.");
+    head(ret, gone, "gauge", "What it found to be in neither place, for the first time.");
     if (resync->finished) {
         labelled(ret, gone, "what", "records", resync->records_gone);
         labelled(ret, gone, "what", "photos", resync->blobs_gone);
+    }
+    head(ret, lost, "gauge", "What was found to be in neither place before.");
+    if (resync->finished) {
+        labelled(ret, lost, "what", "records", resync->records_lost);
+        labelled(ret, lost, "what", "photos", resync->blobs_lost);
     }
 }
 

@@ -3,13 +3,15 @@
  * Preloaded into a program under test: one call of one kind fails, or all from there on. The environment says
  * which:
  *
- *   FAULT_PROGRAM   the base name of the program that is meant; others that inherit the environment go on as
- * ever FAULT_KIND      memory, read, write, sync, open, rename, truncate or map FAULT_AT        the number of
- * the first call that fails, from 1; 0: none does, they are only counted FAULT_ON        when set, all later
- * ones fail too FAULT_ERRNO     what they fail with, as a number FAULT_FILE      holds a `struct tally`,
- * which is shared memory: it outlives the program, however that ends, and may be written where a sandbox
- * allows no system call FAULT_TRACE     when set, says on standard error from where the first failing call
- * came
+ * - FAULT_PROGRAM: the base name of the program that is meant; others that inherit the environment go on
+ *   as ever.
+ * - FAULT_KIND: memory, read, write, sync, open, rename, truncate or map.
+ * - FAULT_AT: the number of the first call that fails, from 1; 0: none does, they are only counted.
+ * - FAULT_ON: when set, all later ones fail too.
+ * - FAULT_ERRNO: what they fail with, as a number.
+ * - FAULT_FILE: holds a `struct tally`, which is shared memory: it outlives the program, however that ends,
+ * and may be written where a sandbox allows no system call.
+ * - FAULT_TRACE: when set, says on standard error from where the first failing call came.
  *
  * Counted is from main() on, over all threads, and over all processes of that program which share the file.
  * Reads, writes, syncs and truncations count on regular files and directories only, standard error left out:

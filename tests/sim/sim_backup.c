@@ -25,7 +25,8 @@ static void note_freed(struct sim *sim, struct handheld *handheld, bool was_back
             struct sim_photo *photo = &sim->findings[i].photos[k];
             struct store_blob blob;
 
-            if (photo->freed_old || photo->freed_backed_up ||
+            /* One that was erased counts as freed in the store. */
+            if (photo->freed_old || photo->freed_backed_up || erase_has_photo(sim, &photo->sha256) ||
                 store_blob_find(handheld->store, &photo->sha256, &blob) < 0 || blob.state != BLOB_FREED)
                 continue;
             photo->freed_backed_up = was_backed_up;
@@ -75,13 +76,14 @@ static bool counts_as_backed_up(struct sim *sim, const struct sim_photo *photo)
 
 static void check_backup(struct sim *sim)
 {
-    if (sim->was_damaged || sim->was_set_back_wholly)
+    if (sim->was_damaged || sim->was_set_back_wholly || sim->erase_is_uncertain)
         return;
     for (size_t i = 0; i < sim->finding_count; i++)
         for (size_t k = 0; k < sim->findings[i].photo_count; k++) {
             const struct sim_photo *photo = &sim->findings[i].photos[k];
 
-            if (counts_as_backed_up(sim, photo) && !is_backed_up(sim, photo))
+            if (!erase_has_photo(sim, &photo->sha256) && counts_as_backed_up(sim, photo) &&
+                !is_backed_up(sim, photo))
                 sim_fail(sim, "a photo of finding %llu counts as backed up, and is in no backup",
                     (unsigned long long)sim->findings[i].number);
         }

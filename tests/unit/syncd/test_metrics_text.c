@@ -113,9 +113,11 @@ static void a_budget_of_nothing_is_0_and_one_without_limit_is_infinite(void **st
 static void a_resync_that_has_not_ended_says_nothing_yet(void **state)
 {
     struct agent_status status = status_of_a_working_day();
+    status.resync.records_lost = 2;
     _cleanup_free_ char *ended = text_of(&status);
 
     assert_line(ended, "gridpatrol_syncd_last_resync_ok 1");
+    assert_line(ended, "gridpatrol_syncd_last_resync_lost{what=\"records\"} 2");
     assert_line(ended, "gridpatrol_syncd_last_resync_missing{what=\"records\"} 5");
     status.resync.finished = false;
     _cleanup_free_ char *running = text_of(&status);
