@@ -145,7 +145,7 @@ static int read_batch(struct store *store, const struct log_row *log, const stru
     if (r < 0)
         return r;
     for (size_t i = 0, at = 0; r >= 0 && i < batch->count; at += batch->rows[i].bytes.len, i++) {
-        batch->rows[i].bytes.data = batch->bytes.data + at;
+        batch->rows[i].bytes.data = batch->bytes.data ? batch->bytes.data + at : NULL;
         r = erased_look(store, log, &batch->rows[i]);
     }
     if (r < 0)
