@@ -485,13 +485,8 @@ void agent_sync_now(struct agent *agent)
 
 int agent_resync(struct agent *agent, enum audit_level level)
 {
-    struct engine_report report;
-
     if (!agent->running)
         return -ENOTCONN;
-    engine_report(agent->engine, &report);
-    if (report.resync_running && report.resync_cause == RESYNC_BY_USER && report.resync_level < level)
-        return -EBUSY;
     outbox_feed(agent);
     feed_and_run(agent,
         &(struct engine_event){.kind = ENGINE_RESYNC, .resync = {.level = level, .cause = RESYNC_BY_USER}});
