@@ -288,8 +288,8 @@ static enum exit_status write_photo(struct exporting *exporting, const struct st
             status = put_frame(exporting,
                 bundle_write_photo(&exporting->writer, &blob->sha256, blob->size, &exporting->frame));
         if (status == EXIT_STATUS_DONE)
-            status = put_frame(
-                exporting, bundle_write_chunk(&exporting->writer, bytes_of(chunk, (size_t)n), &exporting->frame));
+            status = put_frame(exporting,
+                bundle_write_chunk(&exporting->writer, bytes_of(chunk, (size_t)n), &exporting->frame));
         at += (uint64_t)n;
     }
     exporting->photos++;
