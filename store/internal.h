@@ -34,6 +34,10 @@
 #define PHOTOS_TEMPORARY_NAME PHOTOS_NAME "/tmp"
 
 #define PAGE_BYTES 4096u
+/* https://www.sqlite.org/fileformat2.html#the_write_ahead_log */
+#define WAL_HEADER_BYTES 32u
+#define WAL_FRAME_HEADER_BYTES 24u
+#define WAL_FRAME_BYTES (WAL_FRAME_HEADER_BYTES + PAGE_BYTES)
 #define LOG_NUMBER_MAX ((INT64_C(1) << 23) - 1)
 #define SEQ_BITS 40u
 #define TILE_BITS 32u

@@ -71,11 +71,35 @@ static void writing_goes_on_after_any_allocation_has_failed(void **state)
     sweep_both(*state, write_note);
 }
 
+/* What an order erases is in no file any more once it counts as done, however short the WAL. */
+static void an_order_counts_as_done_only_when_its_bytes_are_gone(void **state)
+{
+    struct here *here = *state;
+    bool failed = true;
+
+    failing_memory.goes_on = false;
+    for (unsigned at = 1; failed; at++) {
+        struct store_appended appended = {0};
+
+        assert_int_equal(append_note(here->store, MARKER, &appended), 0);
+        struct erased_record record = leaf_at(here->store, &appended.at.log, appended.at.seq);
+        reopen(here);
+        failing_memory_begin(at);
+        int r = erase_one(here, at, &record);
+        failed = failing_memory_end();
+        assert_true(r >= 0 || (failed && r == -ENOMEM));
+        if (r < 0)
+            assert_int_equal(erase_one(here, at, &record), 0);
+        assert_false(is_anywhere(here->directory, MARKER));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         store_test(reading_goes_on_after_any_allocation_has_failed),
         store_test(writing_goes_on_after_any_allocation_has_failed),
+        store_test(an_order_counts_as_done_only_when_its_bytes_are_gone),
     };
     return cmocka_run_group_tests(tests, failing_memory_take_over, NULL);
 }
