@@ -280,7 +280,8 @@ static int remove_photo(struct store *store, const struct sha256 *sha256)
     if (!path || !directory)
         return -ENOMEM;
     int r = world->verbs->unlink(world->context, path);
-    if (r >= 0)
+    /* Whoever removed it before may have died before it was on the disk. */
+    if (r >= 0 || r == -ENOENT)
         r = world->verbs->sync_directory(world->context, directory);
     return r == -ENOENT ? 0 : r;
 }

@@ -243,6 +243,46 @@ static void photos_and_previews_go_and_are_never_pending_again(void **state)
     assert_sound(here);
 }
 
+/* Counts how often a directory is synced. */
+struct watched {
+    const char *directory;
+    unsigned syncs;
+};
+
+static int sync_watched(void *context, const char *path)
+{
+    struct watched *watched = context;
+
+    watched->syncs += strcmp(path, watched->directory) == 0;
+    return world_posix()->verbs->sync_directory(NULL, path);
+}
+
+/* Who removed it before may have died before the directory was synced. */
+static void the_directory_of_a_photo_that_is_gone_already_is_synced_too(void **state)
+{
+    struct here *here = *state;
+    struct store_photo photo = put_photo(here->store, 7, 9000, false);
+    const struct erasure_order order = {.number = 3, .blobs = &photo.photo.sha256, .blob_count = 1};
+    struct watched watched = {0};
+    struct own_world own;
+    struct world *world = own_world_init(&own, &watched);
+    char name[PHOTO_NAME_LEN + 1];
+
+    assert_int_equal(append_with_photos(here->store, "with a photo", &photo, 1, NULL), 0);
+    char *path = store_blob_path(here->store, &photo.photo.sha256);
+    assert_int_equal(unlink(path), 0);
+    free(path);
+    photo_directory_name(photo.photo.sha256.b[0], name);
+    char *directory = store_path(here->store, name);
+    watched.directory = directory;
+    own.verbs.sync_directory = sync_watched;
+    here->store->world = world;
+    assert_int_equal(store_erase(here->store, &order, 1), 0);
+    assert_int_equal(watched.syncs, 1);
+    here->store->world = world_posix();
+    free(directory);
+}
+
 static void a_recovery_keeps_what_is_known_of_an_erased_record(void **state)
 {
     struct here *here = *state;
@@ -286,6 +326,7 @@ int main(void)
         TEST(an_erased_record_is_not_carried_into_a_new_log),
         TEST(an_erased_amendment_amends_nothing_any_more),
         TEST(photos_and_previews_go_and_are_never_pending_again),
+        TEST(the_directory_of_a_photo_that_is_gone_already_is_synced_too),
         TEST(a_recovery_keeps_what_is_known_of_an_erased_record),
     };
 
