@@ -17,11 +17,12 @@ static int64_t wall_ms_of(struct bytes bytes)
     return record_decode(bytes, &arena, &record, NULL) < 0 ? 0 : record.wall_ms;
 }
 
-/* When the oldest queued record of people in this log was recorded; 0 when there is none. */
+/* When the oldest queued record of people in this log was recorded; 0 when there is none. Of one that was
+ * erased nobody knows. */
 static int read_oldest(struct store *store, const struct log_row *log, int64_t *ret_ms)
 {
     static const char sql[] = "SELECT key, kind, leaf, bytes FROM records WHERE key BETWEEN ?1 AND ?2"
-                              " AND kind IN " PEOPLE_KINDS " ORDER BY key LIMIT 1";
+                              " AND kind IN " PEOPLE_KINDS " AND bytes <> x'' ORDER BY key LIMIT 1";
     _cleanup_statement_ sqlite3_stmt *statement = NULL;
 
     int r = database_prepare(store, sql, &statement);

@@ -283,6 +283,19 @@ static void the_directory_of_a_photo_that_is_gone_already_is_synced_too(void **s
     free(directory);
 }
 
+static void an_erased_record_is_not_the_oldest_that_waits(void **state)
+{
+    struct here *here = *state;
+    struct store_appended appended = {0};
+
+    assert_int_equal(append_note(here->store, MARKER, &appended), 0); /* at 1000 */
+    append_many(here->store, 5, 1);
+    assert_int_equal(status_of(here->store).oldest_queued_at_ms, 1000);
+    struct erased_record record = leaf_at(here->store, &appended.at.log, appended.at.seq);
+    assert_int_equal(erase_one(here, 1, &record), 0);
+    assert_int_equal(status_of(here->store).oldest_queued_at_ms, 1005);
+}
+
 /* No buffer is made for them: the sanitizers see a pointer into none. */
 static void a_list_of_erased_records_alone_is_read(void **state)
 {
@@ -339,6 +352,7 @@ int main(void)
         TEST(an_erased_amendment_amends_nothing_any_more),
         TEST(photos_and_previews_go_and_are_never_pending_again),
         TEST(the_directory_of_a_photo_that_is_gone_already_is_synced_too),
+        TEST(an_erased_record_is_not_the_oldest_that_waits),
         TEST(a_list_of_erased_records_alone_is_read),
         TEST(a_recovery_keeps_what_is_known_of_an_erased_record),
     };
