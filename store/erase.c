@@ -321,6 +321,11 @@ int store_erase(struct store *store, const struct erasure_order *orders, size_t 
         r = scrub(store);
     if (r < 0)
         return r;
+int orders_forget(struct store *store)
+{
+    return database_run(store, "DELETE FROM settings WHERE key = '" SETTING_ORDERS_DONE "'");
+}
+
     snprintf(number, sizeof(number), "%" PRIu64, orders[count - 1].number);
     return store_set_setting(store, SETTING_ORDERS_DONE, bytes_of_text(number));
 }

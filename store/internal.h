@@ -268,6 +268,9 @@ struct record_row {
     struct position_in_log first;
     struct sha256 first_leaf;
 };
+/* In a write transaction: every order counts as not carried out, so that the centre tells all of them again.
+ */
+int orders_forget(struct store *store);
 /* Of a row without bytes, whose other fields are filled: what is known of its erasure. */
 int erased_look(struct store *store, const struct log_row *log, struct record_row *row);
 /* Where and as what a row was recorded first: itself, or what is inside a re-homed record. */

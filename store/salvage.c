@@ -360,6 +360,10 @@ static int restore_other_tables(struct store *store)
 static int salvage_into(struct salvaging *salvaging, struct damaged_image *image, uint64_t *ret_salvaged)
 {
     struct logs_file_last last;
+    /* What was found may be from before an order. And nothing tells a row of `erased_blobs` from a cell of
+     * the index over blobs. */
+    if (r >= 0)
+        r = orders_forget(salvaging->store);
     const struct uuid *predecessor = NULL;
 
     int r = salvage_rows(salvaging, image);
