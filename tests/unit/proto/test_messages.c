@@ -3,6 +3,7 @@
  * Tests of proto/messages.h and of the messages in proto/enrolment.h against tests/vectors/messages.tsv, and
  * against what protobuf-c reads. All types go through the same tests.
  */
+#include "tests/unit/failing_malloc.h"
 #include "tests/unit/proto/message_samples.h"
 
 #include <errno.h>
@@ -610,6 +611,43 @@ static void records_sent_as_columns_are_the_very_same_records(void **state)
     assert_true(bytes_equal(buffer_bytes(&rows), buffer_bytes(&again)));
 }
 
+static int decode_within(struct bytes bytes, size_t budget)
+{
+    _cleanup_arena_ struct arena arena = {0};
+    struct exchange_request decoded;
+
+    arena_init(&arena, budget);
+    return exchange_request_decode(bytes, &arena, &decoded);
+}
+
+/* Nor is a request of columns that is larger than what is allowed. */
+static void columns_for_which_memory_is_short_are_not_called_malformed(void **state)
+{
+    _cleanup_message_samples_ struct message_samples samples;
+    _cleanup_buffer_ struct buffer columns = {0};
+    size_t failed = 0, budget = 0;
+    int r = -ENOMEM;
+
+    message_samples_init(&samples);
+    samples.exchange_request.as_columns = true;
+    samples.exchange_request.asked_blob_count = 0; /* nothing but the columns takes memory */
+    samples.exchange_request.asked_quarantined_count = 0;
+    samples.exchange_request.command_result_count = 0;
+    assert_int_equal(exchange_request_encode(&samples.exchange_request, &columns), 0);
+    for (; r < 0; failed++) {
+        allocations_left = failed;
+        r = decode_within(buffer_bytes(&columns), DECODE_BUDGET_BYTES_MAX);
+        allocations_left = SIZE_MAX;
+        assert_true(r == 0 || r == -ENOMEM);
+    }
+    assert_in_range(failed, 2, 200);
+    for (r = -ENOBUFS; r < 0; budget += 64) {
+        r = decode_within(buffer_bytes(&columns), budget);
+        assert_true(r == 0 || r == -ENOBUFS);
+    }
+    assert_in_range(budget, 128, DECODE_BUDGET_BYTES_MAX);
+}
+
 static void records_both_in_rows_and_in_columns_are_refused(void **state)
 {
     static const uint8_t no_columns[] = {12 << 3 | 2, 2, 1, 0}, cut_columns[] = {12 << 3 | 2, 2, 1, 3};
@@ -671,6 +709,7 @@ int main(void)
         cmocka_unit_test(lists_of_runs_and_bare_records_are_encoded_as_the_independent_writer_does),
         cmocka_unit_test(a_repair_has_its_most_records_in_all_its_runs_together),
         cmocka_unit_test(records_sent_as_columns_are_the_very_same_records),
+        cmocka_unit_test(columns_for_which_memory_is_short_are_not_called_malformed),
         cmocka_unit_test(records_both_in_rows_and_in_columns_are_refused),
         cmocka_unit_test(names_of_levels_go_there_and_back),
     };
