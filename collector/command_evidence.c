@@ -80,8 +80,8 @@ static enum exit_status name_successors(struct export *export)
     _cleanup_arena_ struct arena arena;
     struct trust trust;
     arena_init(&arena, arena_budget_for(TRUST_LIST_BYTES_MAX));
-    enrolment_trust(&export->program->enrolment, &arena, &trust);
-    if (trust_list_encode(&trust, 0, TRUST_KEYS, &export->trust) < 0)
+    if (enrolment_trust(&export->program->enrolment, &arena, &trust) < 0 ||
+        trust_list_encode(&trust, 0, TRUST_KEYS, &export->trust) < 0)
         return complain(EXIT_STATUS_FAILED, "out of memory");
     export->evidence.trust = buffer_bytes(&export->trust);
     return EXIT_STATUS_DONE;
