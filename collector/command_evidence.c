@@ -195,10 +195,13 @@ enum exit_status command_export(struct program *program, const char *const *argu
             "evidence: no record %s on this handheld; patrol list shows them", options->evidence);
     if (r < 0)
         return complain_store(program, r, "read the record");
-    if (export.stored.is_erased)
+    if (export.stored.is_erased) {
+        char order[ORDER_TEXT_MAX];
+        order_text(export.stored.erased_by, order);
         return complain(EXIT_STATUS_REFUSED,
-            "evidence: %s was erased by order %llu of the centre: its bytes and photos are gone, here and there",
-            options->evidence, (unsigned long long)export.stored.erased_by);
+            "evidence: %s was erased by %s: its bytes and photos are gone, here and there", options->evidence,
+            order);
+    }
     status = list_blobs(&export);
     if (status == EXIT_STATUS_DONE)
         status = prove(&export);
