@@ -138,11 +138,12 @@ static int erase_row(struct store *store, const struct erasure_order *order, con
     int r = find_row(store, at, key, &found);
     if (r < 0)
         return r == -ENOENT ? 0 : r;
-    if (!found.has_bytes || !sha256_equal(&found.leaf, leaf))
+    if (!sha256_equal(&found.leaf, leaf))
         return 0;
-    r = run_on_key(store, empty, key);
+    if (found.has_bytes)
+        r = run_on_key(store, empty, key);
     /* An amendment that was erased amends nothing any more. */
-    if (r >= 0)
+    if (r >= 0 && found.has_bytes)
         r = run_on_key(store, orphan, key);
     return r < 0 ? r : note_erased(store, key, order, &found);
 }
