@@ -181,7 +181,8 @@ static enum exit_status write_head(struct exporting *exporting, const json_t *re
     int r;
 
     arena_init(&arena, arena_budget_for(TRUST_LIST_BYTES_MAX));
-    enrolment_trust(&program->enrolment, &arena, &trust);
+    if (enrolment_trust(&program->enrolment, &arena, &trust) < 0)
+        return complain(EXIT_STATUS_FAILED, "out of memory");
     if (!id || text_parse_hex(id, strlen(id), head.bundle, REQUEST_ID_BYTES) < 0)
         return complain_daemon(-EBADMSG);
     memcpy(exporting->id, id, sizeof(exporting->id));

@@ -203,11 +203,14 @@ int enrolment_trust_write(const struct world *world, const char *directory, stru
     return path ? files_replace(world, path, list, false) : -ENOMEM;
 }
 
-void enrolment_trust(const struct enrolment *enrolment, struct arena *arena, struct trust *ret)
+int enrolment_trust(const struct enrolment *enrolment, struct arena *arena, struct trust *ret)
 {
-    if (trust_follow(bytes_of(enrolment->trust, enrolment->trust_len), &enrolment->receipt_key, arena, ret) <
-        0)
+    int r =
+        trust_follow(bytes_of(enrolment->trust, enrolment->trust_len), &enrolment->receipt_key, arena, ret);
+
+    if (r < 0 && r != -ENOMEM)
         trust_in(&enrolment->receipt_key, ret);
+    return r == -ENOMEM ? r : 0;
 }
 
 /* ---- device.key: "<device id> <seed in hex>\n" ---- */

@@ -36,8 +36,8 @@ void enrolment_done(struct enrolment *enrolment);
 /* Replaces DATA/trust; an empty list is one of no successors. */
 int enrolment_trust_write(const struct world *world, const char *directory, struct bytes list);
 /* The keys of the centre that are trusted: those of a list that does not hold are not. `ret` has views into
- * the enrolment and the arena. */
-void enrolment_trust(const struct enrolment *enrolment, struct arena *arena, struct trust *ret);
+ * the enrolment and the arena. -ENOMEM. */
+int enrolment_trust(const struct enrolment *enrolment, struct arena *arena, struct trust *ret);
 /* The seed file; created by `_make` (an existing one is kept, so that a repeated enrolment is the same
  * device). */
 int device_key_read(const struct world *world, const char *directory, struct uuid *ret_device,
