@@ -246,6 +246,26 @@ int store_blob_find(struct store *store, const struct sha256 *sha256, struct sto
     return read_blob(store, statement, ret);
 }
 
+int store_blob_is_pending(struct store *store, const struct sha256 *sha256)
+{
+    static const char sql[] = "SELECT 1 FROM blobs INDEXED BY blobs_pending"
+                              " WHERE state = 0 AND role = ?1 AND urgent = ?2 AND number = ?3";
+    _cleanup_statement_ sqlite3_stmt *statement = NULL;
+    struct store_blob blob;
+
+    int r = store_blob_find(store, sha256, &blob);
+    if (r < 0 || blob.state != BLOB_PENDING)
+        return r == -ENOENT ? 0 : r;
+    r = database_prepare(store, sql, &statement);
+    if (r < 0)
+        return r;
+    sqlite3_bind_int64(statement, 1, blob.role);
+    sqlite3_bind_int64(statement, 2, blob.urgent);
+    sqlite3_bind_int64(statement, 3, blob.number);
+    r = database_step(store, statement);
+    return r == 0 ? database_error(store, SQLITE_CORRUPT) : r;
+}
+
 static int read_blobs(
     struct store *store, sqlite3_stmt *statement, struct store_blob *ret, size_t max, size_t *ret_count)
 {
@@ -264,11 +284,36 @@ static int read_blobs(
     return 0;
 }
 
+/* The indexes are copies of what the rows say. A flipped bit in one of them, and a photo would be listed for
+ * ever that is never sent, as it is found by its hash in another state, in another row, or not at all. */
+#define IS_FOUND_SQL "(SELECT c.number = b.number AND c.state = 0 FROM blobs AS c WHERE c.sha256 = b.sha256)"
+
+static int read_pending(
+    struct store *store, sqlite3_stmt *statement, struct store_blob *ret, size_t max, size_t *ret_count)
+{
+    size_t n = 0;
+    int r = 0;
+
+    while (n < max && (r = database_step(store, statement)) > 0) {
+        r = read_blob(store, statement, &ret[n]);
+        if (r >= 0 && !sqlite3_column_int(statement, 7))
+            r = database_error(store, SQLITE_CORRUPT);
+        if (r < 0)
+            return r;
+        n++;
+    }
+    if (r < 0)
+        return r;
+    *ret_count = n;
+    return 0;
+}
+
 int store_blobs_pending(struct store *store, struct store_blob *ret, size_t max, size_t *ret_count)
 {
     /* The index holds what the condition needs, so those of unsent records cost no look at the table. */
     static const char sql[] =
-        "SELECT " BLOB_COLUMNS ", 1 FROM blobs AS b CROSS JOIN logs AS l ON l.number = b.record >> 40"
+        "SELECT " BLOB_COLUMNS ", 1, " IS_FOUND_SQL
+        " FROM blobs AS b CROSS JOIN logs AS l ON l.number = b.record >> 40"
         " WHERE b.state = 0 AND (b.record & 1099511627775) < l.receipt_size"
         " ORDER BY b.role DESC, b.urgent DESC, b.number";
     _cleanup_statement_ sqlite3_stmt *statement = NULL;
@@ -276,7 +321,7 @@ int store_blobs_pending(struct store *store, struct store_blob *ret, size_t max,
     int r = database_prepare(store, sql, &statement);
     if (r < 0)
         return r;
-    return read_blobs(store, statement, ret, max, ret_count);
+    return read_pending(store, statement, ret, max, ret_count);
 }
 
 #define CARRIED_SQL(states)                                                                                  \
@@ -316,7 +361,8 @@ int store_blobs_pending_of(struct store *store, enum blob_role role, bool urgent
     size_t max, size_t *ret_count)
 {
     static const char sql[] =
-        "SELECT " BLOB_COLUMNS ", 1 FROM blobs AS b CROSS JOIN logs AS l ON l.number = b.record >> 40"
+        "SELECT " BLOB_COLUMNS ", 1, " IS_FOUND_SQL
+        " FROM blobs AS b CROSS JOIN logs AS l ON l.number = b.record >> 40"
         " WHERE b.state = 0 AND b.role = ?1 AND b.urgent = ?2"
         " AND (b.record & 1099511627775) < l.receipt_size ORDER BY b.number";
     _cleanup_statement_ sqlite3_stmt *statement = NULL;
@@ -326,7 +372,7 @@ int store_blobs_pending_of(struct store *store, enum blob_role role, bool urgent
         return r;
     sqlite3_bind_int64(statement, 1, role);
     sqlite3_bind_int64(statement, 2, urgent);
-    return read_blobs(store, statement, ret, max, ret_count);
+    return read_pending(store, statement, ret, max, ret_count);
 }
 
 int store_blobs_stored(

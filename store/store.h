@@ -164,6 +164,8 @@ struct store_blob {
 };
 
 int store_blob_find(struct store *store, const struct sha256 *sha256, struct store_blob *ret); /* -ENOENT */
+/* 1 when it waits to be sent, 0 when not, or it is not known; -EUCLEAN when it would never be. */
+int store_blob_is_pending(struct store *store, const struct sha256 *sha256);
 /* Path of the file, allocated. */
 char *store_blob_path(struct store *store, const struct sha256 *sha256);
 /* Reads up to `len` bytes at an offset. -ENOENT the file is gone. */

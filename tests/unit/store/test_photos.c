@@ -24,6 +24,27 @@ static bool file_exists(struct here *here, const struct sha256 *sha256)
     return exists;
 }
 
+/* As a flipped bit does it: the row says another state than the index. */
+static void set_state_in_row_alone(struct here *here, int state)
+{
+    char *sql = NULL;
+
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(database_run(here->store, "PRAGMA writable_schema=1"), 0);
+        assert_int_equal(database_run(here->store,
+                             i == 0 ? "UPDATE sqlite_schema SET sql = replace(sql, 'state = 0', 'state = 99')"
+                                    : "UPDATE sqlite_schema SET sql = replace(sql, 'state = 99', 'state = 0')"),
+            0);
+        store_free(here->store);
+        here->store = store_opened_in(here->directory, STORE_DAEMON);
+        if (i > 0)
+            break;
+        assert_true(asprintf(&sql, "UPDATE blobs SET state = %d", state) > 0);
+        assert_int_equal(database_run(here->store, sql), 0);
+        free(sql);
+    }
+}
+
 static unsigned files_found;
 
 static int count_file(const char *path, const struct stat *status, int kind, struct FTW *walk)
@@ -489,9 +510,81 @@ static void sweep_makes_the_ballast_again_when_there_is_room(void **state)
     store_free(store);
 }
 
+static void a_photo_that_waits_in_the_index_alone_is_damage(void **state)
+{
+    struct here *here = *state;
+    struct store_photo photo = put_photo(here->store, 7, 9000, false);
+    struct store_appended appended = {0};
+    struct store_blob blobs[4];
+    size_t count = 0;
+
+    assert_int_equal(append_with_photos(here->store, "with a photo", &photo, 1, &appended), 0);
+    assert_int_equal(receive(here->store, &appended.at.log, status_of(here->store).log_size), 0);
+    assert_int_equal(store_blobs_pending(here->store, blobs, ARRAY_LEN(blobs), &count), 0);
+    assert_int_equal(count, 1);
+    assert_int_equal(store_blob_is_pending(here->store, &photo.photo.sha256), 1);
+    set_state_in_row_alone(here, BLOB_STORED);
+    assert_int_equal(store_blobs_pending(here->store, blobs, ARRAY_LEN(blobs), &count), -EUCLEAN);
+    assert_int_equal(
+        store_blobs_pending_of(here->store, BLOB_PHOTO, false, blobs, ARRAY_LEN(blobs), &count), -EUCLEAN);
+    store_free(here->store);
+    here->store = store_opened_in(here->directory, STORE_DAEMON); /* recovered */
+    assert_int_equal(store_blobs_pending(here->store, blobs, ARRAY_LEN(blobs), &count), 0);
+}
+
+static void a_photo_that_waits_and_is_not_found_by_its_hash_is_damage(void **state)
+{
+    struct here *here = *state;
+    struct store_photo photo = put_photo(here->store, 7, 9000, false);
+    struct store_appended appended = {0};
+    struct store_blob blobs[4];
+    size_t count = 0;
+
+    assert_int_equal(append_with_photos(here->store, "with a photo", &photo, 1, &appended), 0);
+    assert_int_equal(receive(here->store, &appended.at.log, status_of(here->store).log_size), 0);
+    assert_int_equal(database_run(here->store, "PRAGMA writable_schema=1"), 0);
+    assert_int_equal(database_run(here->store,
+                         "UPDATE sqlite_schema SET rootpage=(SELECT rootpage FROM sqlite_schema"
+                         " WHERE name='sqlite_autoindex_logs_1') WHERE name='sqlite_autoindex_blobs_1'"),
+        0);
+    store_free(here->store);
+    here->store = store_opened_in(here->directory, STORE_DAEMON);
+    assert_int_equal(store_blobs_pending(here->store, blobs, ARRAY_LEN(blobs), &count), -EUCLEAN);
+    store_free(here->store);
+    here->store = store_opened_in(here->directory, STORE_DAEMON); /* recovered */
+    assert_int_equal(store_blobs_pending(here->store, blobs, ARRAY_LEN(blobs), &count), 0);
+    assert_int_equal(count, 1);
+}
+
+static void a_photo_that_waits_in_its_row_alone_is_damage(void **state)
+{
+    struct here *here = *state;
+    struct store_photo photo = put_photo(here->store, 7, 9000, false);
+    struct store_appended appended = {0};
+    struct store_blob blobs[4];
+    size_t count = 0;
+
+    assert_int_equal(append_with_photos(here->store, "with a photo", &photo, 1, &appended), 0);
+    assert_int_equal(receive(here->store, &appended.at.log, status_of(here->store).log_size), 0);
+    assert_int_equal(store_blob_set_state(here->store, &photo.photo.sha256, BLOB_STORED, 0), 0);
+    assert_int_equal(store_blob_is_pending(here->store, &photo.photo.sha256), 0);
+    set_state_in_row_alone(here, BLOB_PENDING);
+    assert_int_equal(store_blobs_pending(here->store, blobs, ARRAY_LEN(blobs), &count), 0);
+    assert_int_equal(count, 0);
+    assert_int_equal(store_blob_is_pending(here->store, &photo.photo.sha256), -EUCLEAN);
+    store_free(here->store);
+    here->store = store_opened_in(here->directory, STORE_DAEMON); /* recovered */
+    assert_int_equal(store_blob_is_pending(here->store, &photo.photo.sha256), 1);
+    assert_int_equal(store_blobs_pending(here->store, blobs, ARRAY_LEN(blobs), &count), 0);
+    assert_int_equal(count, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        store_test(a_photo_that_waits_in_the_index_alone_is_damage),
+        store_test(a_photo_that_waits_and_is_not_found_by_its_hash_is_damage),
+        store_test(a_photo_that_waits_in_its_row_alone_is_damage),
         store_test(photo_is_named_by_its_hash_and_leaves_nothing_temporary),
         store_test(large_photo_comes_whole_from_an_open_file),
         store_test(record_whose_photo_is_not_in_place_is_refused),
