@@ -31,9 +31,10 @@ static void set_state_in_row_alone(struct here *here, int state)
 
     for (int i = 0; i < 2; i++) {
         assert_int_equal(database_run(here->store, "PRAGMA writable_schema=1"), 0);
-        assert_int_equal(database_run(here->store,
-                             i == 0 ? "UPDATE sqlite_schema SET sql = replace(sql, 'state = 0', 'state = 99')"
-                                    : "UPDATE sqlite_schema SET sql = replace(sql, 'state = 99', 'state = 0')"),
+        assert_int_equal(
+            database_run(here->store,
+                i == 0 ? "UPDATE sqlite_schema SET sql = replace(sql, 'state = 0', 'state = 99')"
+                       : "UPDATE sqlite_schema SET sql = replace(sql, 'state = 99', 'state = 0')"),
             0);
         store_free(here->store);
         here->store = store_opened_in(here->directory, STORE_DAEMON);
