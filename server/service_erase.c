@@ -19,7 +19,8 @@
 /* ---- carrying out ---- */
 
 /* One record's row: its leaf stays. */
-static int erase_record(struct transaction *transaction, const struct erased_record *erased)
+static int erase_record(
+    struct transaction *transaction, const struct erased_record *erased, struct buffer *let_go)
 {
     struct storage *storage = transaction->storage;
     struct stored_record row;
@@ -41,7 +42,7 @@ static int erase_record(struct transaction *transaction, const struct erased_rec
     row.has_bytes = false;
     row.bytes = bytes_of(NULL, 0);
     r = storage->verbs->record_put(storage, &row);
-    return r < 0 ? r : apply_forget(transaction, row.key);
+    return r < 0 ? r : apply_forget(transaction, row.key, let_go);
 }
 
 static int erase_blob_row(struct transaction *transaction, const struct sha256 *sha256)
@@ -109,14 +110,24 @@ static int copy_orders(struct service *service, struct orders *ret)
     return r;
 }
 
-static int apply_rows(struct transaction *transaction, const struct orders *orders)
+/* What goes, and then what the records that stay say of the photos that stay. */
+static int erase_rows(struct transaction *transaction, const struct order_record *records,
+    size_t record_count, const struct order_blob *blobs, size_t blob_count)
 {
+    _cleanup_buffer_ struct buffer let_go = {0};
     int r = 0;
 
-    for (size_t i = 0; r >= 0 && i < orders->record_count; i++)
-        r = erase_record(transaction, &orders->records[i].record);
-    for (size_t i = 0; r >= 0 && i < orders->blob_count; i++)
-        r = erase_blob_row(transaction, &orders->blobs[i].sha256);
+    for (size_t i = 0; r >= 0 && i < record_count; i++)
+        r = erase_record(transaction, &records[i].record, &let_go);
+    for (size_t i = 0; r >= 0 && i < blob_count; i++)
+        r = erase_blob_row(transaction, &blobs[i].sha256);
+    return r < 0 ? r : apply_name_again(transaction, &let_go);
+}
+
+static int apply_rows(struct transaction *transaction, const struct orders *orders)
+{
+    int r = erase_rows(transaction, orders->records, orders->record_count, orders->blobs, orders->blob_count);
+
     if (r >= 0 && transaction->has_changed)
         r = erasing_mark(transaction->service, true);
     return r;
@@ -168,9 +179,8 @@ int erasure_finish(struct service *service)
 
 struct photo_entry {
     struct sha256 sha256;
-    bool is_asked;      /* by its own hash, not as part of a record */
-    bool is_kept;       /* other findings name it */
-    uint64_t other_key; /* such a one */
+    bool is_asked; /* by its own hash, not as part of a record */
+    bool is_kept;  /* other findings name it */
 };
 
 struct collecting {
@@ -423,12 +433,9 @@ static int note_other(void *user, const struct stored_finding *row)
         struct photo_entry *entries[] = {find_photo(collecting, &photo->sha256),
             photo->preview_size > 0 ? find_photo(collecting, &photo->preview_sha256) : NULL};
 
-        for (size_t k = 0; k < ARRAY_LEN(entries); k++) {
-            if (!entries[k] || entries[k]->is_asked)
-                continue;
-            entries[k]->is_kept = true;
-            entries[k]->other_key = row->key;
-        }
+        for (size_t k = 0; k < ARRAY_LEN(entries); k++)
+            if (entries[k] && !entries[k]->is_asked)
+                entries[k]->is_kept = true;
     }
     return 0;
 }
@@ -575,25 +582,6 @@ static int report(const struct collecting *collecting, struct service_erasure_re
 
 /* ---- the order ---- */
 
-/* A photo that stays was perhaps noted as named by a record that goes. */
-static int name_kept_again(const struct collecting *collecting)
-{
-    struct storage *storage = collecting->transaction->storage;
-    int r = 0;
-
-    for (size_t i = 0; r >= 0 && i < collecting->photo_count; i++) {
-        const struct photo_entry *photo = &collecting->photos[i];
-        struct stored_log log;
-
-        if (!photo->is_kept)
-            continue;
-        r = storage->verbs->log_at(storage, record_key_log(photo->other_key), &log);
-        if (r >= 0)
-            r = storage->verbs->blob_name(storage, &photo->sha256, 0, log.device, photo->other_key);
-    }
-    return r;
-}
-
 static int give_order(struct collecting *collecting, uint64_t *ret_number)
 {
     struct transaction *transaction = collecting->transaction;
@@ -616,11 +604,8 @@ static int give_order(struct collecting *collecting, uint64_t *ret_number)
     if (r < 0)
         return r;
     *ret_number = order.number;
-    for (size_t i = 0; r >= 0 && i < collecting->record_count; i++)
-        r = erase_record(transaction, &collecting->records[i].record);
-    for (size_t i = 0; r >= 0 && i < collecting->blob_count; i++)
-        r = erase_blob_row(transaction, &collecting->blobs[i].sha256);
-    return r < 0 ? r : name_kept_again(collecting);
+    return erase_rows(transaction, collecting->records, collecting->record_count, collecting->blobs,
+        collecting->blob_count);
 }
 
 /* 1 when there is an order to be finished, 0 when it was a dry run. */

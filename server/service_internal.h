@@ -377,8 +377,11 @@ int apply_record(
     struct transaction *transaction, struct stored_log *log, const struct applied_record *record);
 /* Neither side has a photo that the device's records name. */
 int apply_blob_lost(struct transaction *transaction, uint64_t device, const struct sha256 *sha256);
-/* The record was erased: nothing that was derived from it stays. */
-int apply_forget(struct transaction *transaction, uint64_t key);
+/* The record was erased: nothing that was derived from it stays. A device's photo is noted under the first
+ * record that names it: those that have lost theirs so are added to `let_go`, for `apply_name_again` when all
+ * are forgotten, which goes through all findings for others that name them. */
+int apply_forget(struct transaction *transaction, uint64_t key, struct buffer *let_go);
+int apply_name_again(struct transaction *transaction, struct buffer *let_go);
 /* Applies what has waited for records of this log at first_seq .. end_seq - 1. */
 int apply_awaiting(
     struct transaction *transaction, const struct uuid *log, uint64_t first_seq, uint64_t end_seq);

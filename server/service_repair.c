@@ -331,6 +331,7 @@ static int mark_erased(
     struct transaction *transaction, const struct stored_log *log, uint64_t seq, const struct sha256 *leaf)
 {
     const struct position_in_log at = {.log = log->id, .seq = seq};
+    _cleanup_buffer_ struct buffer let_go = {0};
     struct stored_record row;
     int r = make_row(transaction, record_key(log->number, seq), &row);
 
@@ -339,8 +340,10 @@ static int mark_erased(
     if (r < 0)
         return r;
     /* What was derived from it is not forgotten on a handheld's word alone. */
-    if (orders_cover_record(transaction->service, &at, leaf, NULL))
-        return apply_forget(transaction, row.key);
+    if (orders_cover_record(transaction->service, &at, leaf, NULL)) {
+        r = apply_forget(transaction, row.key, &let_go);
+        return r < 0 ? r : apply_name_again(transaction, &let_go);
+    }
     return transaction_alarm(transaction, ALARM_ERASED, log->device, row.key,
         "a handheld has erased a record by an order that this centre does not know");
 }
@@ -415,8 +418,7 @@ static int judge_tile(struct transaction *transaction, const struct stored_log *
     for (size_t i = 0; r >= 0 && i < count; i++) {
         const struct position_in_log at = {.log = log->id, .seq = tile * TILE_LEAVES + i};
 
-        if (is_leaf_alone(&rows[i]) &&
-            !orders_cover_record(transaction->service, &at, &rows[i].leaf, NULL))
+        if (is_leaf_alone(&rows[i]) && !orders_cover_record(transaction->service, &at, &rows[i].leaf, NULL))
             r = drop_leaf(transaction, log, at.seq);
     }
     return r;

@@ -496,8 +496,7 @@ static void an_erased_leaf_and_a_lost_one_of_a_tile_prove_each_other(void **stat
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(
-            a_record_that_is_still_to_come_costs_no_lost_ones_leaf, start, stop),
+        cmocka_unit_test_setup_teardown(a_record_that_is_still_to_come_costs_no_lost_ones_leaf, start, stop),
         cmocka_unit_test_setup_teardown(a_wrong_leaf_goes_when_the_rest_of_its_tile_has_come, start, stop),
         cmocka_unit_test_setup_teardown(
             an_erased_leaf_and_a_lost_one_of_a_tile_prove_each_other, start, stop),

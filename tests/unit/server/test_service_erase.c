@@ -438,6 +438,35 @@ static void a_photo_that_was_on_its_way_when_it_was_erased_does_not_come_in(void
     assert_nowhere(scene, PHOTO_MARKER);
 }
 
+static void repair(struct scene *scene, const struct repair_request *asked, struct answered *ret)
+{
+    struct repair_request request = *asked;
+    _cleanup_buffer_ struct buffer plain = {0}, body = {0};
+    struct sha256 sha256;
+
+    request_id(request.request_id);
+    request.log = scene->handheld->log;
+    request.size = scene->handheld->count;
+    assert_int_equal(repair_request_encode(&request, &plain), 0);
+    seal_request(scene->handheld, PAYLOAD_REPAIR_REQUEST, buffer_bytes(&plain), &body, &sha256);
+    send_body(scene->centre, SERVICE_REPAIR, buffer_bytes(&body), &sha256, ret);
+}
+
+static void keep_copy(struct scene *scene)
+{
+    centre_stop(scene->centre);
+    centre_shell(scene->centre, "mkdir ../$(basename $PWD).old && cp -a . ../$(basename $PWD).old/");
+    centre_start(scene->centre);
+}
+
+/* To the copy, but for the orders. The centre is not started. */
+static void set_back(struct scene *scene)
+{
+    centre_stop(scene->centre);
+    centre_shell(scene->centre,
+        "o=../$(basename $PWD).old && rm -r centre.db* blobs && cp -a $o/centre.db* $o/blobs . && rm -r $o");
+}
+
 static void a_centre_set_back_to_before_the_order_carries_it_out_again(void **state)
 {
     struct scene *scene = *state;
@@ -447,14 +476,10 @@ static void a_centre_set_back_to_before_the_order_carries_it_out_again(void **st
     finding_with_photo(scene, handheld);
     deliver(scene->centre, handheld);
     upload(scene);
-    centre_stop(scene->centre);
-    centre_shell(scene->centre, "mkdir ../$(basename $PWD).old && cp -a . ../$(basename $PWD).old/");
-    centre_start(scene->centre);
+    keep_copy(scene);
     erase_record(scene, handheld, seq);
     erase_record(scene, handheld, seq + 1);
-    centre_stop(scene->centre);
-    centre_shell(scene->centre,
-        "o=../$(basename $PWD).old && rm -r centre.db* blobs && cp -a $o/centre.db* $o/blobs . && rm -r $o");
+    set_back(scene);
     assert_somewhere(scene, MARKER);
     assert_somewhere(scene, PHOTO_MARKER);
     centre_start(scene->centre);
@@ -464,6 +489,73 @@ static void a_centre_set_back_to_before_the_order_carries_it_out_again(void **st
     assert_nowhere(scene, PHOTO_MARKER);
     centre_shell(scene->centre, "! test -e erasing");
     assert_well(scene);
+}
+
+static void a_photo_that_stays_is_still_asked_for_by_a_centre_that_was_set_back(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *handheld = scene->handheld;
+    _cleanup_answered_ struct answered answered = {0};
+
+    uint64_t seq = finding_with_photo(scene, handheld);
+    finding_with_photo(scene, handheld);
+    deliver(scene->centre, handheld);
+    keep_copy(scene);
+    assert_int_equal(erase_record(scene, handheld, seq).photos_kept, 1);
+    set_back(scene);
+    centre_start(scene->centre);
+    exchange(scene->centre, handheld, handheld->count, 0, &answered);
+    assert_int_equal(answered.exchange.wanted_blob_count, 1);
+    upload(scene);
+    assert_somewhere(scene, PHOTO_MARKER);
+}
+
+static void a_photo_that_stays_is_still_asked_of_every_handheld_whose_records_name_it(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *handhelds[] = {scene->handheld, handheld_enrolled(scene->centre)};
+    struct service_erase_target targets[2] = {{.is_photo = false}};
+    const struct service_erasure erasure = {
+        .targets = targets, .target_count = 2, .by = "the clerk", .reason = "court order 12/3"};
+    struct service_erasure_report report = {0};
+
+    append_opened(handhelds[1]);
+    for (size_t i = 0; i < 2; i++) {
+        targets[i].id = record_id(handhelds[i], finding_with_photo(scene, handhelds[i]));
+        finding_with_photo(scene, handhelds[i]);
+        deliver(scene->centre, handhelds[i]);
+    }
+    assert_int_equal(service_erase(scene->centre->service, &erasure, &report), 0);
+    assert_int_equal(report.photos_kept, 1);
+    for (size_t i = 0; i < 2; i++) {
+        _cleanup_answered_ struct answered answered = {0};
+
+        exchange(scene->centre, handhelds[i], handhelds[i]->count, 0, &answered);
+        assert_int_equal(answered.exchange.wanted_blob_count, 1);
+    }
+    handheld_free(handhelds[1]);
+}
+
+static void a_row_that_was_gone_takes_no_photo_along_that_another_finding_names(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *handheld = scene->handheld;
+    _cleanup_answered_ struct answered repaired = {0}, answered = {0};
+
+    uint64_t seq = finding_with_photo(scene, handheld);
+    finding_with_photo(scene, handheld);
+    deliver(scene->centre, handheld);
+    keep_copy(scene);
+    erase_record(scene, handheld, seq);
+    set_back(scene);
+    centre_sql(scene->centre, "DELETE FROM records WHERE key % 1099511627776 = 1");
+    centre_start(scene->centre);
+    repair(scene,
+        &(struct repair_request){
+            .erased_seqs = &seq, .erased_leaves = &handheld->leaves[seq], .erased_count = 1},
+        &repaired);
+    exchange(scene->centre, handheld, handheld->count, 0, &answered);
+    assert_int_equal(answered.exchange.wanted_blob_count, 1);
 }
 
 static void an_order_that_was_broken_off_is_carried_out_by_whoever_comes_next(void **state)
@@ -602,20 +694,6 @@ static void an_order_after_the_file_was_lost_has_a_number_that_no_handheld_has_d
     assert_int_equal(next.exchange.erasure_count, 1);
 }
 
-static void repair(struct scene *scene, const struct repair_request *asked, struct answered *ret)
-{
-    struct repair_request request = *asked;
-    _cleanup_buffer_ struct buffer plain = {0}, body = {0};
-    struct sha256 sha256;
-
-    request_id(request.request_id);
-    request.log = scene->handheld->log;
-    request.size = scene->handheld->count;
-    assert_int_equal(repair_request_encode(&request, &plain), 0);
-    seal_request(scene->handheld, PAYLOAD_REPAIR_REQUEST, buffer_bytes(&plain), &body, &sha256);
-    send_body(scene->centre, SERVICE_REPAIR, buffer_bytes(&body), &sha256, ret);
-}
-
 static void a_repair_does_not_bring_back_what_was_erased(void **state)
 {
     struct scene *scene = *state;
@@ -734,6 +812,9 @@ int main(void)
         TEST(photos_only_leaves_the_record),
         TEST(a_photo_that_was_on_its_way_when_it_was_erased_does_not_come_in),
         TEST(a_centre_set_back_to_before_the_order_carries_it_out_again),
+        TEST(a_photo_that_stays_is_still_asked_for_by_a_centre_that_was_set_back),
+        TEST(a_photo_that_stays_is_still_asked_of_every_handheld_whose_records_name_it),
+        TEST(a_row_that_was_gone_takes_no_photo_along_that_another_finding_names),
         TEST(an_order_that_was_broken_off_is_carried_out_by_whoever_comes_next),
         TEST(a_centre_without_the_record_takes_its_leaf_if_the_root_proves_it),
         TEST(a_handheld_is_told_until_it_says_that_it_has_carried_the_order_out),
