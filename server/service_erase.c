@@ -6,7 +6,7 @@
  *   collect   what the order is about: the records, their later versions, wherever they stand; their photos
  *   order     DATA/erasing, then DATA/orders, both durable
  *   apply     one transaction: the rows keep their leaves, what was derived from them goes; then the files
- *   scrub     no copy is left in the database's files; then DATA/erasing goes
+ *   scrub     no copy is left in the database's files; then DATA/erasing goes, if this was the newest order
  *
  * From the second step on whoever opens or keeps house goes on where it was broken off.
  */
@@ -133,7 +133,8 @@ static int apply_rows(struct transaction *transaction, const struct orders *orde
     return r;
 }
 
-static int apply_all(struct service *service)
+/* `ret_last`: the newest of them. */
+static int apply_all(struct service *service, uint64_t *ret_last)
 {
     struct orders orders = {0};
     struct transaction transaction;
@@ -150,29 +151,47 @@ static int apply_all(struct service *service)
         r = transaction_commit(&transaction);
     if (r >= 0)
         r = remove_files(service, &orders);
+    if (r >= 0)
+        *ret_last = orders_last(&orders);
     orders_done(&orders);
+    return r;
+}
+
+/* Under the lock, as another process may have given an order since: then there is more to be done. */
+static int unmark(struct service *service, uint64_t last)
+{
+    struct transaction transaction;
+    int r = transaction_begin(service, &transaction);
+
+    if (r < 0)
+        return r;
+    if (orders_last_number(service) == last)
+        r = erasing_mark(service, false);
+    transaction_rollback(&transaction);
     return r;
 }
 
 int erasure_open(struct service *service)
 {
+    uint64_t last;
     int r = orders_refresh(service);
 
     if (r < 0 || !service->writer || (orders_last_number(service) == 0 && !erasing_is_marked(service)))
         return r;
-    return apply_all(service);
+    return apply_all(service, &last);
 }
 
 int erasure_finish(struct service *service)
 {
+    uint64_t last = 0;
     int r;
 
     if (!erasing_is_marked(service))
         return 0;
-    r = apply_all(service);
+    r = apply_all(service, &last);
     if (r >= 0)
         r = service->writer->verbs->scrub(service->writer);
-    return r < 0 ? r : erasing_mark(service, false);
+    return r < 0 ? r : unmark(service, last);
 }
 
 /* ---- collecting ---- */

@@ -479,7 +479,7 @@ int orders_tell(struct service *service, const struct uuid *device, uint64_t aft
 void told_orders_done(struct told_orders *told);
 /* Notes up to which order a device says that it has carried them out. */
 int orders_note_done(struct transaction *transaction, uint64_t device, uint64_t number);
-/* DATA/erasing is there while an order is being carried out. */
+/* DATA/erasing is there while an order is being carried out. Under the storage's lock. */
 int erasing_mark(struct service *service, bool is_under_way);
 bool erasing_is_marked(struct service *service);
 /* Carries out again what a database that was set back has not got erased. */

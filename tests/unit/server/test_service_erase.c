@@ -558,28 +558,74 @@ static void a_row_that_was_gone_takes_no_photo_along_that_another_finding_names(
     assert_int_equal(answered.exchange.wanted_blob_count, 1);
 }
 
+/* As a command does that is killed when its order stands. */
+static void give_order_and_die(struct scene *scene, unsigned number, uint64_t seq)
+{
+    const struct handheld *handheld = scene->handheld;
+    char device[UUID_TEXT_LEN + 1], log[UUID_TEXT_LEN + 1], leaf[SHA256_TEXT_LEN + 1], command[512];
+
+    text_uuid(handheld->device.b, device);
+    text_uuid(handheld->log.b, log);
+    text_hex(handheld->leaves[seq].b, SHA256_BYTES, leaf);
+    snprintf(command, sizeof(command),
+        "touch erasing && "
+        "printf 'order %u 2026-11-24T08:00:00Z\\nby me\\nreason it\\nrecord %s %s %llu %s\\n' >>orders",
+        number, device, log, (unsigned long long)seq, leaf);
+    centre_shell(scene->centre, command);
+}
+
 static void an_order_that_was_broken_off_is_carried_out_by_whoever_comes_next(void **state)
 {
     struct scene *scene = *state;
     struct handheld *handheld = scene->handheld;
-    char device[UUID_TEXT_LEN + 1], log[UUID_TEXT_LEN + 1], leaf[SHA256_TEXT_LEN + 1], command[512];
 
     uint64_t seq = append_finding(handheld, MARKER);
     deliver(scene->centre, handheld);
-    text_uuid(handheld->device.b, device);
-    text_uuid(handheld->log.b, log);
-    text_hex(handheld->leaves[seq].b, SHA256_BYTES, leaf);
-    /* The command was killed when the order stood. The running service goes on with it. */
-    snprintf(command, sizeof(command),
-        "touch erasing && printf 'order 1 2026-11-24T08:00:00Z\\nby me\\nreason it\\nrecord %s %s %llu %s\\n' "
-        ">orders",
-        device, log, (unsigned long long)seq, leaf);
-    centre_shell(scene->centre, command);
+    give_order_and_die(scene, 1, seq);
+    /* The running service goes on with it. */
     while (service_housekeeping(scene->centre->service) > 0)
         continue;
     assert_nowhere(scene, MARKER);
     centre_shell(scene->centre, "! test -e erasing");
     assert_well(scene);
+}
+
+static struct scene *meddled_with;
+
+/* As soon as nothing is left in the database's files of the first order, another one is given. */
+static int unlock_and_meddle(void *context, int lock)
+{
+    struct scene *scene = meddled_with;
+    _cleanup_free_ char *log = files_join(scene->centre->directory, "centre.db-wal");
+    uint64_t size = 0;
+    int r = world_posix()->verbs->unlock(NULL, lock);
+
+    if (world_posix()->verbs->stat(NULL, log, &size, NULL) < 0 || size > 0)
+        return r;
+    scene->centre->verbs.unlock = world_posix()->verbs->unlock;
+    give_order_and_die(scene, 2, 2);
+    return r;
+}
+
+static void an_order_that_is_given_while_another_one_is_finished_is_carried_out_too(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *handheld = scene->handheld;
+    struct service_erasure_report report = {0};
+
+    uint64_t seq = append_finding(handheld, "the first to go");
+    append_finding(handheld, MARKER);
+    deliver(scene->centre, handheld);
+    const struct service_erase_target target = {.id = record_id(handheld, seq)};
+    meddled_with = scene;
+    scene->centre->verbs.unlock = unlock_and_meddle;
+    assert_int_equal(try_erase(scene, &target, false, false, &report), 0);
+    assert_ptr_equal(scene->centre->verbs.unlock, world_posix()->verbs->unlock);
+    assert_somewhere(scene, MARKER);
+    while (service_housekeeping(scene->centre->service) > 0)
+        continue;
+    assert_nowhere(scene, MARKER);
+    centre_shell(scene->centre, "! test -e erasing");
 }
 
 /* The handheld has carried the order out: it has the leaf alone. */
@@ -816,6 +862,7 @@ int main(void)
         TEST(a_photo_that_stays_is_still_asked_of_every_handheld_whose_records_name_it),
         TEST(a_row_that_was_gone_takes_no_photo_along_that_another_finding_names),
         TEST(an_order_that_was_broken_off_is_carried_out_by_whoever_comes_next),
+        TEST(an_order_that_is_given_while_another_one_is_finished_is_carried_out_too),
         TEST(a_centre_without_the_record_takes_its_leaf_if_the_root_proves_it),
         TEST(a_handheld_is_told_until_it_says_that_it_has_carried_the_order_out),
         TEST(the_list_of_orders_names_who_has_not_carried_them_out),
