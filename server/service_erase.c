@@ -99,17 +99,6 @@ static int remove_files(struct service *service, const struct orders *orders)
     return r < 0 || orders->blob_count == 0 ? r : remove_partials(service, orders);
 }
 
-/* What all orders name. A copy, as the file may be read anew meanwhile. */
-static int copy_orders(struct service *service, struct orders *ret)
-{
-    int r;
-
-    pthread_mutex_lock(&service->orders.mutex);
-    r = orders_parse(buffer_bytes(&service->orders.orders.text), ret);
-    pthread_mutex_unlock(&service->orders.mutex);
-    return r;
-}
-
 /* What goes, and then what the records that stay say of the photos that stay. */
 static int erase_rows(struct transaction *transaction, const struct order_record *records,
     size_t record_count, const struct order_blob *blobs, size_t blob_count)
@@ -142,7 +131,7 @@ static int apply_all(struct service *service, uint64_t *ret_last)
 
     if (r < 0)
         return r;
-    r = copy_orders(service, &orders);
+    r = orders_copy(service, &orders); /* what all orders name */
     if (r >= 0)
         r = apply_rows(&transaction, &orders);
     if (r < 0)

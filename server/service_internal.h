@@ -455,7 +455,9 @@ int token_for(
 /* Reads DATA/orders again when it has changed. */
 int orders_refresh(struct service *service);
 void orders_file_done(struct service *service);
-/* Adds an order, durably. Under the storage's lock. */
+/* What was read last: a copy, as the file may be read anew meanwhile. */
+int orders_copy(struct service *service, struct orders *ret);
+/* Adds an order, durably. Under the storage's lock. -EFBIG the file would be too large to be read. */
 int orders_append(struct service *service, const struct order *order, const struct order_record *records,
     size_t record_count, const struct order_blob *blobs, size_t blob_count);
 /* Copies the file into `target`, and gives what it says. */

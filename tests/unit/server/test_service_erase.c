@@ -740,6 +740,65 @@ static void an_order_after_the_file_was_lost_has_a_number_that_no_handheld_has_d
     assert_int_equal(next.exchange.erasure_count, 1);
 }
 
+static void no_handheld_can_say_a_number_after_which_the_others_are_not_heard(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *liar = handheld_enrolled(scene->centre);
+    const struct exchange_request lie = {.orders_done = UINT64_C(1) << 40};
+    const struct exchange_request done = {.orders_done = (UINT64_C(1) << 40) + 1};
+    _cleanup_answered_ struct answered lied = {0}, told = {0}, again = {0};
+    struct service_order order = {0};
+
+    append_opened(liar);
+    exchange_with(scene->centre, liar, 0, 1, &lie, &lied);
+    uint64_t seq = append_finding(scene->handheld, MARKER);
+    deliver(scene->centre, scene->handheld);
+    assert_int64_equal(erase_record(scene, scene->handheld, seq).order, done.orders_done);
+    exchange_with(scene->centre, scene->handheld, 2, 0, &done, &told);
+    assert_int_equal(service_each_order(scene->centre->service, note_order, &order), 0);
+    assert_int_equal(order.device_count, 1);
+    assert_int_equal(order.waiting_count, 0);
+    /* What no order has is above what is taken. */
+    exchange_with(
+        scene->centre, liar, 1, 0, &(struct exchange_request){.orders_done = done.orders_done + 1}, &again);
+    assert_int64_equal(centre_sql(scene->centre, "SELECT max(number) FROM orders_done"), done.orders_done);
+    handheld_free(liar);
+}
+
+static void orders_that_cannot_be_read_are_called_by_their_name(void **state)
+{
+    struct scene *scene = *state;
+    struct centre *centre = scene->centre;
+    const struct service_options options = {.world = &centre->world, .directory = centre->directory};
+    char *error = NULL;
+
+    centre_stop(centre);
+    centre_shell(centre, "mkdir orders");
+    assert_true(service_open(&options, &centre->service, &error) < 0);
+    assert_non_null(error);
+    assert_non_null(strstr(error, "cannot open its orders"));
+    free(error);
+    centre_shell(centre, "rmdir orders");
+    centre_start(centre);
+}
+
+static void an_order_that_the_file_has_no_room_for_is_refused_and_the_centre_goes_on(void **state)
+{
+    struct scene *scene = *state;
+    struct service_erasure_report report = {0};
+
+    uint64_t seq = append_finding(scene->handheld, MARKER);
+    deliver(scene->centre, scene->handheld);
+    centre_shell(scene->centre, "head -c 67108800 /dev/zero | tr '\\0' '#' >orders");
+    const struct service_erase_target target = {.id = record_id(scene->handheld, seq)};
+    assert_int_equal(try_erase(scene, &target, false, false, &report), -EFBIG);
+    append_findings(scene->handheld, 1);
+    deliver(scene->centre, scene->handheld);
+    struct listing *listing = list_findings(scene->centre);
+    assert_int_equal(listing->count, 2);
+    free(listing);
+}
+
 static void a_repair_does_not_bring_back_what_was_erased(void **state)
 {
     struct scene *scene = *state;
@@ -867,6 +926,9 @@ int main(void)
         TEST(a_handheld_is_told_until_it_says_that_it_has_carried_the_order_out),
         TEST(the_list_of_orders_names_who_has_not_carried_them_out),
         TEST(an_order_after_the_file_was_lost_has_a_number_that_no_handheld_has_done),
+        TEST(no_handheld_can_say_a_number_after_which_the_others_are_not_heard),
+        TEST(orders_that_cannot_be_read_are_called_by_their_name),
+        TEST(an_order_that_the_file_has_no_room_for_is_refused_and_the_centre_goes_on),
         TEST(a_repair_does_not_bring_back_what_was_erased),
         TEST(a_row_that_is_gone_comes_back_as_the_leaf_that_the_handheld_has_left),
         TEST(a_leaf_that_no_root_proves_counts_as_lost),
