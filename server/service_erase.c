@@ -3,7 +3,8 @@
  * Lawful erasure: an admin's order turns records and photos into their hashes. See service.h; the orders
  * themselves are kept by service_orders.c.
  *
- *   collect   what the order is about: the records, their later versions, wherever they stand; their photos
+ *   collect   what the order is about: the records, their later versions and what waits for them, wherever
+ *             they stand; their photos
  *   order     DATA/erasing, then DATA/orders, both durable
  *   apply     one transaction: the rows keep their leaves, what was derived from them goes; then the files
  *   scrub     no copy is left in the database's files; then DATA/erasing goes, if this was the newest order

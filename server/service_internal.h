@@ -12,6 +12,7 @@
  *   pacing.mutex           the queue of requests in thought
  *   audits.mutex           the devices whose records or photos are being read
  *   tokens.mutex           the sealed upload tokens that are given again
+ *   trust.mutex            what is said of keys and CAs; the keys themselves are only added
  *   uploads.create_mutex   making and removing partials; the next may be taken under it
  *   uploads.mutex          the list of patches under way, and blobs found in place
  *   patch.mutex            one patch; may be taken under uploads.mutex, to end a stale patch
