@@ -443,12 +443,12 @@ static int compare_tiles(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
-/* All that the request is about. When everything is marked: it takes all leaves of a tile to make its root.
- */
+/* When everything is marked: it takes all leaves of a tile to make its root. Where bare records were taken
+ * the tile is sound. */
 static int judge_tiles(
     struct transaction *transaction, const struct stored_log *log, const struct repair_request *request)
 {
-    size_t count_max = request->bare_record_count + request->erased_count + request->lost_count;
+    size_t count_max = request->erased_count + request->lost_count;
     _cleanup_free_ uint64_t *tiles = NULL;
     struct tile_list list = {0};
     int r = 0;
@@ -460,8 +460,6 @@ static int judge_tiles(
         return -ENOMEM;
     for (size_t i = 0; i < request->run_count; i++)
         list_tiles(&list, request->runs[i].first_seq, request->runs[i].record_count);
-    for (size_t i = 0; i < request->bare_run_count; i++)
-        list_tiles(&list, request->bare_runs[i].first, request->bare_runs[i].count);
     for (size_t i = 0; i < request->erased_count; i++)
         list_tiles(&list, request->erased_seqs[i], 1);
     for (size_t i = 0; i < request->lost_count; i++)

@@ -3,8 +3,7 @@
  * Opening, locking, transactions and checkpoints of the SQLite storage, and what its other files share.
  *
  *   DATA/centre.db, -wal, -shm      DATA/centre.lock      the one write lock
- *   DATA/centre.writing             a commit is under way, or the disk has failed in one: then the WAL is to
- * be written again
+ *   DATA/centre.writing             a commit is under way, or met a disk that failed: write the WAL again
  *
  * Two processes may write (`serve` and an admin command), and SQLite before 3.51.3 can damage a database when
  * two connections write and checkpoint at the same instant. So every write transaction and every checkpoint
