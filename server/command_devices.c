@@ -237,21 +237,6 @@ static int find_devices(const struct command_run *run, struct service *service, 
     return status;
 }
 
-static int ask_devices(
-    struct service *service, const struct uuid *devices, size_t count, enum audit_level level)
-{
-    int asked = 0;
-
-    for (size_t i = 0; i < count; i++) {
-        int r = service_ask_resync(service, &devices[i], level);
-
-        if (r < 0)
-            return r;
-        asked += r;
-    }
-    return asked;
-}
-
 int command_resync(const struct command_run *run)
 {
     _cleanup_(service_free_cleanup) struct service *service = NULL;
@@ -269,8 +254,7 @@ int command_resync(const struct command_run *run)
         status = find_devices(run, service, devices);
     if (status != EXIT_STATUS_DONE)
         return status;
-    int asked = run->options.all ? service_ask_resync(service, NULL, level)
-                                 : ask_devices(service, devices, run->argument_count, level);
+    int asked = service_ask_resync(service, run->options.all ? NULL : devices, run->argument_count, level);
     if (asked < 0)
         return command_fail(command_status_of(asked), "nobody was asked: %s", strerror(-asked));
     printf("asked %d %s for a resync at level %s with the next exchange; see: %s devices\n", asked,

@@ -71,6 +71,8 @@ static int failed(int error)
         return command_fail(EXIT_STATUS_REFUSED,
             "nothing was erased: more than %u records and photos in one order; give fewer ids",
             ORDER_ENTRIES_MAX);
+    if (error == -EFBIG)
+        return command_fail(EXIT_STATUS_REFUSED, "nothing was erased: the file of orders is full");
     return command_fail(command_status_of(error),
         "the erasure was not finished: %s%s; %s orders tells whether the order stands, and serve goes on "
         "with it",

@@ -193,7 +193,7 @@ static int key_ca(const struct command_run *run)
         return status;
     int r = tls_load_cas(run->arguments[1], is_served ? &served : NULL, &pem, &count, &error);
     if (r < 0)
-        return command_fail(EXIT_STATUS_REFUSED, "%s", error ? error : strerror(-r));
+        return command_fail(command_status_of(r), "%s", error ? error : strerror(-r));
     status = command_open(run, COMMAND_WRITES, (struct bytes){0}, &service);
     if (status != EXIT_STATUS_DONE)
         return status;

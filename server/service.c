@@ -141,6 +141,11 @@ static int open_parts(struct service *service, bool must_exist, const char **ret
     r = open_storage(service, ret_error);
     if (r < 0)
         return r;
+    /* Here already, as every transaction reads them. */
+    *ret_part = "orders";
+    r = orders_refresh(service);
+    if (r < 0)
+        return r;
     *ret_part = "keys";
     r = open_keys(service);
     if (r < 0)
@@ -157,7 +162,7 @@ static int open_parts(struct service *service, bool must_exist, const char **ret
     r = blobs_files_open(service->world, service->directory, service->read_only, &service->blobs);
     if (r < 0)
         return r;
-    *ret_part = "orders";
+    *ret_part = "orders or what they erase";
     return erasure_open(service);
 }
 

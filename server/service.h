@@ -205,8 +205,10 @@ int service_each_device(
 /* One that a restored database does not know can be revoked, and one that was revoked can be restored.
  * -ENOENT it cannot be restored: it is not known, and was not revoked. */
 int service_revoke(struct service *service, const struct uuid *device, bool revoked);
-/* Asks one device, or all (NULL), for a resync with its next exchange. Count of devices asked, or -errno. */
-int service_ask_resync(struct service *service, const struct uuid *device, enum audit_level level);
+/* Asks these devices, or all (NULL), for a resync with their next exchange. Count of devices asked, or -errno
+ * when nobody was; -ENOENT one is not known. */
+int service_ask_resync(
+    struct service *service, const struct uuid *devices, size_t count, enum audit_level level);
 /* The one that signs now for who knows all of them. Valid as long as the service. */
 const struct verify_key *service_receipt_key(struct service *service);
 
@@ -289,8 +291,9 @@ struct service_erasure_report {
 
 /* Gives a numbered order that turns records and photos into their hashes, here and on the handhelds, and
  * carries it out here. A record's photos go with it unless another finding names them. 0; -EINVAL a target is
- * not there, and was told; -ENODATA nothing is left to erase; -E2BIG more than ORDER_ENTRIES_MAX. After any
- * other error the order may stand all the same: service_each_order tells. */
+ * not there, and was told; -ENODATA nothing is left to erase; -E2BIG more than ORDER_ENTRIES_MAX; -EFBIG no
+ * room is left for orders. After any other error the order may stand all the same: service_each_order tells.
+ */
 int service_erase(
     struct service *service, const struct service_erasure *erasure, struct service_erasure_report *ret);
 

@@ -546,15 +546,84 @@ int apply_record(struct transaction *transaction, struct stored_log *log, const 
     return r;
 }
 
-int apply_forget(struct transaction *transaction, uint64_t key)
+/* ---- what is forgotten ---- */
+
+static int note_let_go(void *user, const struct stored_blob *blob)
+{
+    struct buffer *let_go = user;
+
+    buffer_put(let_go, &blob->sha256, sizeof(blob->sha256));
+    return buffer_finish(let_go);
+}
+
+int apply_forget(struct transaction *transaction, uint64_t key, struct buffer *let_go)
 {
     struct storage *storage = transaction->storage;
     struct stored_finding row = {.root = key};
+    struct stored_log log;
     int r = storage->verbs->finding_at(storage, key, &row);
 
     if (r >= 0 || r == -ENOENT)
+        r = storage->verbs->log_at(storage, record_key_log(key), &log);
+    if (r >= 0)
+        r = storage->verbs->blobs_each(
+            storage, log.device, key, key + 1, NULL, EVIDENCE_BLOBS_MAX, note_let_go, let_go);
+    if (r >= 0)
         r = storage->verbs->record_forget(storage, key);
     return r < 0 || row.root == key ? r : settle_versions(transaction, row.root);
+}
+
+struct naming {
+    struct storage *storage;
+    const struct sha256 *photos; /* sorted */
+    size_t count;
+};
+
+static int compare_hashes(const void *a, const void *b)
+{
+    return memcmp(a, b, SHA256_BYTES);
+}
+
+static int name_if_let_go(
+    const struct naming *naming, uint64_t key, const struct sha256 *sha256, uint64_t size)
+{
+    struct storage *storage = naming->storage;
+    struct stored_log log;
+    int r;
+
+    if (!bsearch(sha256, naming->photos, naming->count, sizeof(*sha256), compare_hashes))
+        return 0;
+    r = storage->verbs->log_at(storage, record_key_log(key), &log);
+    return r < 0 ? r : storage->verbs->blob_name(storage, sha256, size, log.device, key);
+}
+
+static int name_again(void *user, const struct stored_finding *row)
+{
+    const struct naming *naming = user;
+    int r = 0;
+
+    for (size_t i = 0; r >= 0 && i < row->finding.photo_count; i++) {
+        const struct photo *photo = &row->finding.photos[i];
+
+        if (photo->preview_size > 0)
+            r = name_if_let_go(naming, row->key, &photo->preview_sha256, photo->preview_size);
+        if (r >= 0)
+            r = name_if_let_go(naming, row->key, &photo->sha256, photo->size);
+    }
+    return r;
+}
+
+int apply_name_again(struct transaction *transaction, struct buffer *let_go)
+{
+    static const struct stored_findings_filter everything;
+    struct storage *storage = transaction->storage;
+    struct naming naming = {.storage = storage, .count = let_go->len / SHA256_BYTES};
+
+    if (naming.count == 0)
+        return 0;
+    qsort(let_go->data, naming.count, SHA256_BYTES, compare_hashes);
+    naming.photos = (const struct sha256 *)(const void *)let_go->data;
+    return storage->verbs->findings_each(storage, &everything, name_again, &naming);
 }
 
 /* ---- what has waited ---- */

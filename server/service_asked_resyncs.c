@@ -170,19 +170,25 @@ static int ask_walked(void *user, const struct stored_device_line *line)
     return r < 0 || revoked ? r : ask_device(walk, line->device.number);
 }
 
-static int ask(struct ask_walk *walk, const struct uuid *device)
+static int ask(struct ask_walk *walk, const struct uuid *devices, size_t count)
 {
     struct storage *storage = walk->transaction->storage;
-    struct stored_device stored;
-    int r;
+    int r = 0;
 
-    if (!device)
+    if (!devices)
         return storage->verbs->devices_each(storage, ask_walked, walk);
-    r = storage->verbs->device_find(storage, device, &stored);
-    return r < 0 ? r : ask_device(walk, stored.number);
+    for (size_t i = 0; r >= 0 && i < count; i++) {
+        struct stored_device stored;
+
+        r = storage->verbs->device_find(storage, &devices[i], &stored);
+        if (r >= 0)
+            r = ask_device(walk, stored.number);
+    }
+    return r;
 }
 
-int service_ask_resync(struct service *service, const struct uuid *device, enum audit_level level)
+int service_ask_resync(
+    struct service *service, const struct uuid *devices, size_t count, enum audit_level level)
 {
     struct transaction transaction;
     struct ask_walk walk = {.transaction = &transaction, .level = level};
@@ -190,7 +196,7 @@ int service_ask_resync(struct service *service, const struct uuid *device, enum 
 
     if (r < 0)
         return r;
-    r = ask(&walk, device);
+    r = ask(&walk, devices, count);
     if (r < 0) {
         transaction_rollback(&transaction);
         return r;

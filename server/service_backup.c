@@ -6,8 +6,8 @@
  *   TARGET/keys, revocations without the receipt key all the rest is worth little
  *   TARGET/new/centre.db     one moment of the database
  *   TARGET/blobs             every photo that this moment names as stored
- *   TARGET/orders            later than the database, so that no order is missed; what they erase goes here
- * too TARGET/incarnation       ahead of that database: who serves from here begins a new incarnation
+ *   TARGET/orders            later than the database, so that no order is missed; photos that they erase go
+ *   TARGET/incarnation       ahead of that database: who serves from here begins a new incarnation
  *   TARGET/centre.db         moved into place: now the backup is whole
  *   DATA/centre.db           the photos are marked
  *

@@ -3,10 +3,11 @@
  * Lawful erasure: an admin's order turns records and photos into their hashes. See service.h; the orders
  * themselves are kept by service_orders.c.
  *
- *   collect   what the order is about: the records, their later versions, wherever they stand; their photos
+ *   collect   what the order is about: the records, their later versions and what waits for them, wherever
+ *             they stand; their photos
  *   order     DATA/erasing, then DATA/orders, both durable
  *   apply     one transaction: the rows keep their leaves, what was derived from them goes; then the files
- *   scrub     no copy is left in the database's files; then DATA/erasing goes
+ *   scrub     no copy is left in the database's files; then DATA/erasing goes, if this was the newest order
  *
  * From the second step on whoever opens or keeps house goes on where it was broken off.
  */
@@ -19,7 +20,8 @@
 /* ---- carrying out ---- */
 
 /* One record's row: its leaf stays. */
-static int erase_record(struct transaction *transaction, const struct erased_record *erased)
+static int erase_record(
+    struct transaction *transaction, const struct erased_record *erased, struct buffer *let_go)
 {
     struct storage *storage = transaction->storage;
     struct stored_record row;
@@ -41,7 +43,7 @@ static int erase_record(struct transaction *transaction, const struct erased_rec
     row.has_bytes = false;
     row.bytes = bytes_of(NULL, 0);
     r = storage->verbs->record_put(storage, &row);
-    return r < 0 ? r : apply_forget(transaction, row.key);
+    return r < 0 ? r : apply_forget(transaction, row.key, let_go);
 }
 
 static int erase_blob_row(struct transaction *transaction, const struct sha256 *sha256)
@@ -92,37 +94,39 @@ static int remove_files(struct service *service, const struct orders *orders)
     int r = 0;
 
     for (size_t i = 0; r >= 0 && i < orders->blob_count; i++) {
+        if (i > 0 && sha256_equal(&orders->blobs[i].sha256, &orders->blobs[i - 1].sha256))
+            continue; /* named by two devices */
         r = blobs->verbs->remove(blobs, &orders->blobs[i].sha256);
         r = r == -ENOENT ? 0 : r;
     }
     return r < 0 || orders->blob_count == 0 ? r : remove_partials(service, orders);
 }
 
-/* What all orders name. A copy, as the file may be read anew meanwhile. */
-static int copy_orders(struct service *service, struct orders *ret)
+/* What goes, and then what the records that stay say of the photos that stay. */
+static int erase_rows(struct transaction *transaction, const struct order_record *records,
+    size_t record_count, const struct order_blob *blobs, size_t blob_count)
 {
-    int r;
+    _cleanup_buffer_ struct buffer let_go = {0};
+    int r = 0;
 
-    pthread_mutex_lock(&service->orders.mutex);
-    r = orders_parse(buffer_bytes(&service->orders.orders.text), ret);
-    pthread_mutex_unlock(&service->orders.mutex);
-    return r;
+    for (size_t i = 0; r >= 0 && i < record_count; i++)
+        r = erase_record(transaction, &records[i].record, &let_go);
+    for (size_t i = 0; r >= 0 && i < blob_count; i++)
+        r = erase_blob_row(transaction, &blobs[i].sha256);
+    return r < 0 ? r : apply_name_again(transaction, &let_go);
 }
 
 static int apply_rows(struct transaction *transaction, const struct orders *orders)
 {
-    int r = 0;
+    int r = erase_rows(transaction, orders->records, orders->record_count, orders->blobs, orders->blob_count);
 
-    for (size_t i = 0; r >= 0 && i < orders->record_count; i++)
-        r = erase_record(transaction, &orders->records[i].record);
-    for (size_t i = 0; r >= 0 && i < orders->blob_count; i++)
-        r = erase_blob_row(transaction, &orders->blobs[i].sha256);
     if (r >= 0 && transaction->has_changed)
         r = erasing_mark(transaction->service, true);
     return r;
 }
 
-static int apply_all(struct service *service)
+/* `ret_last`: the newest of them. */
+static int apply_all(struct service *service, uint64_t *ret_last)
 {
     struct orders orders = {0};
     struct transaction transaction;
@@ -130,7 +134,7 @@ static int apply_all(struct service *service)
 
     if (r < 0)
         return r;
-    r = copy_orders(service, &orders);
+    r = orders_copy(service, &orders); /* what all orders name */
     if (r >= 0)
         r = apply_rows(&transaction, &orders);
     if (r < 0)
@@ -139,38 +143,55 @@ static int apply_all(struct service *service)
         r = transaction_commit(&transaction);
     if (r >= 0)
         r = remove_files(service, &orders);
+    if (r >= 0)
+        *ret_last = orders_last(&orders);
     orders_done(&orders);
+    return r;
+}
+
+/* Under the lock, as another process may have given an order since: then there is more to be done. */
+static int unmark(struct service *service, uint64_t last)
+{
+    struct transaction transaction;
+    int r = transaction_begin(service, &transaction);
+
+    if (r < 0)
+        return r;
+    if (orders_last_number(service) == last)
+        r = erasing_mark(service, false);
+    transaction_rollback(&transaction);
     return r;
 }
 
 int erasure_open(struct service *service)
 {
+    uint64_t last;
     int r = orders_refresh(service);
 
     if (r < 0 || !service->writer || (orders_last_number(service) == 0 && !erasing_is_marked(service)))
         return r;
-    return apply_all(service);
+    return apply_all(service, &last);
 }
 
 int erasure_finish(struct service *service)
 {
+    uint64_t last = 0;
     int r;
 
     if (!erasing_is_marked(service))
         return 0;
-    r = apply_all(service);
+    r = apply_all(service, &last);
     if (r >= 0)
         r = service->writer->verbs->scrub(service->writer);
-    return r < 0 ? r : erasing_mark(service, false);
+    return r < 0 ? r : unmark(service, last);
 }
 
 /* ---- collecting ---- */
 
 struct photo_entry {
     struct sha256 sha256;
-    bool is_asked;      /* by its own hash, not as part of a record */
-    bool is_kept;       /* other findings name it */
-    uint64_t other_key; /* such a one */
+    bool is_asked; /* by its own hash, not as part of a record */
+    bool is_kept;  /* other findings name it */
 };
 
 struct collecting {
@@ -423,12 +444,9 @@ static int note_other(void *user, const struct stored_finding *row)
         struct photo_entry *entries[] = {find_photo(collecting, &photo->sha256),
             photo->preview_size > 0 ? find_photo(collecting, &photo->preview_sha256) : NULL};
 
-        for (size_t k = 0; k < ARRAY_LEN(entries); k++) {
-            if (!entries[k] || entries[k]->is_asked)
-                continue;
-            entries[k]->is_kept = true;
-            entries[k]->other_key = row->key;
-        }
+        for (size_t k = 0; k < ARRAY_LEN(entries); k++)
+            if (entries[k] && !entries[k]->is_asked)
+                entries[k]->is_kept = true;
     }
     return 0;
 }
@@ -575,25 +593,6 @@ static int report(const struct collecting *collecting, struct service_erasure_re
 
 /* ---- the order ---- */
 
-/* A photo that stays was perhaps noted as named by a record that goes. */
-static int name_kept_again(const struct collecting *collecting)
-{
-    struct storage *storage = collecting->transaction->storage;
-    int r = 0;
-
-    for (size_t i = 0; r >= 0 && i < collecting->photo_count; i++) {
-        const struct photo_entry *photo = &collecting->photos[i];
-        struct stored_log log;
-
-        if (!photo->is_kept)
-            continue;
-        r = storage->verbs->log_at(storage, record_key_log(photo->other_key), &log);
-        if (r >= 0)
-            r = storage->verbs->blob_name(storage, &photo->sha256, 0, log.device, photo->other_key);
-    }
-    return r;
-}
-
 static int give_order(struct collecting *collecting, uint64_t *ret_number)
 {
     struct transaction *transaction = collecting->transaction;
@@ -616,11 +615,8 @@ static int give_order(struct collecting *collecting, uint64_t *ret_number)
     if (r < 0)
         return r;
     *ret_number = order.number;
-    for (size_t i = 0; r >= 0 && i < collecting->record_count; i++)
-        r = erase_record(transaction, &collecting->records[i].record);
-    for (size_t i = 0; r >= 0 && i < collecting->blob_count; i++)
-        r = erase_blob_row(transaction, &collecting->blobs[i].sha256);
-    return r < 0 ? r : name_kept_again(collecting);
+    return erase_rows(transaction, collecting->records, collecting->record_count, collecting->blobs,
+        collecting->blob_count);
 }
 
 /* 1 when there is an order to be finished, 0 when it was a dry run. */

@@ -12,6 +12,7 @@
  *   pacing.mutex           the queue of requests in thought
  *   audits.mutex           the devices whose records or photos are being read
  *   tokens.mutex           the sealed upload tokens that are given again
+ *   trust.mutex            what is said of keys and CAs; the keys themselves are only added
  *   uploads.create_mutex   making and removing partials; the next may be taken under it
  *   uploads.mutex          the list of patches under way, and blobs found in place
  *   patch.mutex            one patch; may be taken under uploads.mutex, to end a stale patch
@@ -377,8 +378,11 @@ int apply_record(
     struct transaction *transaction, struct stored_log *log, const struct applied_record *record);
 /* Neither side has a photo that the device's records name. */
 int apply_blob_lost(struct transaction *transaction, uint64_t device, const struct sha256 *sha256);
-/* The record was erased: nothing that was derived from it stays. */
-int apply_forget(struct transaction *transaction, uint64_t key);
+/* The record was erased: nothing that was derived from it stays. A device's photo is noted under the first
+ * record that names it: those that have lost theirs so are added to `let_go`, for `apply_name_again` when all
+ * are forgotten, which goes through all findings for others that name them. */
+int apply_forget(struct transaction *transaction, uint64_t key, struct buffer *let_go);
+int apply_name_again(struct transaction *transaction, struct buffer *let_go);
 /* Applies what has waited for records of this log at first_seq .. end_seq - 1. */
 int apply_awaiting(
     struct transaction *transaction, const struct uuid *log, uint64_t first_seq, uint64_t end_seq);
@@ -452,7 +456,9 @@ int token_for(
 /* Reads DATA/orders again when it has changed. */
 int orders_refresh(struct service *service);
 void orders_file_done(struct service *service);
-/* Adds an order, durably. Under the storage's lock. */
+/* What was read last: a copy, as the file may be read anew meanwhile. */
+int orders_copy(struct service *service, struct orders *ret);
+/* Adds an order, durably. Under the storage's lock. -EFBIG the file would be too large to be read. */
 int orders_append(struct service *service, const struct order *order, const struct order_record *records,
     size_t record_count, const struct order_blob *blobs, size_t blob_count);
 /* Copies the file into `target`, and gives what it says. */
@@ -476,7 +482,7 @@ int orders_tell(struct service *service, const struct uuid *device, uint64_t aft
 void told_orders_done(struct told_orders *told);
 /* Notes up to which order a device says that it has carried them out. */
 int orders_note_done(struct transaction *transaction, uint64_t device, uint64_t number);
-/* DATA/erasing is there while an order is being carried out. */
+/* DATA/erasing is there while an order is being carried out. Under the storage's lock. */
 int erasing_mark(struct service *service, bool is_under_way);
 bool erasing_is_marked(struct service *service);
 /* Carries out again what a database that was set back has not got erased. */

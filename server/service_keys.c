@@ -118,17 +118,23 @@ static int is_of_this_centre(const struct world *world, const char *own, const c
     return bytes_equal(buffer_bytes(&here), buffer_bytes(&there)) ? 0 : -EEXIST;
 }
 
-/* A seed before the statement that names its key. */
+/* The statements are read before the seeds are, as a seed is there before the statement that names its key;
+ * and written behind them, for the same reason. */
 static int back_up_successors(struct service *service, const char *from, const char *to)
 {
+    const struct world *world = service->world;
+    _cleanup_free_ char *said = files_join(from, TRUST_NAME), *kept = files_join(to, TRUST_NAME);
+    _cleanup_buffer_ struct buffer list = {0};
     char name[RECEIPT_KEY_FILE_NAME_MAX];
-    int r = 0;
+    int r = said && kept ? files_read(world, said, TRUST_LIST_BYTES_MAX, &list) : -ENOMEM;
 
+    if (r < 0)
+        return r == -ENOENT ? 0 : r; /* nothing was ever said */
     for (size_t i = 1; r >= 0 && i < TRUST_KEYS_MAX; i++) {
         receipt_key_file_name(i, name);
-        r = copy_small(service->world, from, to, name, true);
+        r = copy_small(world, from, to, name, true);
     }
-    return r < 0 ? r : copy_small(service->world, from, to, TRUST_NAME, false);
+    return r < 0 ? r : files_replace(world, kept, buffer_bytes(&list), false);
 }
 
 int keys_back_up(struct service *service, const char *target)

@@ -83,6 +83,9 @@ int orders_append(struct service *service, const struct order *order, const stru
             buffer_put_u8(&content, '\n');
         r = order_format(order, records, record_count, blobs, blob_count, &content);
     }
+    /* A file that nobody could read any more would end all transactions. */
+    if (r >= 0 && content.len > ORDERS_BYTES_MAX)
+        r = -EFBIG;
     if (r >= 0)
         r = files_replace(service->world, path, buffer_bytes(&content), false);
     file->is_read = false;
@@ -92,16 +95,23 @@ int orders_append(struct service *service, const struct order *order, const stru
     return r;
 }
 
+int orders_copy(struct service *service, struct orders *ret)
+{
+    int r;
+
+    pthread_mutex_lock(&service->orders.mutex);
+    r = orders_parse(buffer_bytes(&service->orders.orders.text), ret);
+    pthread_mutex_unlock(&service->orders.mutex);
+    return r;
+}
+
 int orders_back_up(struct service *service, const char *target, struct orders *ret)
 {
     _cleanup_free_ char *path = files_join(target, ORDERS_NAME);
     int r = path ? orders_refresh(service) : -ENOMEM;
 
-    if (r < 0)
-        return r;
-    pthread_mutex_lock(&service->orders.mutex);
-    r = orders_parse(buffer_bytes(&service->orders.orders.text), ret);
-    pthread_mutex_unlock(&service->orders.mutex);
+    if (r >= 0)
+        r = orders_copy(service, ret);
     return r < 0 || ret->count == 0 ? r
                                     : files_replace(service->world, path, buffer_bytes(&ret->text), false);
 }
@@ -263,11 +273,14 @@ int orders_tell(struct service *service, const struct uuid *device, uint64_t aft
 int orders_note_done(struct transaction *transaction, uint64_t device, uint64_t number)
 {
     struct storage *storage = transaction->storage;
-    uint64_t noted;
+    uint64_t noted, last = orders_last_number(transaction->service);
     int r;
 
-    /* No honest handheld has done so many; and the next order's number is above all that were told. */
-    if (number > ORDER_NUMBER_TOLD_MAX || (number == 0 && orders_last_number(transaction->service) == 0))
+    if (number == 0 && last == 0)
+        return 0;
+    /* Above the last one it is of a file that was lost, or a lie. The next order's number is above all that
+     * were told, so a lie may not be so high that there is none left for it. */
+    if (number > last && number > ORDER_NUMBER_TOLD_MAX)
         return 0;
     r = storage->verbs->orders_done(storage, device, &noted);
     if (r < 0 || noted == number)
@@ -368,10 +381,7 @@ int service_each_order(
         r = reader_take(service, &reader);
     if (r < 0)
         return r;
-    /* A copy, as the callback may take its time. */
-    pthread_mutex_lock(&service->orders.mutex);
-    r = orders_parse(buffer_bytes(&service->orders.orders.text), &orders);
-    pthread_mutex_unlock(&service->orders.mutex);
+    r = orders_copy(service, &orders); /* the callback may take its time */
     if (r >= 0)
         r = each_order(&orders, reader.storage, each, user);
     orders_done(&orders);

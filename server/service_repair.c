@@ -331,6 +331,7 @@ static int mark_erased(
     struct transaction *transaction, const struct stored_log *log, uint64_t seq, const struct sha256 *leaf)
 {
     const struct position_in_log at = {.log = log->id, .seq = seq};
+    _cleanup_buffer_ struct buffer let_go = {0};
     struct stored_record row;
     int r = make_row(transaction, record_key(log->number, seq), &row);
 
@@ -339,8 +340,10 @@ static int mark_erased(
     if (r < 0)
         return r;
     /* What was derived from it is not forgotten on a handheld's word alone. */
-    if (orders_cover_record(transaction->service, &at, leaf, NULL))
-        return apply_forget(transaction, row.key);
+    if (orders_cover_record(transaction->service, &at, leaf, NULL)) {
+        r = apply_forget(transaction, row.key, &let_go);
+        return r < 0 ? r : apply_name_again(transaction, &let_go);
+    }
     return transaction_alarm(transaction, ALARM_ERASED, log->device, row.key,
         "a handheld has erased a record by an order that this centre does not know");
 }
@@ -351,8 +354,9 @@ static int drop_leaf(struct transaction *transaction, const struct stored_log *l
     int r = transaction->storage->verbs->record_at(
         transaction->storage, record_key(log->number, seq), NULL, &row);
 
-    if (r < 0 || !row.has_leaf)
+    if (r < 0)
         return r;
+    transaction->has_changed = true;
     row.state = STORED_RECORD_LOST;
     row.has_leaf = false;
     row.has_bytes = false;
@@ -360,53 +364,111 @@ static int drop_leaf(struct transaction *transaction, const struct stored_log *l
     return transaction->storage->verbs->record_put(transaction->storage, &row);
 }
 
-/* A leaf is kept when the tile's root proves it; without one the log's root can no longer be computed from
- * the leaves, and the record counts as lost. All that are marked in a tile are judged together, as it takes
- * all of them to make its root. */
-static int judge_tiles(struct transaction *transaction, const struct stored_log *log, const uint64_t *seqs,
-    size_t count, const bool *is_marked)
+/* Those of the list that are not well here: marked as lost, or as erased. */
+static int mark_all(struct transaction *transaction, const struct stored_log *log, const uint64_t *seqs,
+    const struct sha256 *leaves /* may be NULL when lost */, size_t count, bool as_erased)
 {
     for (size_t i = 0; i < count; i++) {
-        uint64_t tile = seqs[i] / TILE_LEAVES;
-        bool is_judged = !is_marked[i];
+        int r = is_well(transaction->storage, record_key(log->number, seqs[i]));
 
-        for (size_t k = 0; k < i && !is_judged; k++)
-            is_judged = is_marked[k] && seqs[k] / TILE_LEAVES == tile;
-        if (is_judged)
-            continue;
-        int r = log_tile_is_sound(transaction->storage, log, tile);
-        for (size_t k = i; r == 0 && k < count; k++)
-            if (is_marked[k] && seqs[k] / TILE_LEAVES == tile)
-                r = drop_leaf(transaction, log, seqs[k]);
+        if (r == 0)
+            r = as_erased ? mark_erased(transaction, log, seqs[i], &leaves[i])
+                          : mark_lost(transaction, log, seqs[i], leaves ? &leaves[i] : NULL);
         if (r < 0)
             return r;
     }
     return 0;
 }
 
-/* Those of the list that are not well here: marked as lost, or as erased. */
-static int mark_all(struct transaction *transaction, const struct stored_log *log, const uint64_t *seqs,
-    const struct sha256 *leaves /* may be NULL when lost */, size_t count, bool as_erased)
+/* ---- are their leaves the right ones? ---- */
+
+static bool is_leaf_alone(const struct audit_row *row)
 {
-    _cleanup_free_ bool *is_marked = calloc(count + 1, sizeof(*is_marked));
+    return row->has_leaf && (row->state == AUDIT_ROW_LOST || row->state == AUDIT_ROW_ERASED);
+}
 
-    if (!is_marked)
-        return -ENOMEM;
-    for (size_t i = 0; i < count; i++) {
-        int r;
+static bool is_to_come(const struct audit_row *row)
+{
+    return row->state == AUDIT_ROW_MISSING ||
+           (row->state == AUDIT_ROW_PRESENT &&
+               (!row->has_leaf || !sha256_equal(&row->leaf, &row->bytes_leaf)));
+}
 
-        if (seqs[i] >= log->frontier.size)
-            continue;
-        r = is_well(transaction->storage, record_key(log->number, seqs[i]));
-        if (r == 0) {
-            r = as_erased ? mark_erased(transaction, log, seqs[i], &leaves[i])
-                          : mark_lost(transaction, log, seqs[i], leaves ? &leaves[i] : NULL);
-            is_marked[i] = r >= 0;
-        }
-        if (r < 0)
-            return r;
+/* The leaf of a record that is not here is kept when the tile's root proves it, or an order names it; without
+ * one the log's root can no longer be computed from the leaves, and the record counts as lost. While another
+ * record of the tile is still to come nothing can be told: who brings that one has the tile judged again. */
+static int judge_tile(struct transaction *transaction, const struct stored_log *log, uint64_t tile)
+{
+    struct storage *storage = transaction->storage;
+    struct audit_row rows[TILE_LEAVES];
+    size_t leaves_alone = 0, count = log_tile_count(log, tile);
+    int r = log_read_tile(storage, log, tile, false, rows);
+
+    for (size_t i = 0; r >= 0 && i < count; i++)
+        leaves_alone += is_leaf_alone(&rows[i]);
+    if (r < 0 || leaves_alone == 0)
+        return r;
+    r = log_tile_is_sound(storage, log, tile);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    r = log_read_tile(storage, log, tile, true, rows);
+    for (size_t i = 0; r >= 0 && i < count; i++)
+        if (is_to_come(&rows[i]))
+            return 0;
+    for (size_t i = 0; r >= 0 && i < count; i++) {
+        const struct position_in_log at = {.log = log->id, .seq = tile * TILE_LEAVES + i};
+
+        if (is_leaf_alone(&rows[i]) && !orders_cover_record(transaction->service, &at, &rows[i].leaf, NULL))
+            r = drop_leaf(transaction, log, at.seq);
     }
-    return judge_tiles(transaction, log, seqs, count, is_marked);
+    return r;
+}
+
+/* Numbers of tiles, with repetitions. */
+struct tile_list {
+    uint64_t *tiles;
+    size_t count;
+};
+
+static void list_tiles(struct tile_list *list, uint64_t first, uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++)
+        list->tiles[list->count++] = (first + i) / TILE_LEAVES;
+}
+
+static int compare_tiles(const void *a, const void *b)
+{
+    const uint64_t *x = a, *y = b;
+
+    return (*x > *y) - (*x < *y);
+}
+
+/* When everything is marked: it takes all leaves of a tile to make its root. Where bare records were taken
+ * the tile is sound. */
+static int judge_tiles(
+    struct transaction *transaction, const struct stored_log *log, const struct repair_request *request)
+{
+    size_t count_max = request->erased_count + request->lost_count;
+    _cleanup_free_ uint64_t *tiles = NULL;
+    struct tile_list list = {0};
+    int r = 0;
+
+    for (size_t i = 0; i < request->run_count; i++)
+        count_max += request->runs[i].record_count;
+    list.tiles = tiles = calloc(count_max + 1, sizeof(*tiles));
+    if (!tiles)
+        return -ENOMEM;
+    for (size_t i = 0; i < request->run_count; i++)
+        list_tiles(&list, request->runs[i].first_seq, request->runs[i].record_count);
+    for (size_t i = 0; i < request->erased_count; i++)
+        list_tiles(&list, request->erased_seqs[i], 1);
+    for (size_t i = 0; i < request->lost_count; i++)
+        list_tiles(&list, request->lost_seqs[i], 1);
+    qsort(tiles, list.count, sizeof(*tiles), compare_tiles);
+    for (size_t i = 0; r >= 0 && i < list.count; i++)
+        if (i == 0 || tiles[i] != tiles[i - 1])
+            r = judge_tile(transaction, log, tiles[i]);
+    return r;
 }
 
 /* ---- commit ---- */
@@ -459,6 +521,8 @@ static int mend(struct service_job *job, struct transaction *transaction, struct
     if (r >= 0)
         r = mark_all(transaction, log, repair->request.lost_seqs, repair->request.lost_leaves,
             repair->request.lost_count, false);
+    if (r >= 0)
+        r = judge_tiles(transaction, log, &repair->request);
     return r < 0 ? r : note_mended(job, transaction);
 }
 

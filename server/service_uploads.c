@@ -56,10 +56,11 @@ int service_upload_authorise(struct service *service, const char *token_text, st
     bool revoked = false;
     int r = upload_token_check(token_text, service->upload_secret, service_now_s(service), &token);
 
-    if (r >= 0)
-        r = revocations_has(service, &token.device, &revoked);
     if (r < 0)
         return r;
+    r = revocations_has(service, &token.device, &revoked);
+    if (r < 0)
+        return r == -EACCES ? -EIO : r; /* the file may not be read: that says nothing of the device */
     if (revoked)
         return -EACCES;
     *ret_device = token.device;

@@ -163,13 +163,18 @@ static int settle(struct blobs *blobs, const struct sha256 *sha256)
 static int remove_blob(struct blobs *blobs, const struct sha256 *sha256)
 {
     const struct files *files = files_of(blobs);
+    const struct world *world = files->world;
     _cleanup_free_ char *directory = blob_directory(files, sha256), *path = blob_path(files, sha256);
-    int r;
+    int r, synced;
 
     if (!directory || !path)
         return -ENOMEM;
-    r = files->world->verbs->unlink(files->world->context, path);
-    return r < 0 ? r : files->world->verbs->sync_directory(files->world->context, directory);
+    r = world->verbs->unlink(world->context, path);
+    if (r < 0 && r != -ENOENT)
+        return r;
+    /* Whoever removed one that is not there may have died before this. */
+    synced = world->verbs->sync_directory(world->context, directory);
+    return synced < 0 ? synced : r;
 }
 
 static int path_of(struct blobs *blobs, const struct sha256 *sha256, char **ret)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How much somebody has asked for lately: buckets that fill with what is charged and leak at a fixed rate,
- * and a table of them by id. Called by server/http (who is refused before a body is read) and by the service
- * (when handhelds shall come again). Must not know requests, devices or addresses. Pure: the time is an
- * argument, and the caller sees to it that one thread at a time uses a bucket or a table.
+ * and a table of them by id. Called by server/http (who is refused before a body is read). Must not know
+ * requests, devices or addresses. Pure: the time is an argument, and the caller sees to it that one thread at
+ * a time uses a bucket or a table.
  *
  *   charged ──► [ level ]  over a minute's worth: wait until it has leaked to that
  *                  │ leaks `per_minute`, in whole units of 1/60,000 a millisecond: nothing is rounded

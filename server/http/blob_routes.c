@@ -108,6 +108,12 @@ static void begin_options(struct request *request)
     request_answer_header(request, "Tus-Max-Size", "%u", BLOB_BYTES_MAX);
 }
 
+/* By what stands in the request, and not because the server failed to look at it. */
+static bool is_refused(int error)
+{
+    return error == -EACCES || error == -EKEYEXPIRED || error == -EBADMSG;
+}
+
 static bool authorise(struct request *request)
 {
     const char *header = request_header(request, "Authorization");
@@ -122,7 +128,7 @@ static bool authorise(struct request *request)
     }
     if (r == 0)
         gate_charge_device(request->shell->gate, &request->device, request_address(request), 0);
-    else
+    else if (is_refused(r))
         gate_charge_unproven(request->shell->gate, request_address(request));
     request->is_charged = r == 0;
     if (r == -EACCES)

@@ -50,15 +50,24 @@ static bool is_no_memory(int error)
     return error == GNUTLS_E_MEMORY_ERROR;
 }
 
+static int take_text(struct buffer *buffer, char **ret)
+{
+    const char *text = buffer_text(buffer);
+    char *copy = text ? strdup(text) : NULL;
+
+    if (!copy)
+        return -ENOMEM;
+    *ret = copy;
+    return 0;
+}
+
 static int read_text(const char *what, const char *path, char **ret, char **ret_error)
 {
     _cleanup_buffer_ struct buffer file = {0};
     int r = files_read(world_posix(), path, TLS_FILE_BYTES_MAX, &file);
     if (r < 0)
         return r == -ENOMEM ? r : refuse(ret_error, "%s: %s: %s", what, path, strerror(-r));
-    const char *text = buffer_text(&file);
-    *ret = text ? strdup(text) : NULL;
-    return *ret ? 0 : -ENOMEM;
+    return take_text(&file, ret);
 }
 
 static gnutls_datum_t datum_of(char *text)
@@ -67,19 +76,36 @@ static gnutls_datum_t datum_of(char *text)
     return (gnutls_datum_t){.data = (unsigned char *)text, .size = (unsigned)strlen(text)};
 }
 
-static int take_ca(gnutls_x509_crt_t certificate, struct tls *tls)
+static int add_pem(gnutls_x509_crt_t certificate, struct buffer *pem)
 {
-    gnutls_datum_t der = {0}, pem = {0};
+    gnutls_datum_t text = {0};
+
+    if (gnutls_x509_crt_export2(certificate, GNUTLS_X509_FMT_PEM, &text) < 0)
+        return -ENOMEM;
+    buffer_put(pem, text.data, text.size);
+    gnutls_free(text.data);
+    return buffer_finish(pem);
+}
+
+static int hash_of(gnutls_x509_crt_t certificate, struct sha256 *ret)
+{
+    gnutls_datum_t der = {0};
 
     if (gnutls_x509_crt_export2(certificate, GNUTLS_X509_FMT_DER, &der) < 0)
         return -ENOMEM;
-    tls->ca_sha256 = sha256_of(bytes_of(der.data, der.size));
+    *ret = sha256_of(bytes_of(der.data, der.size));
     gnutls_free(der.data);
-    if (gnutls_x509_crt_export2(certificate, GNUTLS_X509_FMT_PEM, &pem) < 0)
-        return -ENOMEM;
-    tls->ca_pem = strndup((const char *)pem.data, pem.size);
-    gnutls_free(pem.data);
-    return tls->ca_pem ? 0 : -ENOMEM;
+    return 0;
+}
+
+static int take_ca(gnutls_x509_crt_t certificate, struct tls *tls)
+{
+    _cleanup_buffer_ struct buffer pem = {0};
+
+    int r = hash_of(certificate, &tls->ca_sha256);
+    if (r >= 0)
+        r = add_pem(certificate, &pem);
+    return r < 0 ? r : take_text(&pem, &tls->ca_pem);
 }
 
 static int check_chain(const char *path, const struct chain *chain, char **ret_error)
@@ -163,28 +189,6 @@ int tls_load(const char *cert_path, const char *key_path, struct tls *ret, char 
     return 0;
 }
 
-static int add_pem(gnutls_x509_crt_t certificate, struct buffer *pem)
-{
-    gnutls_datum_t text = {0};
-
-    if (gnutls_x509_crt_export2(certificate, GNUTLS_X509_FMT_PEM, &text) < 0)
-        return -ENOMEM;
-    buffer_put(pem, text.data, text.size);
-    gnutls_free(text.data);
-    return buffer_finish(pem);
-}
-
-static int hash_of(gnutls_x509_crt_t certificate, struct sha256 *ret)
-{
-    gnutls_datum_t der = {0};
-
-    if (gnutls_x509_crt_export2(certificate, GNUTLS_X509_FMT_DER, &der) < 0)
-        return -ENOMEM;
-    *ret = sha256_of(bytes_of(der.data, der.size));
-    gnutls_free(der.data);
-    return 0;
-}
-
 int tls_load_cas(
     const char *path, const struct sha256 *must_hold, char **ret_pem, unsigned *ret_count, char **ret_error)
 {
@@ -198,9 +202,11 @@ int tls_load_cas(
     if (r < 0)
         return r;
     gnutls_datum_t datum = datum_of(content);
-    if (gnutls_x509_crt_list_import(chain.certificates, &count, &datum, GNUTLS_X509_FMT_PEM,
-            GNUTLS_X509_CRT_LIST_IMPORT_FAIL_IF_EXCEED) < 0 ||
-        count == 0)
+    r = gnutls_x509_crt_list_import(
+        chain.certificates, &count, &datum, GNUTLS_X509_FMT_PEM, GNUTLS_X509_CRT_LIST_IMPORT_FAIL_IF_EXCEED);
+    if (is_no_memory(r))
+        return -ENOMEM;
+    if (r < 0 || count == 0)
         return refuse(ret_error, "ca: %s: no 1 to %u certificates in PEM", path, CHAIN_CERTIFICATES_MAX);
     chain.count = count;
     for (unsigned i = 0; i < chain.count && r >= 0; i++) {
@@ -222,10 +228,9 @@ int tls_load_cas(
             path);
     if (pem.len > CA_PEM_BYTES_MAX)
         return refuse(ret_error, "ca: %s: over %u bytes", path, CA_PEM_BYTES_MAX);
-    const char *text = buffer_text(&pem);
-    *ret_pem = text ? strdup(text) : NULL;
-    if (!*ret_pem)
-        return -ENOMEM;
+    r = take_text(&pem, ret_pem);
+    if (r < 0)
+        return r;
     *ret_count = chain.count;
     return 0;
 }

@@ -3,7 +3,7 @@
  * Opening, locking, transactions and checkpoints of the SQLite storage, and what its other files share.
  *
  *   DATA/centre.db, -wal, -shm      DATA/centre.lock      the one write lock
- *   DATA/centre.unsure              the disk has failed: the WAL is to be written again
+ *   DATA/centre.writing             a commit is under way, or met a disk that failed: write the WAL again
  *
  * Two processes may write (`serve` and an admin command), and SQLite before 3.51.3 can damage a database when
  * two connections write and checkpoint at the same instant. So every write transaction and every checkpoint
@@ -214,13 +214,13 @@ static int commit_marked(struct sqlite *sqlite)
 /* The disk failed a write or an fsync under the lock. The kernel tells it once, takes the pages for clean,
  * and goes on showing what was written, so two things are kept off, as in store/database.c: a commit that
  * hangs on frames which are not on the disk (before the next one all of the WAL is written again), and a
- * transaction that was rolled back and turns up when the WAL is read anew (a transaction that changes nothing
- * takes its place). */
+ * transaction that was rolled back and turns up when the WAL is read anew (one that changes nothing takes its
+ * place: it sets what is set, in the database's header, as SQLite writes no row that is the same). */
 static void distrust_disk(struct sqlite *sqlite)
 {
     (void)write_mark_open(&sqlite->mark, sqlite->world, sqlite->mark_path);
     (void)write_mark_put(&sqlite->mark, sqlite->world, true);
-    if (execute(sqlite, "BEGIN IMMEDIATE; UPDATE state SET commits = commits; COMMIT") < 0)
+    if (execute(sqlite, "BEGIN IMMEDIATE; PRAGMA application_id = 0; COMMIT") < 0)
         end_transaction(sqlite);
 }
 
@@ -343,10 +343,11 @@ static int scrub(struct storage *storage)
     /* Tried first, as a reader that is in the way now will be so afterwards. */
     if (r >= 0)
         r = checkpoint(sqlite, SQLITE_CHECKPOINT_TRUNCATE);
-    if (r >= 0)
+    if (r >= 0) {
         r = execute_marked(sqlite, "VACUUM");
-    if (r < 0 && (sqlite3_errcode(sqlite->db) & 0xff) == SQLITE_IOERR)
-        distrust_disk(sqlite);
+        if (r < 0 && (sqlite3_errcode(sqlite->db) & 0xff) == SQLITE_IOERR)
+            distrust_disk(sqlite);
+    }
     if (r >= 0)
         r = checkpoint(sqlite, SQLITE_CHECKPOINT_TRUNCATE);
     /* SQLite does not fsync what it has cut off: after a power cut the old log would be back. */

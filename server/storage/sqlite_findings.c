@@ -447,23 +447,11 @@ int sqlite_clock_mark_put(struct storage *storage, uint64_t key, int64_t receipt
     return sqlite_run(statement);
 }
 
-/* A reader may look at a database that no writer of this version has opened yet. */
-static bool has_clock_marks(struct sqlite *sqlite)
-{
-    return sqlite->statements[SQL_CLOCK_MARK] ||
-           sqlite3_table_column_metadata(
-               sqlite->db, NULL, "clock_marks", NULL, NULL, NULL, NULL, NULL, NULL) == SQLITE_OK;
-}
-
 int sqlite_clock_mark(struct storage *storage, uint64_t key, int64_t *ret_receipt_ms)
 {
     int r = 0;
-
-    if (!has_clock_marks(sqlite_of(storage))) {
-        *ret_receipt_ms = 0;
-        return 0;
-    }
     sqlite3_stmt *statement = sqlite_statement(sqlite_of(storage), SQL_CLOCK_MARK, &r);
+
     if (!statement)
         return r;
     sqlite_bind_number(statement, 1, record_key(record_key_log(key), 0));

@@ -462,18 +462,9 @@ int sqlite_asked_resync_find(struct storage *storage, uint64_t device, const uin
 int sqlite_asked_resyncs(struct storage *storage, uint64_t device,
     struct stored_asked_resync ret[ASKED_RESYNCS_MAX], size_t *ret_count)
 {
-    struct sqlite *sqlite = sqlite_of(storage);
-    sqlite3_stmt *statement;
-    size_t count = 0;
     int r = 0;
-
-    /* A database that is only read may be older, and no server of this version have opened it yet. */
-    if (sqlite3_table_column_metadata(
-            sqlite->db, NULL, "asked_resyncs", NULL, NULL, NULL, NULL, NULL, NULL) == SQLITE_ERROR) {
-        *ret_count = 0;
-        return 0;
-    }
-    statement = sqlite_statement(sqlite, SQL_ASKED_RESYNCS, &r);
+    sqlite3_stmt *statement = sqlite_statement(sqlite_of(storage), SQL_ASKED_RESYNCS, &r);
+    size_t count = 0;
 
     if (!statement)
         return r;

@@ -271,3 +271,19 @@ class Carried(Delivery):
 def test_a_bundle(step, program, kind, tmp_path, certificates):
     with contextlib.ExitStack() as owned:
         faults.sweep(tmp_path, program, kind, Carried(tmp_path, certificates, owned).attempt_step(step))
+
+
+# ---- keys ----
+
+
+def test_the_cas_that_handhelds_trust_are_named_without_memory(tmp_path, certificates):
+    server = harness.Server(tmp_path / "server", certificates)
+    server.start()
+    server.close()
+
+    def attempt(fault):
+        result = run(server.command("key", "ca", certificates.ca), fault)
+        assert_ended_well(fault, result.returncode, result.stderr)
+        server.run("key", "ca", certificates.ca)
+
+    faults.sweep(tmp_path, "patrol-server", "memory", attempt, 25 * faults.POINTS)

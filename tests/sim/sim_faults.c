@@ -499,7 +499,7 @@ static bool resync_by_centre(struct sim *sim, struct handheld *handheld)
     (void)handheld;
     if (!sim->server.service)
         return false;
-    r = service_ask_resync(sim->server.service, NULL, (enum audit_level)sim_below(sim, 3));
+    r = service_ask_resync(sim->server.service, NULL, 0, (enum audit_level)sim_below(sim, 3));
     server_after(sim);
     return r >= 0;
 }

@@ -395,7 +395,7 @@ def test_some_handhelds_are_asked_for_a_resync_or_none_when_one_is_not_known(ser
     assert "begins with" in server.run("resync", handhelds[0].device, "ffffffffffff", status=3).stderr
     assert all(device["asked_resyncs"] == [] for device in server.devices())
     assert "asked 2 handhelds" in server.run("resync", handhelds[0].device, handhelds[2].device, "--level", "presence").stdout
-    states = {device["id"]: [order["state"] for order in device["asked_resyncs"]] for device in server.devices()}
+    states = {device["id"]: [asked["state"] for asked in device["asked_resyncs"]] for device in server.devices()}
     assert states == {handhelds[0].device: ["asked"], handhelds[1].device: [], handhelds[2].device: ["asked"]}
     assert server.run("devices").stdout.count(": not delivered yet") == 2
     assert handhelds[0].exchange(0, 5)[1]["commands"] == ["presence"]
@@ -410,20 +410,20 @@ def test_resync_that_was_asked_for_is_followed_until_its_end(server, make_real_h
     server.run("resync", "--all")
     handheld.run("sync")
 
-    def orders():
+    def asked():
         """Of the handheld that is there, and of the one that is away."""
         here, not_here = sorted(server.devices(), key=lambda device: device["records"] == 0)
         return here["asked_resyncs"][0], not_here["asked_resyncs"][0]
 
-    wait_for(lambda: orders()[0]["state"] == "finished", "the resync has ended")
-    order, waiting = orders()
-    assert order["complete"] and order["level"] == "records" and order["records_checked"] >= 20 and order["records_missing"] == 0
-    assert order["asked_at"] <= order["delivered_at"] <= order["finished_at"] and order["problem"] is None
-    assert waiting["state"] == "asked" and waiting["delivered_at"] is None
+    wait_for(lambda: asked()[0]["state"] == "finished", "the resync has ended")
+    here, away = asked()
+    assert here["complete"] and here["level"] == "records" and here["records_checked"] >= 20 and here["records_missing"] == 0
+    assert here["asked_at"] <= here["delivered_at"] <= here["finished_at"] and here["problem"] is None
+    assert away["state"] == "asked" and away["delivered_at"] is None
     told = server.run("devices").stdout
     assert "nothing is in neither place" in told and ": not delivered yet" in told
     handheld.run("sync", "--wait", "30")
-    assert orders()[0]["finished_at"] == order["finished_at"]
+    assert asked()[0]["finished_at"] == here["finished_at"]
 
 
 def test_findings_in_every_form(server, make_handheld):

@@ -97,9 +97,40 @@ static void a_file_that_is_not_there_is_said_so(void **state)
     assert_int_equal(fixture->blobs->verbs->put_copy(fixture->blobs, &sha256, "/nonexistent/file"), -ENOENT);
 }
 
+static unsigned directory_syncs;
+
+static int count_directory_sync(void *context, const char *path)
+{
+    directory_syncs++;
+    return world_posix()->verbs->sync_directory(NULL, path);
+}
+
+static void a_photo_that_somebody_removed_who_died_then_is_removed_for_good(void **state)
+{
+    struct fixture *fixture = *state;
+    struct world_verbs verbs = *world_posix()->verbs;
+    const struct world world = {.verbs = &verbs};
+    struct blobs *blobs = NULL;
+    struct sha256 sha256, never = sha256_of(bytes_of_text("a photo that never came"));
+    _cleanup_free_ char *path = file_with(fixture, "a photo", &sha256), *stored = NULL;
+
+    assert_int_equal(fixture->blobs->verbs->put_copy(fixture->blobs, &sha256, path), 0);
+    assert_int_equal(fixture->blobs->verbs->path(fixture->blobs, &sha256, &stored), 0);
+    assert_int_equal(unlink(stored), 0);
+    verbs.sync_directory = count_directory_sync;
+    assert_int_equal(blobs_files_open(&world, fixture->directory, false, &blobs), 0);
+    directory_syncs = 0;
+    assert_int_equal(blobs->verbs->remove(blobs, &sha256), -ENOENT);
+    assert_int_equal(directory_syncs, 1);
+    assert_int_equal(blobs->verbs->remove(blobs, &never), -ENOENT); /* not even its directory is there */
+    blobs_close(blobs);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(
+            a_photo_that_somebody_removed_who_died_then_is_removed_for_good, start, stop),
         cmocka_unit_test_setup_teardown(a_copy_is_stored_under_its_hash_and_not_copied_twice, start, stop),
         cmocka_unit_test_setup_teardown(a_file_with_other_bytes_leaves_nothing, start, stop),
         cmocka_unit_test_setup_teardown(a_copy_cut_short_before_is_made_again, start, stop),

@@ -610,12 +610,17 @@ static void a_record_from_before_the_receipt_that_its_handheld_held_is_flagged(v
 static void a_database_without_clock_marks_is_read_and_given_them(void **state)
 {
     struct centre *centre = *state;
+    const struct service_options looks = {
+        .world = &centre->world, .directory = centre->directory, .read_only = true};
     struct handheld *handheld = handheld_enrolled(centre);
+    char *error = NULL;
 
     append_opened(handheld);
     append_finding_at(handheld, LATE_MS, LATE_MS - 180000);
     deliver(centre, handheld);
+    centre_stop(centre);
     centre_sql(centre, "DROP TABLE clock_marks");
+    assert_int_equal(service_open(&looks, &centre->service, &error), 0);
     struct listing *listing = list_findings(centre);
     assert_int_equal(listing->count, 1);
     assert_int_equal(listing->rows[0].time_flags & TIME_FIX_OLD, TIME_FIX_OLD);

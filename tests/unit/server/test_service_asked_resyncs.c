@@ -18,9 +18,9 @@ static void a_resync_asked_for_at_the_centre_is_told_until_it_was_done(void **st
     struct uuid unknown = random_uuid();
     char line[256];
 
-    assert_int_equal(service_ask_resync(centre->service, &unknown, AUDIT_RECORDS), -ENOENT);
-    assert_int_equal(service_ask_resync(centre->service, NULL, AUDIT_RECORDS), 1);
-    assert_int_equal(service_ask_resync(centre->service, &handheld->device, AUDIT_RECORDS), 1);
+    assert_int_equal(service_ask_resync(centre->service, &unknown, 1, AUDIT_RECORDS), -ENOENT);
+    assert_int_equal(service_ask_resync(centre->service, NULL, 0, AUDIT_RECORDS), 1);
+    assert_int_equal(service_ask_resync(centre->service, &handheld->device, 1, AUDIT_RECORDS), 1);
     exchange(centre, handheld, 10, 0, &told);
     assert_int_equal(told.exchange.command_count, 1);
     assert_true(told.exchange.commands[0].has_resync);
@@ -57,6 +57,21 @@ static struct service_asked_resync only_asked_resync(struct centre *centre)
     return device.asked_resyncs[0];
 }
 
+static void of_several_devices_all_are_asked_or_none(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_with(centre, 9), *other = handheld_enrolled(centre);
+    struct uuid devices[] = {handheld->device, random_uuid(), other->device};
+
+    assert_int_equal(service_ask_resync(centre->service, devices, 3, AUDIT_RECORDS), -ENOENT);
+    assert_int_equal(centre_sql(centre, "SELECT count(*) FROM asked_resyncs"), 0);
+    devices[1] = other->device;
+    assert_int_equal(service_ask_resync(centre->service, devices, 2, AUDIT_RECORDS), 2);
+    assert_int_equal(centre_sql(centre, "SELECT count(*) FROM asked_resyncs"), 2);
+    handheld_free(handheld);
+    handheld_free(other);
+}
+
 /* The handheld says how the command has ended. */
 static void tell_result(struct centre *centre, struct handheld *handheld, const struct command_result *result,
     struct answered *ret)
@@ -66,7 +81,7 @@ static void tell_result(struct centre *centre, struct handheld *handheld, const 
     exchange_with(centre, handheld, handheld->count, 0, &request, ret);
 }
 
-static void an_order_for_a_resync_is_asked_delivered_counted_and_finished(void **state)
+static void a_resync_is_asked_for_delivered_counted_and_finished(void **state)
 {
     struct centre *centre = *state;
     struct handheld *handheld = handheld_with(centre, 299);
@@ -77,7 +92,7 @@ static void an_order_for_a_resync_is_asked_delivered_counted_and_finished(void *
     struct service_asked_resync asked;
 
     centre_sql(centre, "DELETE FROM records WHERE key & 0xffffffffff BETWEEN 40 AND 44");
-    assert_int_equal(service_ask_resync(centre->service, &handheld->device, AUDIT_RECORDS), 1);
+    assert_int_equal(service_ask_resync(centre->service, &handheld->device, 1, AUDIT_RECORDS), 1);
     asked = only_asked_resync(centre);
     assert_true(asked.asked_ms > 0);
     assert_int64_equal(asked.delivered_ms, 0);
@@ -110,7 +125,7 @@ static void an_order_for_a_resync_is_asked_delivered_counted_and_finished(void *
     handheld_free(handheld);
 }
 
-static void an_order_whose_try_failed_stays_and_says_why(void **state)
+static void a_resync_whose_try_failed_stays_asked_for_and_says_why(void **state)
 {
     struct centre *centre = *state;
     struct handheld *handheld = handheld_with(centre, 9);
@@ -119,7 +134,7 @@ static void an_order_whose_try_failed_stays_and_says_why(void **state)
         .outcome = COMMAND_FAILED, .problem = bytes_of_text("no progress\x1b[2J\nfor too long")};
     struct service_asked_resync asked;
 
-    assert_int_equal(service_ask_resync(centre->service, NULL, AUDIT_MEDIA), 1);
+    assert_int_equal(service_ask_resync(centre->service, NULL, 0, AUDIT_MEDIA), 1);
     exchange(centre, handheld, 10, 0, &told);
     memcpy(result.id, told.exchange.commands[0].id, COMMAND_ID_BYTES);
     tell_result(centre, handheld, &result, &failed);
@@ -149,7 +164,7 @@ static void a_result_of_a_command_that_was_never_given_changes_nothing(void **st
     struct command_result result = {.id = {9, 9}, .outcome = COMMAND_DONE};
     struct service_asked_resync asked;
 
-    assert_int_equal(service_ask_resync(centre->service, NULL, AUDIT_PRESENCE), 1);
+    assert_int_equal(service_ask_resync(centre->service, NULL, 0, AUDIT_PRESENCE), 1);
     tell_result(centre, handheld, &result, &told);
     assert_int_equal(told.exchange.command_count, 1);
     asked = only_asked_resync(centre);
@@ -178,9 +193,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(
             a_resync_asked_for_at_the_centre_is_told_until_it_was_done, start, stop),
-        cmocka_unit_test_setup_teardown(
-            an_order_for_a_resync_is_asked_delivered_counted_and_finished, start, stop),
-        cmocka_unit_test_setup_teardown(an_order_whose_try_failed_stays_and_says_why, start, stop),
+        cmocka_unit_test_setup_teardown(a_resync_is_asked_for_delivered_counted_and_finished, start, stop),
+        cmocka_unit_test_setup_teardown(of_several_devices_all_are_asked_or_none, start, stop),
+        cmocka_unit_test_setup_teardown(a_resync_whose_try_failed_stays_asked_for_and_says_why, start, stop),
         cmocka_unit_test_setup_teardown(
             a_result_of_a_command_that_was_never_given_changes_nothing, start, stop),
         cmocka_unit_test_setup_teardown(the_devices_line_tells_what_was_found_and_sent_again, start, stop),

@@ -429,9 +429,77 @@ static void a_leaf_that_the_handheld_does_not_know_costs_not_the_centres_own(voi
     handheld_free(handheld);
 }
 
+static void a_record_that_is_still_to_come_costs_no_lost_ones_leaf(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_with(centre, 299);
+    uint64_t lost = 40;
+    const struct repair_request request = {
+        .lost_seqs = &lost, .lost_leaves = &handheld->leaves[40], .lost_count = 1};
+    const struct run later = {.first = 50, .count = 1};
+    _cleanup_answered_ struct answered answered = {0}, mended = {0}, audited = {0};
+
+    centre_sql(centre, "DELETE FROM records WHERE key & 0xffffffffff IN (40, 50)");
+    repair_with(centre, handheld, &request, NULL, 0, &answered);
+    repair(centre, handheld, &later, 1, &mended);
+    audit(centre, handheld, AUDIT_RECORDS, &audited);
+    assert_int_equal(audited.audit.lost_count, 1);
+    assert_int_equal(audited.audit.missing_count + audited.audit.damaged_count, 0);
+    assert_true(audited.audit.has_root);
+    handheld_free(handheld);
+}
+
+static void a_wrong_leaf_goes_when_the_rest_of_its_tile_has_come(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_with(centre, 299);
+    uint64_t lost = 40;
+    const struct repair_request request = {
+        .lost_seqs = &lost, .lost_leaves = &handheld->leaves[41], .lost_count = 1};
+    const struct run later = {.first = 50, .count = 1};
+    _cleanup_answered_ struct answered answered = {0}, mended = {0}, audited = {0};
+
+    centre_sql(centre, "DELETE FROM records WHERE key & 0xffffffffff = 40");
+    centre_sql(centre, "UPDATE records SET bytes = x'00' WHERE key & 0xffffffffff = 50");
+    repair_with(centre, handheld, &request, NULL, 0, &answered);
+    assert_int_equal(centre_sql(centre, "SELECT leaf IS NOT NULL FROM records WHERE state = 2"), 1);
+    repair(centre, handheld, &later, 1, &mended);
+    audit(centre, handheld, AUDIT_RECORDS, &audited);
+    assert_int_equal(audited.audit.lost_count, 1);
+    assert_int_equal(audited.audit.damaged_count, 0);
+    assert_int_equal(centre_sql(centre, "SELECT leaf IS NOT NULL FROM records WHERE state = 2"), 0);
+    handheld_free(handheld);
+}
+
+static void an_erased_leaf_and_a_lost_one_of_a_tile_prove_each_other(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_with(centre, 299);
+    uint64_t erased = 40, lost = 50;
+    const struct repair_request request = {.erased_seqs = &erased,
+        .erased_leaves = &handheld->leaves[40],
+        .erased_count = 1,
+        .lost_seqs = &lost,
+        .lost_leaves = &handheld->leaves[50],
+        .lost_count = 1};
+    _cleanup_answered_ struct answered answered = {0}, audited = {0};
+
+    centre_sql(centre, "DELETE FROM records WHERE key & 0xffffffffff IN (40, 50)");
+    repair_with(centre, handheld, &request, NULL, 0, &answered);
+    audit(centre, handheld, AUDIT_RECORDS, &audited);
+    assert_int_equal(audited.audit.erased_count, 1);
+    assert_int_equal(audited.audit.lost_count, 1);
+    assert_true(audited.audit.has_root);
+    handheld_free(handheld);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_record_that_is_still_to_come_costs_no_lost_ones_leaf, start, stop),
+        cmocka_unit_test_setup_teardown(a_wrong_leaf_goes_when_the_rest_of_its_tile_has_come, start, stop),
+        cmocka_unit_test_setup_teardown(
+            an_erased_leaf_and_a_lost_one_of_a_tile_prove_each_other, start, stop),
         cmocka_unit_test_setup_teardown(
             two_records_lost_in_one_tile_keep_their_leaves_and_the_log_its_root, start, stop),
         cmocka_unit_test_setup_teardown(one_wrong_leaf_of_a_lost_record_is_not_believed, start, stop),

@@ -1,44 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tests of lawful erasure at the centre: server/service_erase.c, service_orders.c, and what they ask of
- * exchange, repair, uploads and backup. */
-#include "server/storage/storage.h"
-#include "tests/unit/server/client.h"
-
-#define MARKER "Mrs-Abernathy-at-the-window"
-#define PHOTO_MARKER "her-face-in-the-jpeg"
-#define PHOTO_BYTES 5000u
-
-struct scene {
-    struct centre *centre;
-    struct handheld *handheld;
-    uint8_t photo[PHOTO_BYTES];
-    struct sha256 sha256;
-};
-
-static int start(void **state)
-{
-    struct scene *scene = calloc(1, sizeof(*scene));
-
-    assert_non_null(scene);
-    scene->centre = centre_new();
-    scene->handheld = handheld_enrolled(scene->centre);
-    append_opened(scene->handheld);
-    for (size_t i = 0; i + sizeof(PHOTO_MARKER) <= PHOTO_BYTES; i += sizeof(PHOTO_MARKER))
-        memcpy(scene->photo + i, PHOTO_MARKER, sizeof(PHOTO_MARKER));
-    scene->sha256 = sha256_of(bytes_of(scene->photo, PHOTO_BYTES));
-    *state = scene;
-    return 0;
-}
-
-static int stop(void **state)
-{
-    struct scene *scene = *state;
-
-    handheld_free(scene->handheld);
-    centre_free(scene->centre);
-    free(scene);
-    return 0;
-}
+/* Tests of lawful erasure at the centre: server/service_erase.c, and what it asks of exchange, repair and
+ * uploads. */
+#include "tests/unit/server/erase_scene.h"
 
 /* The same device and key with another log, as after a fork. */
 static struct handheld *next_log(const struct handheld *handheld)
@@ -49,73 +12,6 @@ static struct handheld *next_log(const struct handheld *handheld)
     next->key = handheld->key;
     next->server_key = handheld->server_key;
     return next;
-}
-
-static void upload(struct scene *scene)
-{
-    upload_photo(scene->centre, scene->handheld, bytes_of(scene->photo, PHOTO_BYTES));
-}
-
-static int try_erase(struct scene *scene, const struct service_erase_target *target, bool photos_only,
-    bool dry_run, struct service_erasure_report *ret)
-{
-    const struct service_erasure erasure = {.targets = target,
-        .target_count = 1,
-        .by = "the clerk",
-        .reason = "court order 12/3",
-        .photos_only = photos_only,
-        .dry_run = dry_run};
-
-    return service_erase(scene->centre->service, &erasure, ret);
-}
-
-static struct service_erasure_report erase_record(
-    struct scene *scene, const struct handheld *of, uint64_t seq)
-{
-    const struct service_erase_target target = {.id = record_id(of, seq)};
-    struct service_erasure_report report = {0};
-
-    assert_int_equal(try_erase(scene, &target, false, false, &report), 0);
-    assert_true(report.is_finished);
-    return report;
-}
-
-static void assert_nowhere(struct scene *scene, const char *marker)
-{
-    char command[128];
-
-    snprintf(command, sizeof(command), "! grep -rqaF '%s' .", marker);
-    centre_shell(scene->centre, command);
-}
-
-static void assert_somewhere(struct scene *scene, const char *marker)
-{
-    char command[128];
-
-    snprintf(command, sizeof(command), "grep -rqaF '%s' .", marker);
-    centre_shell(scene->centre, command);
-}
-
-/* A healthy centre: every log gives its signed root, and a rebuild changes no row of the list. */
-static void assert_well(struct scene *scene)
-{
-    struct listing *before = list_findings(scene->centre), *after;
-    struct service_check_report report = {0};
-
-    assert_int_equal(service_check(scene->centre->service, true, true, NULL, NULL, &report), 0);
-    after = list_findings(scene->centre);
-    assert_int_equal(after->count, before->count);
-    for (size_t i = 0; i < after->count; i++) {
-        assert_memory_equal(after->rows[i].id.b, before->rows[i].id.b, UUID_BYTES);
-        assert_string_equal(after->rows[i].state, before->rows[i].state);
-    }
-    free(before);
-    free(after);
-}
-
-static uint64_t finding_with_photo(struct scene *scene, struct handheld *handheld)
-{
-    return append_finding_with_photo(handheld, &scene->sha256, PHOTO_BYTES, NULL);
 }
 
 static void an_erased_finding_is_in_no_file_and_its_log_keeps_its_root(void **state)
@@ -438,62 +334,27 @@ static void a_photo_that_was_on_its_way_when_it_was_erased_does_not_come_in(void
     assert_nowhere(scene, PHOTO_MARKER);
 }
 
-static void a_centre_set_back_to_before_the_order_carries_it_out_again(void **state)
+static void a_photo_that_came_whole_just_before_it_was_erased_is_not_entered(void **state)
 {
     struct scene *scene = *state;
-    struct handheld *handheld = scene->handheld;
+    struct service *service = scene->centre->service;
+    struct service_upload found;
+    struct service_patch *patch;
+    bool stored = false;
 
-    uint64_t seq = append_finding(handheld, MARKER);
-    finding_with_photo(scene, handheld);
-    deliver(scene->centre, handheld);
-    upload(scene);
-    centre_stop(scene->centre);
-    centre_shell(scene->centre, "mkdir ../$(basename $PWD).old && cp -a . ../$(basename $PWD).old/");
-    centre_start(scene->centre);
-    erase_record(scene, handheld, seq);
-    erase_record(scene, handheld, seq + 1);
-    centre_stop(scene->centre);
-    centre_shell(scene->centre,
-        "o=../$(basename $PWD).old && rm -r centre.db* blobs && cp -a $o/centre.db* $o/blobs . && rm -r $o");
-    assert_somewhere(scene, MARKER);
-    assert_somewhere(scene, PHOTO_MARKER);
-    centre_start(scene->centre);
-    while (service_housekeeping(scene->centre->service) > 0)
-        continue;
-    assert_nowhere(scene, MARKER);
+    uint64_t seq = finding_with_photo(scene, scene->handheld);
+    deliver(scene->centre, scene->handheld);
+    assert_int_equal(
+        service_upload_create(service, &scene->handheld->device, &scene->sha256, PHOTO_BYTES, &found), 0);
+    assert_int_equal(
+        service_patch_begin(service, &scene->handheld->device, &scene->sha256, 0, NULL, &patch), 0);
+    assert_int_equal(service_patch_write(patch, scene->photo, PHOTO_BYTES), 0);
+    assert_int_equal(service_patch_end(patch, true, &found, &stored), 0);
+    assert_true(stored);
+    erase_record(scene, scene->handheld, seq);
+    assert_int_equal(service_blob_stored(service, &scene->sha256, PHOTO_BYTES), 0);
+    assert_int_equal(centre_sql(scene->centre, "SELECT state FROM blobs"), 2); /* erased */
     assert_nowhere(scene, PHOTO_MARKER);
-    centre_shell(scene->centre, "! test -e erasing");
-    assert_well(scene);
-}
-
-static void an_order_that_was_broken_off_is_carried_out_by_whoever_comes_next(void **state)
-{
-    struct scene *scene = *state;
-    struct handheld *handheld = scene->handheld;
-    char device[UUID_TEXT_LEN + 1], log[UUID_TEXT_LEN + 1], leaf[SHA256_TEXT_LEN + 1], command[512];
-
-    uint64_t seq = append_finding(handheld, MARKER);
-    deliver(scene->centre, handheld);
-    text_uuid(handheld->device.b, device);
-    text_uuid(handheld->log.b, log);
-    text_hex(handheld->leaves[seq].b, SHA256_BYTES, leaf);
-    /* The command was killed when the order stood. The running service goes on with it. */
-    snprintf(command, sizeof(command),
-        "touch erasing && printf 'order 1 2026-11-24T08:00:00Z\\nby me\\nreason it\\nrecord %s %s %llu %s\\n' "
-        ">orders",
-        device, log, (unsigned long long)seq, leaf);
-    centre_shell(scene->centre, command);
-    while (service_housekeeping(scene->centre->service) > 0)
-        continue;
-    assert_nowhere(scene, MARKER);
-    centre_shell(scene->centre, "! test -e erasing");
-    assert_well(scene);
-}
-
-/* The handheld has carried the order out: it has the leaf alone. */
-static void turn_into_leaf(struct handheld *handheld, uint64_t seq)
-{
-    handheld->records[seq].len = 0;
 }
 
 static void a_centre_without_the_record_takes_its_leaf_if_the_root_proves_it(void **state)
@@ -525,95 +386,6 @@ static void a_centre_without_the_record_takes_its_leaf_if_the_root_proves_it(voi
     assert_int_equal(listing->count, 3);
     free(listing);
     assert_well(scene);
-}
-
-static void a_handheld_is_told_until_it_says_that_it_has_carried_the_order_out(void **state)
-{
-    struct scene *scene = *state;
-    struct handheld *handheld = scene->handheld, *other = handheld_enrolled(scene->centre);
-    const struct exchange_request done = {.orders_done = 1};
-    _cleanup_answered_ struct answered first = {0}, lost = {0}, told = {0}, after = {0}, others = {0};
-
-    uint64_t seq = append_finding(handheld, MARKER);
-    deliver(scene->centre, handheld);
-    append_opened(other);
-    deliver(scene->centre, other);
-    erase_record(scene, handheld, seq);
-    exchange(scene->centre, other, 1, 0, &others);
-    assert_int_equal(others.exchange.erasure_count, 0);
-    exchange(scene->centre, handheld, 2, 0, &lost);
-    exchange(scene->centre, handheld, 2, 0, &first);
-    assert_int_equal(first.exchange.erasure_count, 1);
-    const struct erasure_order *order = &first.exchange.erasures[0];
-    assert_int64_equal(order->number, 1);
-    assert_int_equal(order->record_count, 1);
-    assert_int64_equal(order->records[0].at.seq, seq);
-    assert_memory_equal(order->records[0].at.log.b, handheld->log.b, UUID_BYTES);
-    assert_memory_equal(order->records[0].leaf.b, handheld->leaves[seq].b, SHA256_BYTES);
-    exchange_with(scene->centre, handheld, 2, 0, &done, &told);
-    assert_int_equal(told.exchange.erasure_count, 0);
-    assert_int_equal(centre_sql(scene->centre, "SELECT number FROM orders_done"), 1);
-    /* It was set back and says so. */
-    exchange(scene->centre, handheld, 2, 0, &after);
-    assert_int_equal(after.exchange.erasure_count, 1);
-    handheld_free(other);
-}
-
-static int note_order(void *user, const struct service_order *order)
-{
-    struct service_order *kept = user;
-
-    *kept = *order;
-    return 0;
-}
-
-static void the_list_of_orders_names_who_has_not_carried_them_out(void **state)
-{
-    struct scene *scene = *state;
-    const struct exchange_request done = {.orders_done = 1};
-    _cleanup_answered_ struct answered told = {0};
-    struct service_order order = {0};
-
-    uint64_t seq = finding_with_photo(scene, scene->handheld);
-    deliver(scene->centre, scene->handheld);
-    erase_record(scene, scene->handheld, seq);
-    assert_int_equal(service_each_order(scene->centre->service, note_order, &order), 0);
-    assert_int64_equal(order.number, 1);
-    assert_int64_equal(order.records, 1);
-    assert_int64_equal(order.photos, 1);
-    assert_int_equal(order.device_count, 1);
-    assert_int_equal(order.waiting_count, 1);
-    exchange_with(scene->centre, scene->handheld, 2, 0, &done, &told);
-    assert_int_equal(service_each_order(scene->centre->service, note_order, &order), 0);
-    assert_int_equal(order.waiting_count, 0);
-}
-
-static void an_order_after_the_file_was_lost_has_a_number_that_no_handheld_has_done(void **state)
-{
-    struct scene *scene = *state;
-    const struct exchange_request done = {.orders_done = 41};
-    _cleanup_answered_ struct answered told = {0}, next = {0};
-
-    uint64_t seq = append_finding(scene->handheld, MARKER);
-    deliver(scene->centre, scene->handheld);
-    exchange_with(scene->centre, scene->handheld, 2, 0, &done, &told);
-    assert_int64_equal(erase_record(scene, scene->handheld, seq).order, 42);
-    exchange_with(scene->centre, scene->handheld, 2, 0, &done, &next);
-    assert_int_equal(next.exchange.erasure_count, 1);
-}
-
-static void repair(struct scene *scene, const struct repair_request *asked, struct answered *ret)
-{
-    struct repair_request request = *asked;
-    _cleanup_buffer_ struct buffer plain = {0}, body = {0};
-    struct sha256 sha256;
-
-    request_id(request.request_id);
-    request.log = scene->handheld->log;
-    request.size = scene->handheld->count;
-    assert_int_equal(repair_request_encode(&request, &plain), 0);
-    seal_request(scene->handheld, PAYLOAD_REPAIR_REQUEST, buffer_bytes(&plain), &body, &sha256);
-    send_body(scene->centre, SERVICE_REPAIR, buffer_bytes(&body), &sha256, ret);
 }
 
 static void a_repair_does_not_bring_back_what_was_erased(void **state)
@@ -689,33 +461,6 @@ static void a_handheld_cannot_erase_what_the_centre_has(void **state)
     assert_somewhere(scene, "evidence against its owner");
 }
 
-static void a_new_backup_and_one_made_over_an_old_one_have_not_got_it(void **state)
-{
-    struct scene *scene = *state;
-    struct service_backup_report report = {0};
-    char *target = unit_directory_make(), *command = NULL;
-
-    uint64_t seq = append_finding(scene->handheld, MARKER);
-    finding_with_photo(scene, scene->handheld);
-    deliver(scene->centre, scene->handheld);
-    upload(scene);
-    assert_int_equal(service_backup(scene->centre->service, target, NULL, NULL, NULL, &report), 0);
-    erase_record(scene, scene->handheld, seq);
-    erase_record(scene, scene->handheld, seq + 1);
-    assert_true(asprintf(&command, "grep -rqaF '%s' %s && grep -rqaF '%s' %s", MARKER, target, PHOTO_MARKER,
-                    target) > 0);
-    centre_shell(scene->centre, command);
-    free(command);
-    assert_int_equal(service_backup(scene->centre->service, target, NULL, NULL, NULL, &report), 0);
-    assert_true(asprintf(&command, "! grep -rqaF '%s' %s && ! grep -rqaF '%s' %s && cmp orders %s/orders",
-                    MARKER, target, PHOTO_MARKER, target, target) > 0);
-    centre_shell(scene->centre, command);
-    free(command);
-    unit_directory_remove(target);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -733,17 +478,12 @@ int main(void)
         TEST(a_photo_goes_with_its_preview_whichever_was_named),
         TEST(photos_only_leaves_the_record),
         TEST(a_photo_that_was_on_its_way_when_it_was_erased_does_not_come_in),
-        TEST(a_centre_set_back_to_before_the_order_carries_it_out_again),
-        TEST(an_order_that_was_broken_off_is_carried_out_by_whoever_comes_next),
         TEST(a_centre_without_the_record_takes_its_leaf_if_the_root_proves_it),
-        TEST(a_handheld_is_told_until_it_says_that_it_has_carried_the_order_out),
-        TEST(the_list_of_orders_names_who_has_not_carried_them_out),
-        TEST(an_order_after_the_file_was_lost_has_a_number_that_no_handheld_has_done),
         TEST(a_repair_does_not_bring_back_what_was_erased),
         TEST(a_row_that_is_gone_comes_back_as_the_leaf_that_the_handheld_has_left),
         TEST(a_leaf_that_no_root_proves_counts_as_lost),
         TEST(a_handheld_cannot_erase_what_the_centre_has),
-        TEST(a_new_backup_and_one_made_over_an_old_one_have_not_got_it),
+        TEST(a_photo_that_came_whole_just_before_it_was_erased_is_not_entered),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

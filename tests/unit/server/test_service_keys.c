@@ -296,6 +296,45 @@ static void a_key_that_was_named_and_is_gone_or_another_stops_the_start(void **s
     centre_start(centre);
 }
 
+static struct centre *meddled_with;
+
+/* Another process makes the third key, just when it has been looked for. */
+static int open_and_meddle(void *context, const char *path, enum world_open how, bool secret)
+{
+    const struct service_options options = {.world = world_posix(), .directory = meddled_with->directory};
+    int r = world_posix()->verbs->open(NULL, path, how, secret);
+    struct service *other = NULL;
+    char *error = NULL;
+
+    if (!strstr(path, "/keys/receipt-3.key") || how != WORLD_READ)
+        return r;
+    meddled_with->verbs.open = world_posix()->verbs->open;
+    assert_int_equal(service_open(&options, &other, &error), 0);
+    assert_int_equal(service_key_next(other, now_ms(meddled_with)), 0);
+    service_free(other);
+    return r;
+}
+
+static void a_backup_names_no_key_whose_seed_it_has_not_got(void **state)
+{
+    struct centre *centre = *state;
+    char *target = unit_directory_make();
+    const struct service_options options = {.world = world_posix(), .directory = target};
+    struct service_backup_report report = {0};
+    struct service *restored = NULL;
+    char *error = NULL;
+
+    make_successor(centre, 0);
+    meddled_with = centre;
+    centre->verbs.open = open_and_meddle;
+    assert_int_equal(service_backup(centre->service, target, NULL, NULL, NULL, &report), 0);
+    assert_ptr_equal(centre->verbs.open, world_posix()->verbs->open);
+    if (service_open(&options, &restored, &error) < 0)
+        fail_msg("%s", error);
+    service_free(restored);
+    unit_directory_remove(target);
+}
+
 /* A backup that an older program made, looked at by this one. */
 static void a_database_from_before_successors_can_be_read_and_checked_as_it_is(void **state)
 {
@@ -362,6 +401,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_seed_that_was_never_named_is_used_by_the_next_attempt, start, stop),
         cmocka_unit_test_setup_teardown(
             a_key_that_was_named_and_is_gone_or_another_stops_the_start, start, stop),
+        cmocka_unit_test_setup_teardown(a_backup_names_no_key_whose_seed_it_has_not_got, start, stop),
         cmocka_unit_test_setup_teardown(
             a_database_from_before_successors_can_be_read_and_checked_as_it_is, start, stop),
         cmocka_unit_test_setup_teardown(there_is_an_end_to_successors, start, stop),
