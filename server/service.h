@@ -96,7 +96,7 @@ int service_commit(struct service *service, struct service_job *const *jobs, siz
 void service_answer(struct service *service, struct service_job *job, struct service_reply *ret);
 void service_job_free(struct service_job *job);
 
-/* ---- uploads: tus 1.0.0 without HTTP (server/service_uploads.c) ---- */
+/* ---- uploads: tus 1.0.0 without HTTP (server/service_uploads.c, service_patches.c) ---- */
 
 struct service_upload {
     struct uuid device;

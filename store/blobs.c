@@ -311,11 +311,10 @@ static int read_pending(
 int store_blobs_pending(struct store *store, struct store_blob *ret, size_t max, size_t *ret_count)
 {
     /* The index holds what the condition needs, so those of unsent records cost no look at the table. */
-    static const char sql[] =
-        "SELECT " BLOB_COLUMNS ", 1, " IS_FOUND_SQL
-        " FROM blobs AS b CROSS JOIN logs AS l ON l.number = b.record >> 40"
-        " WHERE b.state = 0 AND (b.record & 1099511627775) < l.receipt_size"
-        " ORDER BY b.role DESC, b.urgent DESC, b.number";
+    static const char sql[] = "SELECT " BLOB_COLUMNS ", 1, " IS_FOUND_SQL
+                              " FROM blobs AS b CROSS JOIN logs AS l ON l.number = b.record >> 40"
+                              " WHERE b.state = 0 AND (b.record & 1099511627775) < l.receipt_size"
+                              " ORDER BY b.role DESC, b.urgent DESC, b.number";
     _cleanup_statement_ sqlite3_stmt *statement = NULL;
 
     int r = database_prepare(store, sql, &statement);
@@ -360,11 +359,10 @@ int store_blobs_newest(struct store *store, int64_t *ret)
 int store_blobs_pending_of(struct store *store, enum blob_role role, bool urgent, struct store_blob *ret,
     size_t max, size_t *ret_count)
 {
-    static const char sql[] =
-        "SELECT " BLOB_COLUMNS ", 1, " IS_FOUND_SQL
-        " FROM blobs AS b CROSS JOIN logs AS l ON l.number = b.record >> 40"
-        " WHERE b.state = 0 AND b.role = ?1 AND b.urgent = ?2"
-        " AND (b.record & 1099511627775) < l.receipt_size ORDER BY b.number";
+    static const char sql[] = "SELECT " BLOB_COLUMNS ", 1, " IS_FOUND_SQL
+                              " FROM blobs AS b CROSS JOIN logs AS l ON l.number = b.record >> 40"
+                              " WHERE b.state = 0 AND b.role = ?1 AND b.urgent = ?2"
+                              " AND (b.record & 1099511627775) < l.receipt_size ORDER BY b.number";
     _cleanup_statement_ sqlite3_stmt *statement = NULL;
 
     int r = database_prepare(store, sql, &statement);
