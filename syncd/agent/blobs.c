@@ -188,9 +188,9 @@ static int file_is_there(struct agent *agent, const struct sha256 *blob)
     return n < 0 ? (int)n : n == 1;
 }
 
-/* 1 when it is to be sent now as well, 0 when it waits already, or there is nothing here to send. What counts is the file: its row may
- * have gone with a damaged database, or say that it was freed by a program that was killed before the file
- * was. */
+/* 1 when it is to be sent now as well, 0 when it waits already, or there is nothing here to send. What counts
+ * is the file: its row may have gone with a damaged database, or say that it was freed by a program that was
+ * killed before the file was. */
 static int send_again(struct agent *agent, const struct sha256 *blob)
 {
     struct store_blob known;
