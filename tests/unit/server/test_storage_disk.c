@@ -42,26 +42,27 @@ static int stop(void **state)
     return 0;
 }
 
+/* SQLite takes it for a disk that fails when a process's files may not grow. */
 static void let_files_grow(bool may)
 {
     struct rlimit limit;
 
+    assert_true(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
     limit.rlim_cur = may ? limit.rlim_max : 1;
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
 }
 
-/* The signal that tells of the first write that failed. */
-static void let_files_grow_again(int signal_number)
+static bool is_marked;
+
+/* The disk fails from one writing of the mark to the next: in the commit between the two. */
+static int write_mark_and_fail(void *context, int file, const void *data, size_t len, uint64_t offset)
 {
     let_files_grow(true);
-}
-
-/* SQLite takes it for a disk that fails when a process's files may not grow. */
-static void fail_the_next_write(void)
-{
-    assert_true(signal(SIGXFSZ, let_files_grow_again) != SIG_ERR);
-    let_files_grow(false);
+    int r = world_posix()->verbs->write(NULL, file, data, len, offset);
+    let_files_grow(is_marked);
+    is_marked = true;
+    return r;
 }
 
 static int write_something(struct storage *storage)
@@ -103,7 +104,8 @@ static void a_commit_takes_the_place_of_one_that_failed(void **state)
 
     assert_int_equal(write_something(fixture->storage), 0);
     uint64_t size = log_size(fixture);
-    fail_the_next_write();
+    is_marked = false;
+    fixture->verbs.write = write_mark_and_fail;
     assert_int_equal(write_something(fixture->storage), -EIO);
     assert_true(log_size(fixture) > size);
 }
@@ -115,7 +117,6 @@ static void after_a_failed_commit_a_scrub_without_the_lock_writes_nothing(void *
 
     assert_int_equal(write_something(storage), 0);
     let_files_grow(false);
-    (void)signal(SIGXFSZ, SIG_IGN);
     int r = write_something(storage);
     let_files_grow(true);
     assert_int_equal(r, -EIO);
