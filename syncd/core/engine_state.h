@@ -272,7 +272,7 @@ struct engine {
     struct engine_counts counts;
 };
 
-/* ---- engine.c ---- */
+/* ---- engine_state.c ---- */
 
 /* Random number below `bound` (bound > 0), from this feed's bits. */
 uint64_t engine_random(struct engine *engine, uint64_t bound);
@@ -283,6 +283,7 @@ void engine_alarm(struct engine *engine, enum engine_alarm alarm);
 struct slot *engine_start(struct engine *engine, uint32_t index, enum slot_use use);
 /* Forgets a request; its later result is late. Tells the agent when it had already begun. */
 void engine_cancel(struct engine *engine, uint32_t index);
+void engine_free_slot(struct slot *slot);
 bool engine_any_busy(const struct engine *engine);
 void rate_add(struct rate *rate, uint64_t amount, uint64_t elapsed_ms);
 /* How much goes through in so much time; 0 when nothing was measured. */
