@@ -85,7 +85,11 @@ const char sqlite_schema_additions_text[] =
     " records_gone INTEGER NOT NULL, blobs_checked INTEGER NOT NULL, blobs_missing INTEGER NOT NULL,"
     " blobs_sent_again INTEGER NOT NULL, blobs_gone INTEGER NOT NULL,"
     " blobs_lost INTEGER NOT NULL, PRIMARY KEY (device, level))"
-    " STRICT, WITHOUT ROWID;";
+    " STRICT, WITHOUT ROWID;"
+    /* The keys of devices beside the one in force: the next one, and those that are retired. */
+    "CREATE TABLE IF NOT EXISTS device_keys("
+    " device INTEGER, public_key BLOB, state INTEGER NOT NULL, at_ms INTEGER NOT NULL,"
+    " PRIMARY KEY (device, public_key)) STRICT, WITHOUT ROWID;";
 
 const char sqlite_derived_clear_text[] =
     "DELETE FROM findings; DELETE FROM versions; DELETE FROM quarantined;"
@@ -257,4 +261,10 @@ const char *const sqlite_sql_texts[SQL_COUNT] = {
     [SQL_ORDERS_DONE] = "SELECT number FROM orders_done WHERE device = ?1",
     [SQL_SET_ORDERS_DONE] = "INSERT OR REPLACE INTO orders_done(device, number) VALUES (?1, ?2)",
     [SQL_ORDERS_DONE_MAX] = "SELECT coalesce(max(number), 0) FROM orders_done",
+    [SQL_DEVICE_KEYS_TABLE] = "SELECT 1 FROM sqlite_schema WHERE name = 'device_keys'",
+    [SQL_DEVICE_KEYS] = "SELECT public_key, state, at_ms FROM device_keys WHERE device = ?1",
+    [SQL_DEVICE_KEY_PUT] =
+        "INSERT OR REPLACE INTO device_keys(device, public_key, state, at_ms) VALUES (?1, ?2, ?3, ?4)",
+    [SQL_DEVICE_KEY_DROP] = "DELETE FROM device_keys WHERE device = ?1 AND public_key = ?2",
+    [SQL_DEVICE_SET_KEY] = "UPDATE devices SET public_key = ?2, certificate = ?3 WHERE number = ?1",
 };
