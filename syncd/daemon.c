@@ -45,6 +45,7 @@ struct daemon {
     struct network_watch *network;
     enum network_metered metered; /* as NetworkManager says */
     bool ca_changed;              /* the network worker has still to be told */
+    bool key_waits;               /* a new key of this device, for its certificate */
     char status_line[160];
 };
 
@@ -215,6 +216,79 @@ static int on_trust(void *context, struct bytes list, struct bytes ca_pem)
     return r < 0 ? r : ca_write(daemon, ca_pem);
 }
 
+/* The seed of the key that the certificate names. */
+static int key_load(struct daemon *daemon, const struct enrolment *enrolment, struct uuid *ret_device)
+{
+    struct arena arena _cleanup_arena_;
+    struct device_certificate certificate;
+    struct trust trust;
+    arena_init(&arena, arena_budget_for(TRUST_LIST_BYTES_MAX));
+    enrolment_trust(enrolment, &arena, &trust);
+    struct bytes envelope = bytes_of(enrolment->certificate, enrolment->certificate_len);
+    if (trust_verify_certificate(&trust, envelope, &arena, &certificate) < 0)
+        return device_key_read(daemon->world, daemon->directory, ret_device, daemon->seed);
+    return device_key_settle(
+        daemon->world, daemon->directory, certificate.public_key, ret_device, daemon->seed);
+}
+
+/* Goes on with a rotation that is under way, wherever it was broken off. */
+static void key_announce(struct daemon *daemon)
+{
+    struct uuid device;
+    uint8_t seed[SIGN_SEED_BYTES];
+    int r = device_next_key_read(daemon->world, daemon->directory, &device, seed);
+    daemon->key_waits = r >= 0 && uuid_equal(&device, &daemon->enrolment.device);
+    if (daemon->key_waits)
+        r = agent_announce_key(daemon->agent, seed);
+    sodium_memzero(seed, sizeof(seed));
+    if (r < 0 && r != -ENOENT)
+        log_err("the new key of this handheld cannot be announced (%s): tried again at the next start",
+            strerror(-r));
+}
+
+/* Writing the certificate is the switch: the file's change brings enrolment_load. */
+static int certificate_write(struct daemon *daemon, struct bytes envelope)
+{
+    struct enrolment held _cleanup_(enrolment_done) = {0};
+    _cleanup_free_ char *error = NULL;
+    int r = enrolment_read(daemon->world, daemon->directory, &held, &error);
+    if (r < 0)
+        return r;
+    if (!uuid_equal(&held.device, &daemon->enrolment.device) ||
+        strcmp(held.authority, daemon->enrolment.authority) != 0)
+        return -ESTALE; /* enrolled elsewhere meanwhile */
+    r = enrolment_former_add(
+        daemon->world, daemon->directory, bytes_of(held.certificate, held.certificate_len));
+    uint8_t *certificate = r >= 0 ? malloc(envelope.len) : NULL;
+    if (!certificate)
+        return r < 0 ? r : -ENOMEM;
+    memcpy(certificate, envelope.data, envelope.len);
+    free(held.certificate);
+    held.certificate = certificate;
+    held.certificate_len = envelope.len;
+    return enrolment_write(daemon->world, daemon->directory, &held);
+}
+
+static int on_certificate(
+    void *context, struct bytes envelope, const uint8_t public_key[SIGN_PUBLIC_BYTES])
+{
+    struct daemon *daemon = context;
+    struct uuid device;
+    struct sign_key next;
+    uint8_t seed[SIGN_SEED_BYTES];
+    int r = device_next_key_read(daemon->world, daemon->directory, &device, seed);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    sign_key_from_seed("device", seed, &next);
+    bool is_it = memcmp(next.public.public_key, public_key, SIGN_PUBLIC_BYTES) == 0;
+    sodium_memzero(&next, sizeof(next));
+    sodium_memzero(seed, sizeof(seed));
+    if (!is_it)
+        return 0;
+    r = certificate_write(daemon, envelope);
+    return r < 0 ? r : 1;
+}
+
 static void enrolment_load(struct daemon *daemon)
 {
     struct enrolment fresh = {0};
@@ -227,7 +301,7 @@ static void enrolment_load(struct daemon *daemon)
     }
     struct uuid device;
     if (r >= 0)
-        r = device_key_read(daemon->world, daemon->directory, &device, daemon->seed);
+        r = key_load(daemon, &fresh, &device);
     if (r >= 0 && !uuid_equal(&device, &fresh.device))
         r = -EBADMSG;
     if (r < 0) {
@@ -250,6 +324,7 @@ static void enrolment_load(struct daemon *daemon)
     r = ca_write(daemon, agent_trusted_cas(daemon->agent));
     if (r < 0)
         log_err("the centre's new CAs cannot be kept (%s): tried again at the next start", strerror(-r));
+    key_announce(daemon);
 }
 
 static bool is_wal_file(const char *name)
@@ -400,7 +475,7 @@ static json_t *control_status(void *context)
                          : json_null();
     return json_pack(
         "{s:b, s:s, s:s?, s:b, s:s, s:s?, s:I, s:I, s:b, s:s?, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:I, "
-        "s:I, s:o, s:s, s:o}",
+        "s:I, s:o, s:s, s:o, s:b}",
         "enrolled", (int)daemon->enrolled, "device", device, "server_url",
         daemon->enrolled ? daemon->enrolment.server_url : NULL, "link",
         (int)(daemon->link ? link_watch_is_up(daemon->link) : false), "wait",
@@ -414,7 +489,8 @@ static json_t *control_status(void *context)
         (json_int_t)status.store.photos_pending, "bytes_pending", (json_int_t)status.store.bytes_pending,
         "all_acknowledged", (int)status.all_acknowledged, "exchanges", (json_int_t)status.exchanges,
         "bytes_up", (json_int_t)status.bytes_up, "bytes_down", (json_int_t)status.bytes_down, "resync",
-        resync, "network", engine_network_name(status.engine.network), "lanes", lanes_object(&status, now));
+        resync, "network", engine_network_name(status.engine.network), "lanes", lanes_object(&status, now),
+        "key_waits", (int)daemon->key_waits);
 }
 
 static void control_sync_now(void *context)
@@ -459,6 +535,26 @@ static int control_receipts(void *context, struct bytes envelope, bool check_onl
     int r = agent_take_receipts(daemon->agent, envelope, check_only, ret);
     after_event(daemon);
     return r;
+}
+
+static int control_rotate_key(void *context, bool *ret_waited)
+{
+    struct daemon *daemon = context;
+    if (!daemon->enrolled)
+        return -ENOTCONN;
+    uint8_t seed[SIGN_SEED_BYTES];
+    bool waited = daemon->key_waits;
+    int r = device_next_key_make(daemon->world, daemon->directory, &daemon->enrolment.device, seed);
+    if (r >= 0)
+        r = agent_announce_key(daemon->agent, seed);
+    sodium_memzero(seed, sizeof(seed));
+    if (r < 0)
+        return r;
+    *ret_waited = waited;
+    daemon->key_waits = true;
+    agent_sync_now(daemon->agent);
+    after_event(daemon);
+    return 0;
 }
 
 static bool control_enrolled(void *context)
@@ -520,6 +616,7 @@ static int agent_begin(struct daemon *daemon)
             .alarm = on_alarm,
             .store_damaged = on_store_damaged,
             .trust = on_trust,
+            .certificate = on_certificate,
             .note = on_note,
             .context = daemon},
     };
@@ -572,6 +669,7 @@ static int ears_open(struct daemon *daemon)
         .bundle_begin = control_bundle_begin,
         .bundle_part = control_bundle_part,
         .receipts = control_receipts,
+        .rotate_key = control_rotate_key,
         .enrolled = control_enrolled,
         .context = daemon,
     };
@@ -637,6 +735,9 @@ static int start(struct daemon *daemon)
     r = agent_start(daemon->agent);
     if (r < 0)
         return r;
+    /* All may have been sent and its answer be lost: then nothing but this would bring the certificate. */
+    if (daemon->key_waits)
+        agent_sync_now(daemon->agent);
     after_event(daemon);
     return 0;
 }
