@@ -171,6 +171,83 @@ static void device_key_is_made_once_and_kept_secret(void **state)
     free(path);
 }
 
+static struct sign_key key_of(const uint8_t seed[SIGN_SEED_BYTES])
+{
+    struct sign_key key;
+
+    sign_key_from_seed("device", seed, &key);
+    return key;
+}
+
+static void next_key_waits_beside_the_own_one_until_its_certificate_names_it(void **state)
+{
+    const char *directory = *state;
+    struct uuid device, read, stranger = {{9, 9, 9, 9, 9, 9, 0x49, 9, 0x89, 9}};
+    uint8_t old_seed[SIGN_SEED_BYTES], seed[SIGN_SEED_BYTES], again[SIGN_SEED_BYTES];
+    char *own = files_join(directory, "device.key"), *next = files_join(directory, "device-next.key");
+    struct stat status;
+
+    assert_int_equal(device_key_make(world_posix(), directory, &device, old_seed), 0);
+    assert_int_equal(device_next_key_read(world_posix(), directory, &read, seed), -ENOENT);
+    assert_int_equal(device_next_key_make(world_posix(), directory, &stranger, seed), 0);
+    /* One of another device was left over: nothing was signed with it. */
+    assert_int_equal(device_next_key_make(world_posix(), directory, &device, again), 0);
+    assert_memory_not_equal(seed, again, sizeof(seed));
+    assert_int_equal(device_next_key_make(world_posix(), directory, &device, seed), 0);
+    assert_memory_equal(seed, again, sizeof(seed));
+    assert_int_equal(stat(next, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0600);
+
+    struct sign_key before = key_of(old_seed), after = key_of(seed);
+    assert_int_equal(
+        device_key_settle(world_posix(), directory, before.public.public_key, &read, again), 0);
+    assert_memory_equal(again, old_seed, sizeof(again));
+    assert_int_equal(access(next, F_OK), 0);
+    for (int times = 0; times < 2; times++) {
+        assert_int_equal(
+            device_key_settle(world_posix(), directory, after.public.public_key, &read, again), 0);
+        assert_memory_equal(again, seed, sizeof(again));
+        assert_memory_equal(&read, &device, sizeof(read));
+        assert_int_equal(access(next, F_OK), -1);
+    }
+    assert_int_equal(device_key_read(world_posix(), directory, &read, again), 0);
+    assert_memory_equal(again, seed, sizeof(again));
+    assert_int_equal(stat(own, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0600);
+    free(own);
+    free(next);
+}
+
+static void certificates_of_former_keys_are_kept_once_each_in_order(void **state)
+{
+    const char *directory = *state;
+    const struct bytes first = bytes_of_text("the first"), second = bytes_of_text("the second");
+    struct enrolment enrolment = example(), read;
+    char *path = files_join(directory, "former-certificates"), *error = NULL;
+    struct cursor cursor;
+    struct bytes envelope;
+
+    assert_int_equal(enrolment_write(world_posix(), directory, &enrolment), 0);
+    assert_int_equal(enrolment_former_add(world_posix(), directory, first), 0);
+    assert_int_equal(enrolment_former_add(world_posix(), directory, second), 0);
+    assert_int_equal(enrolment_former_add(world_posix(), directory, first), 0);
+    assert_int_equal(enrolment_read(world_posix(), directory, &read, &error), 0);
+    cursor = cursor_of(bytes_of(read.former, read.former_len));
+    assert_true(enrolment_former_next(&cursor, &envelope) && bytes_equal(envelope, first));
+    assert_true(enrolment_former_next(&cursor, &envelope) && bytes_equal(envelope, second));
+    assert_false(enrolment_former_next(&cursor, &envelope));
+    enrolment_done(&read);
+
+    assert_int_equal(truncate(path, 20), 0); /* cut in the second */
+    assert_int_equal(enrolment_read(world_posix(), directory, &read, &error), 0);
+    cursor = cursor_of(bytes_of(read.former, read.former_len));
+    assert_true(enrolment_former_next(&cursor, &envelope) && bytes_equal(envelope, first));
+    assert_false(enrolment_former_next(&cursor, &envelope));
+    enrolment_done(&read);
+    enrolment_done(&enrolment);
+    free(path);
+}
+
 static void doorbell_wakes_who_listens_however_long_the_path(void **state)
 {
     char *deep =
@@ -207,6 +284,8 @@ int main(void)
         directory_test(line_break_in_a_name_starts_no_line),
         directory_test(damaged_enrolment_is_told_in_one_line_that_names_the_fix),
         directory_test(device_key_is_made_once_and_kept_secret),
+        directory_test(next_key_waits_beside_the_own_one_until_its_certificate_names_it),
+        directory_test(certificates_of_former_keys_are_kept_once_each_in_order),
         directory_test(doorbell_wakes_who_listens_however_long_the_path),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
