@@ -33,7 +33,7 @@ MUTATIONS = [
     Mutation("believe-an-unsigned-answer", "unit/syncd/test_agent.c::an_answer_with_any_byte_altered_keeps_the_queue",
              [planted.ENVELOPE_UNCHECKED]),
     mutation("any-receipt-fits-any-log", "unit/syncd/test_agent.c::a_receipt_of_another_log_acknowledges_nothing",
-             "syncd/agent/signed.c", " ||\n        strcmp(checkpoint.origin, origin) != 0)", ")"),
+             "syncd/agent/signed.c", " || strcmp(checkpoint.origin, origin) != 0)", ")"),
     mutation("complete-without-photos", "system/test_uploads.py::test_incomplete_finding_says_so",
              "server/service_findings.c", "        *complete = false;\n", "        *complete = true;\n"),
     mutation("photo-not-synced", "sim/test_store_crash.c::everything_acknowledged_survives_any_crash_once",

@@ -233,6 +233,22 @@ static void a_key_whose_holder_has_not_signed_is_put_in_quarantine(void **state)
     handheld_free(handheld);
 }
 
+static void a_key_that_the_device_never_had_stores_nothing(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_with_records(centre);
+    _cleanup_answered_ struct answered answered = {0};
+
+    handheld->key = other_key(handheld);
+    append_finding(handheld, "by a stranger");
+    exchange(centre, handheld, 2, 1, &answered);
+    assert_int_equal(answered.status, 401);
+    assert_int_equal(answered.refusal.reason, REFUSAL_UNKNOWN_DEVICE);
+    assert_int_equal(refusal_of(centre, handheld, true), REFUSAL_BAD_REQUEST); /* the certificate is of another key */
+    assert_int_equal(centre_sql(centre, "SELECT count(*) FROM records"), 2);
+    handheld_free(handheld);
+}
+
 static void the_record_of_one_device_rotates_no_other(void **state)
 {
     struct centre *centre = *state;
@@ -376,6 +392,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             a_retired_key_announces_nothing_any_more_and_cannot_be_announced_again, start, stop),
         cmocka_unit_test_setup_teardown(a_key_whose_holder_has_not_signed_is_put_in_quarantine, start, stop),
+        cmocka_unit_test_setup_teardown(a_key_that_the_device_never_had_stores_nothing, start, stop),
         cmocka_unit_test_setup_teardown(the_record_of_one_device_rotates_no_other, start, stop),
         cmocka_unit_test_setup_teardown(
             a_second_announcement_takes_the_place_of_one_that_was_not_used, start, stop),
