@@ -74,8 +74,8 @@ static enum exit_status list_blobs(struct export *export)
     return EXIT_STATUS_DONE;
 }
 
-/* Whoever checks may have pinned an older key of the centre than the receipt's; and the receipt may be by an older
- * key of this handheld. */
+/* Whoever checks may have pinned an older key of the centre than the receipt's; and the receipt may be by an
+ * older key of this handheld. */
 static enum exit_status name_keys(struct export *export)
 {
     _cleanup_arena_ struct arena arena;

@@ -67,7 +67,8 @@ static enum exit_status print_json(
         copy(daemon, "reason"), "next_attempt_at",
         daemon ? instant_or_null(program, control_next_attempt_ms(program, daemon)) : json_null(),
         "last_failure", copy(daemon, "last_failure"), "resync", copy(daemon, "resync"), "network",
-        copy(daemon, "network"), "lanes", lanes_copy(program, daemon), "key_waits", copy(daemon, "key_waits"));
+        copy(daemon, "network"), "lanes", lanes_copy(program, daemon), "key_waits",
+        copy(daemon, "key_waits"));
     return print_json_object(object);
 }
 

@@ -32,8 +32,7 @@ static bool within_limits(const struct exchange_answer *answer)
 {
     return lists_within_limits(answer) && answer->size <= LOG_SIZE_MAX && answer->fork_seq < LOG_SIZE_MAX &&
            answer->receipt.len <= NOTE_TEXT_BYTES_MAX && answer->upload_token.len <= SEALED_TOKEN_BYTES_MAX &&
-           answer->trust.len <= TRUST_LIST_BYTES_MAX &&
-           answer->next_certificate.len <= ENROLMENT_BYTES_MAX &&
+           answer->trust.len <= TRUST_LIST_BYTES_MAX && answer->next_certificate.len <= ENROLMENT_BYTES_MAX &&
            (!answer->has_capabilities || capabilities_within_limits(&answer->capabilities));
 }
 

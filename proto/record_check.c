@@ -156,9 +156,8 @@ static const char *check_rehomed(const struct rehomed *rehomed)
 
 static const char *check_key_rotation(const struct key_rotation *rotation)
 {
-    return memcmp(rotation->old_key, rotation->new_key, SIGN_PUBLIC_BYTES) == 0
-               ? "a key is rotated to itself"
-               : NULL;
+    return memcmp(rotation->old_key, rotation->new_key, SIGN_PUBLIC_BYTES) == 0 ? "a key is rotated to itself"
+                                                                                : NULL;
 }
 
 static const char *check_body(const struct record *record)

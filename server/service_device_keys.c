@@ -191,9 +191,7 @@ int device_keys_put_next_into_force(struct service_job *job, struct transaction 
     if (!key || key->state != DEVICE_KEY_NEXT)
         return job_refuse(job, REFUSAL_UNKNOWN_DEVICE, "this device has announced another key since");
     r = sign_next_certificate(job, storage, key, &certificate);
-    return r < 0 ? r
-                 : put_into_force(
-                       job, transaction, &held, key->public_key, buffer_bytes(&certificate));
+    return r < 0 ? r : put_into_force(job, transaction, &held, key->public_key, buffer_bytes(&certificate));
 }
 
 int device_keys_adopt(struct service_job *job, struct transaction *transaction)
@@ -220,15 +218,16 @@ int device_keys_adopt(struct service_job *job, struct transaction *transaction)
         job, transaction, &held, job->certificate.public_key, job->exchange.request.certificate);
     if (r < 0)
         return r;
-    /* No record of the rotation has come yet, or comes again: the certificate's time tells one from others. */
+    /* No record of the rotation has come yet, or comes again: the certificate's time tells one from others.
+     */
     return transaction_alarm(transaction, ALARM_DEVICE_KEY, held.number, (uint64_t)job->certificate.issued_ms,
         "this handheld came with a later certificate of this centre and another key, as after a restore");
 }
 
 /* ---- announcing the next one ---- */
 
-static const char *judge(const struct stored_device *device, const struct other_keys *keys,
-    const struct key_rotation *rotation)
+static const char *judge(
+    const struct stored_device *device, const struct other_keys *keys, const struct key_rotation *rotation)
 {
     const struct stored_device_key *key = find_key(keys, rotation->new_key);
 

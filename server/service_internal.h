@@ -256,7 +256,7 @@ struct service_job {
     struct uuid device_id; /* nil when not known */
     struct stored_device device; /* its public key is the one that signs the request */
     enum key_use key_use;
-    bool is_carried; /* it stood in a bundle */
+    bool is_carried;              /* it stood in a bundle */
     const struct own_key *signer; /* of the answer: the newest key that the handheld knows of */
     bool is_adopted;              /* not known before: its certificate is in `certificate` */
     struct device_certificate certificate;
@@ -325,7 +325,8 @@ void transaction_rollback(struct transaction *transaction);
 int transaction_alarm(
     struct transaction *transaction, enum alarm_kind kind, uint64_t device, uint64_t key, const char *text);
 
-/* An exchange was signed by the next key, which is in force from now on. Refused when it is not next any more. */
+/* An exchange was signed by the next key, which is in force from now on. Refused when it is not next any
+ * more. */
 int device_keys_put_next_into_force(struct service_job *job, struct transaction *transaction);
 /* The device in the job is known with another key than that of the certificate that it shows: the later
  * certificate holds. Refused when that is the known one. */
@@ -334,7 +335,8 @@ int device_keys_adopt(struct service_job *job, struct transaction *transaction);
  * or NULL. */
 int device_keys_announce(struct transaction *transaction, uint64_t device_number, uint64_t key,
     const struct key_rotation *rotation, const char **ret_reason);
-/* Appends the certificate of the next key for the answer, if there is one that the device does not use yet. */
+/* Appends the certificate of the next key for the answer, if there is one that the device does not use yet.
+ */
 int device_keys_tell(struct service_job *job, struct storage *storage, struct buffer *ret);
 
 /* ---- what is held of a log (service_log.c) ---- */

@@ -176,8 +176,8 @@ static int refuse_envelope(struct service_job *job, int error)
 static int verify_own_certificate(struct service_job *job, struct bytes certificate)
 {
     const struct own_key *key = NULL;
-    int r = certificate_verify_own(
-        job->service, certificate, &job->certificate_arena, &job->certificate, &key);
+    int r =
+        certificate_verify_own(job->service, certificate, &job->certificate_arena, &job->certificate, &key);
 
     /* Who was given it knows the key that signed it. */
     if (r >= 0)
@@ -186,8 +186,8 @@ static int verify_own_certificate(struct service_job *job, struct bytes certific
 }
 
 /* A device that the storage does not know, or not with this key, as after a restore, shows its certificate:
- * it stands in the request, so this one is inflated before its signature is checked, with a limit that makes it harmless, and
- * the signature is checked with the certificate's key. */
+ * it stands in the request, so this one is inflated before its signature is checked, with a limit that makes
+ * it harmless, and the signature is checked with the certificate's key. */
 static int adopt(struct service_job *job, const struct envelope *envelope)
 {
     _cleanup_buffer_ struct buffer unchecked = {0};

@@ -114,8 +114,8 @@ static int read_list(const struct world *world, const char *directory, const cha
 
 static int read_lists(const struct world *world, const char *directory, struct enrolment *enrolment)
 {
-    int r = read_list(world, directory, TRUST_NAME, TRUST_LIST_BYTES_MAX, &enrolment->trust,
-        &enrolment->trust_len);
+    int r = read_list(
+        world, directory, TRUST_NAME, TRUST_LIST_BYTES_MAX, &enrolment->trust, &enrolment->trust_len);
 
     return r < 0 ? r
                  : read_list(world, directory, FORMER_NAME, FORMER_BYTES_MAX, &enrolment->former,

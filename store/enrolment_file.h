@@ -10,8 +10,8 @@
  *   DATA/device-next.key  the one that is to take its place, until its certificate has come   0600
  *   DATA/former-certificates   those of the keys before                                       0660
  *
- * The collector reads all but the keys. Which of two keys signs is what the certificate in enrolment.conf says:
- * replacing that file is the switch from one to the other.
+ * The collector reads all but the keys. Which of two keys signs is what the certificate in enrolment.conf
+ * says: replacing that file is the switch from one to the other.
  */
 #pragma once
 
@@ -50,8 +50,8 @@ int device_key_read(const struct world *world, const char *directory, struct uui
 int device_key_make(const struct world *world, const char *directory, struct uuid *ret_device,
     uint8_t ret_seed[SIGN_SEED_BYTES]);
 
-/* Keeps the certificate of a key that is about to be replaced. Again: changes nothing. -ENOSPC also when there
- * are too many. */
+/* Keeps the certificate of a key that is about to be replaced. Again: changes nothing. -ENOSPC also when
+ * there are too many. */
 int enrolment_former_add(const struct world *world, const char *directory, struct bytes certificate);
 /* The next envelope of the list; false at its end, also when it is damaged there. */
 bool enrolment_former_next(struct cursor *cursor, struct bytes *ret);
@@ -64,8 +64,9 @@ int device_next_key_read(const struct world *world, const char *directory, struc
     uint8_t ret_seed[SIGN_SEED_BYTES]);
 int device_next_key_make(const struct world *world, const char *directory, const struct uuid *device,
     uint8_t ret_seed[SIGN_SEED_BYTES]);
-/* The seed of the key that the certificate names, be it the own or the next one. What is left of a switch that
- * was broken off is made good: the key before is destroyed. Without a fitting one it is device_key_read. */
+/* The seed of the key that the certificate names, be it the own or the next one. What is left of a switch
+ * that was broken off is made good: the key before is destroyed. Without a fitting one it is device_key_read.
+ */
 int device_key_settle(const struct world *world, const char *directory,
     const uint8_t public_key[SIGN_PUBLIC_BYTES], struct uuid *ret_device, uint8_t ret_seed[SIGN_SEED_BYTES]);
 

@@ -269,8 +269,7 @@ static int certificate_write(struct daemon *daemon, struct bytes envelope)
     return enrolment_write(daemon->world, daemon->directory, &held);
 }
 
-static int on_certificate(
-    void *context, struct bytes envelope, const uint8_t public_key[SIGN_PUBLIC_BYTES])
+static int on_certificate(void *context, struct bytes envelope, const uint8_t public_key[SIGN_PUBLIC_BYTES])
 {
     struct daemon *daemon = context;
     struct uuid device;

@@ -49,8 +49,7 @@ int sqlite_device_keys(struct storage *storage, uint64_t device,
     return 0;
 }
 
-int sqlite_device_key_put(
-    struct storage *storage, uint64_t device, const struct stored_device_key *key)
+int sqlite_device_key_put(struct storage *storage, uint64_t device, const struct stored_device_key *key)
 {
     int r = 0;
     sqlite3_stmt *statement = sqlite_statement(sqlite_of(storage), SQL_DEVICE_KEY_PUT, &r);

@@ -168,8 +168,7 @@ int sqlite_device_put(struct storage *storage, const struct device_certificate *
 int sqlite_device_seen(struct storage *storage, uint64_t device, int64_t now_ms);
 int sqlite_device_keys(struct storage *storage, uint64_t device,
     struct stored_device_key ret[DEVICE_KEYS_MAX], size_t *ret_count);
-int sqlite_device_key_put(
-    struct storage *storage, uint64_t device, const struct stored_device_key *key);
+int sqlite_device_key_put(struct storage *storage, uint64_t device, const struct stored_device_key *key);
 int sqlite_device_key_drop(
     struct storage *storage, uint64_t device, const uint8_t public_key[SIGN_PUBLIC_BYTES]);
 int sqlite_device_set_key(struct storage *storage, uint64_t device,

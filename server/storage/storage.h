@@ -197,8 +197,8 @@ enum alarm_kind {
     ALARM_PREDECESSOR = 3,   /* a log was left before all of it had come */
     ALARM_RECORD_LOST = 4,   /* in neither place */
     ALARM_BLOB_LOST = 5,
-    ALARM_RECOVERED = 6, /* the handheld's database was damaged */
-    ALARM_ERASED = 7,    /* a handheld has erased a record by an order that is not known here */
+    ALARM_RECOVERED = 6,  /* the handheld's database was damaged */
+    ALARM_ERASED = 7,     /* a handheld has erased a record by an order that is not known here */
     ALARM_DEVICE_KEY = 8, /* a handheld has announced another key of its own, or came with one */
 };
 

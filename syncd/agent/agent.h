@@ -55,8 +55,7 @@ struct agent_listener {
     /* The certificate of a next key of this device has come: when it is the one that was announced, keeps it
      * in the place of the one in force, and gives the agent its enrolment anew. 1; 0 it is of no key that is
      * here; -errno: it is told again. NULL: none is ever taken. */
-    int (*certificate)(
-        void *context, struct bytes envelope, const uint8_t public_key[SIGN_PUBLIC_BYTES]);
+    int (*certificate)(void *context, struct bytes envelope, const uint8_t public_key[SIGN_PUBLIC_BYTES]);
     /* For log lines: level as in base/log.h. */
     void (*note)(void *context, int level, const char *text);
     void *context;

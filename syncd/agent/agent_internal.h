@@ -130,7 +130,8 @@ struct agent {
     struct sign_key key;
     struct verify_key former_keys[DEVICE_KEYS_MAX]; /* of receipts from before a rotation */
     size_t former_key_count;
-    uint8_t taken_key[SIGN_PUBLIC_BYTES]; /* whose certificate was taken last: it may be told again meanwhile */
+    uint8_t
+        taken_key[SIGN_PUBLIC_BYTES]; /* whose certificate was taken last: it may be told again meanwhile */
     struct trust trust; /* in the centre: the key that was pinned at enrolment, and its successors */
     struct buffer trust_list;
     struct arena trust_arena;

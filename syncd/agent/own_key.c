@@ -120,7 +120,8 @@ void own_key_take_certificate(struct agent *agent, struct bytes envelope)
         r = agent->listener.certificate(agent->listener.context, envelope, public_key);
     if (r > 0) {
         memcpy(agent->taken_key, public_key, sizeof(public_key));
-        agent_note(agent, LOG_LEVEL_INFO, "the centre has taken this handheld's new key: it signs from now on");
+        agent_note(
+            agent, LOG_LEVEL_INFO, "the centre has taken this handheld's new key: it signs from now on");
     } else if (r == 0) {
         agent_note(agent, LOG_LEVEL_WARNING,
             "the centre names a new key of this handheld that is not here: the one in force stays");

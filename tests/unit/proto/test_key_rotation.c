@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tests of the record that announces a device's next key, against vectors of an independent implementation. */
+/* Tests of the record that announces a device's next key, against vectors of an independent implementation.
+ */
 #include "tests/unit/proto/vectors.h"
 
 #include "proto/key_rotation.h"

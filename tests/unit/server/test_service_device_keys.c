@@ -138,7 +138,8 @@ static void an_announced_key_is_certified_until_it_is_used_and_then_the_old_one_
     certificate = read_certificate(centre, told_certificate(centre, handheld, &told), &arena);
     assert_memory_equal(certificate.public_key, next.public.public_key, SIGN_PUBLIC_BYTES);
     assert_true(certificate.issued_ms > first.issued_ms);
-    assert_true(bytes_equal(certificate.name, first.name) && bytes_equal(certificate.inspector, first.inspector));
+    assert_true(
+        bytes_equal(certificate.name, first.name) && bytes_equal(certificate.inspector, first.inspector));
     assert_true(bytes_equal(told_certificate(centre, handheld, &again), buffer_bytes(&told)));
 
     handheld->key = next;
@@ -184,8 +185,8 @@ static void the_receipt_of_a_log_that_did_not_grow_since_is_still_the_old_keys(v
 
     old = rotate(centre, handheld);
     exchange(centre, handheld, 3, 0, &answered);
-    assert_int_equal(receipt_verify(answered.exchange.receipt, &old.public, &handheld->server_key, &checkpoint,
-                         &time_s),
+    assert_int_equal(
+        receipt_verify(answered.exchange.receipt, &old.public, &handheld->server_key, &checkpoint, &time_s),
         0);
     assert_int64_equal(checkpoint.size, 3);
     handheld_free(handheld);
@@ -244,7 +245,8 @@ static void a_key_that_the_device_never_had_stores_nothing(void **state)
     exchange(centre, handheld, 2, 1, &answered);
     assert_int_equal(answered.status, 401);
     assert_int_equal(answered.refusal.reason, REFUSAL_UNKNOWN_DEVICE);
-    assert_int_equal(refusal_of(centre, handheld, true), REFUSAL_BAD_REQUEST); /* the certificate is of another key */
+    assert_int_equal(
+        refusal_of(centre, handheld, true), REFUSAL_BAD_REQUEST); /* the certificate is of another key */
     assert_int_equal(centre_sql(centre, "SELECT count(*) FROM records"), 2);
     handheld_free(handheld);
 }

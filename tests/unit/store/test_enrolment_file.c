@@ -199,8 +199,7 @@ static void next_key_waits_beside_the_own_one_until_its_certificate_names_it(voi
     assert_int_equal(status.st_mode & 0777, 0600);
 
     struct sign_key before = key_of(old_seed), after = key_of(seed);
-    assert_int_equal(
-        device_key_settle(world_posix(), directory, before.public.public_key, &read, again), 0);
+    assert_int_equal(device_key_settle(world_posix(), directory, before.public.public_key, &read, again), 0);
     assert_memory_equal(again, old_seed, sizeof(again));
     assert_int_equal(access(next, F_OK), 0);
     for (int times = 0; times < 2; times++) {

@@ -81,7 +81,7 @@ static void a_key_is_announced_once_by_a_record_that_both_keys_have_signed(void 
     assert_memory_equal(found.last.old_key, story.centre.device_key.public_key, SIGN_PUBLIC_BYTES);
     assert_memory_equal(found.last.new_key, next.public.public_key, SIGN_PUBLIC_BYTES);
     assert_int_equal(key_rotation_verify(&found.last, &story.centre.device), 0);
-    agent_story_settle(&story); /* the centre checks that the old key signs */
+    agent_story_settle(&story);                         /* the centre checks that the old key signs */
     assert_int_equal(story.centre.records_appended, 3); /* opened, the boot, and this */
     agent_story_end(&story);
 }
@@ -116,9 +116,11 @@ static void only_a_certificate_by_the_centre_for_this_device_is_taken_and_once(v
     sign_key_from_seed(story.enrolment.receipt_key.name, next_seed, &stranger);
     other = story.centre.device;
     other.b[0] ^= 1;
-    sign_certificate(&story, &stranger, next.public.public_key, &story.centre.device, &story.centre.next_certificate);
+    sign_certificate(
+        &story, &stranger, next.public.public_key, &story.centre.device, &story.centre.next_certificate);
     sync_now(&story);
-    sign_certificate(&story, &story.centre.receipt_key, next.public.public_key, &other, &story.centre.next_certificate);
+    sign_certificate(
+        &story, &story.centre.receipt_key, next.public.public_key, &other, &story.centre.next_certificate);
     sync_now(&story);
     assert_int_equal(story.certificates_told, 0);
     agent_story_record(&story, 0, 1);
@@ -126,13 +128,14 @@ static void only_a_certificate_by_the_centre_for_this_device_is_taken_and_once(v
     assert_int_equal(agent_story_status(&story).records_queued, 0); /* the answers were good */
 
     story.certificate_result = -ENOSPC;
-    sign_certificate(
-        &story, &story.centre.receipt_key, next.public.public_key, &story.centre.device, &story.centre.next_certificate);
+    sign_certificate(&story, &story.centre.receipt_key, next.public.public_key, &story.centre.device,
+        &story.centre.next_certificate);
     sync_now(&story);
     story.certificate_result = 1;
     sync_now(&story);
     sync_now(&story);
-    assert_int_equal(story.certificates_told, 2); /* it failed, then it was kept; the third time is old news */
+    assert_int_equal(
+        story.certificates_told, 2); /* it failed, then it was kept; the third time is old news */
     assert_memory_equal(story.last_certified_key, next.public.public_key, SIGN_PUBLIC_BYTES);
     agent_story_end(&story);
 }
@@ -149,8 +152,8 @@ static void after_the_switch_the_new_key_signs_and_receipts_by_the_old_one_still
     next = next_key(&story);
     agent_story_record(&story, 0, 3);
     sync_now(&story);
-    sign_certificate(&story, &story.centre.receipt_key, story.centre.device_key.public_key, &story.centre.device,
-        &certificate);
+    sign_certificate(&story, &story.centre.receipt_key, story.centre.device_key.public_key,
+        &story.centre.device, &certificate);
     envelope = buffer_bytes(&certificate);
     buffer_put_u32be(&former, (uint32_t)envelope.len);
     buffer_put_bytes(&former, envelope);
