@@ -152,7 +152,7 @@ def test_copy_with_the_old_key_is_refused_and_keeps_what_it_records(server, make
     handheld.record("after")
     handheld.wait_until_drained()
     assert len(server.findings()) == 2 and retired(server) == 1
-    assert "somebody else" not in copy.run("status").stdout and copy.call("Status")["key_waits"] is True
+    assert copy.call("Status")["key_waits"] is True
 
 
 def test_centre_that_was_set_back_to_before_the_rotation_takes_the_new_key_by_its_certificate(
