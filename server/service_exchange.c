@@ -707,8 +707,8 @@ static int read_lists(struct service_job *job, struct storage *storage, struct a
     if (r >= 0)
         r = list_stored(job, storage, parts, answer);
     if (r >= 0)
-        r = storage->verbs->commands(storage, job->device.number, parts->commands, EXCHANGE_COMMANDS_MAX,
-            &answer->command_count);
+        r = storage->verbs->commands(
+            storage, job->device.number, parts->commands, EXCHANGE_COMMANDS_MAX, &answer->command_count);
     answer->commands = parts->commands;
     return r;
 }

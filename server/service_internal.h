@@ -253,7 +253,7 @@ struct service_job {
     struct service *service;
     enum service_route route;
     struct sha256 request_sha256;
-    struct uuid device_id; /* nil when not known */
+    struct uuid device_id;       /* nil when not known */
     struct stored_device device; /* its public key is the one that signs the request */
     enum key_use key_use;
     bool is_carried;              /* it stood in a bundle */
