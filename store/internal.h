@@ -81,7 +81,7 @@ struct store {
     int lock; /* handle of the world, -1: none */
     bool locked;
     bool damage_marked;
-    bool is_older; /* a reader's: the tables of version 2 are not there */
+    bool is_older;          /* a reader's: the tables of version 2 are not there */
     bool disk_failed;       /* in the transaction under way */
     struct write_mark mark; /* set: what of the WAL is on the disk? */
     uint64_t wal_pages;     /* as the last commit here left it */
@@ -274,7 +274,7 @@ struct recorded {
     struct uuid id;
 };
 struct recorded recorded_of(const struct log_row *log, const struct record_row *row);
-/* The record inside a re-homed one, a view into its bytes. -EBADMSG. */
+/* The record inside a re-homed one, a view into its bytes. -EBADMSG it is none, -ENOMEM. */
 int rehomed_inner(struct bytes bytes, struct position_in_log *ret_at, struct bytes *ret_record);
 /* A row as the programs see it, its state included; views point where the row's do. `reason` NULL when it is
  * not in quarantine. */

@@ -7,30 +7,13 @@
 
 #include <errno.h>
 
-/* Whoever only reads may look at a database that no program has written since the table came. */
-static int has_table(struct sqlite *sqlite)
-{
-    int r = 0;
-    sqlite3_stmt *statement = sqlite_statement(sqlite, SQL_DEVICE_KEYS_TABLE, &r);
-
-    if (!statement)
-        return r;
-    r = sqlite_step(statement);
-    if (r > 0)
-        sqlite3_reset(statement);
-    return r;
-}
-
 int sqlite_device_keys(struct storage *storage, uint64_t device,
     struct stored_device_key ret[DEVICE_KEYS_MAX], size_t *ret_count)
 {
-    struct sqlite *sqlite = sqlite_of(storage);
     size_t count = 0;
-    int r = sqlite->statements[SQL_DEVICE_KEYS] ? 1 : has_table(sqlite);
-    sqlite3_stmt *statement = r > 0 ? sqlite_statement(sqlite, SQL_DEVICE_KEYS, &r) : NULL;
+    int r = 0;
+    sqlite3_stmt *statement = sqlite_statement(sqlite_of(storage), SQL_DEVICE_KEYS, &r);
 
-    if (r == 0)
-        *ret_count = 0;
     if (!statement)
         return r;
     sqlite_bind_number(statement, 1, device);

@@ -101,7 +101,6 @@ enum sqlite_sql {
     SQL_ORDERS_DONE,
     SQL_SET_ORDERS_DONE,
     SQL_ORDERS_DONE_MAX,
-    SQL_DEVICE_KEYS_TABLE,
     SQL_DEVICE_KEYS,
     SQL_DEVICE_KEY_PUT,
     SQL_DEVICE_KEY_DROP,
@@ -112,7 +111,7 @@ enum sqlite_sql {
 extern const char *const sqlite_sql_texts[SQL_COUNT];
 extern const char sqlite_schema_text[];
 /* What was added since: makes what is missing. */
-extern const char sqlite_schema_additions_text[];
+extern const char *const sqlite_schema_additions[]; /* "name(columns) ...", to NULL */
 extern const char sqlite_derived_clear_text[];
 
 #define CENTRE_SCHEMA 1        /* of this program */
