@@ -131,32 +131,58 @@ static int note_key(const struct service *service, const struct uuid *device,
     return device_key_name(service->authority, service->tenant, device, ret->name);
 }
 
+/* 1, 0 when this key has not signed the note, or -errno. */
+static int has_signed(const struct service *service, const struct uuid *device,
+    const uint8_t public_key[SIGN_PUBLIC_BYTES], struct bytes note, struct checkpoint *ret)
+{
+    struct verify_key key;
+    int r = note_key(service, device, public_key, &key);
+
+    return r < 0 ? r : checkpoint_verify(note, &key, ret) >= 0;
+}
+
 int device_checkpoint_verify(struct service *service, struct storage *storage,
     const struct stored_device *device, struct bytes note, struct checkpoint *ret)
 {
+    struct stored_device held;
     struct other_keys keys;
-    struct verify_key key;
-    int r = note_key(service, &device->id, device->public_key, &key);
+    int r = has_signed(service, &device->id, device->public_key, note, ret);
 
-    if (r < 0)
-        return r;
-    if (checkpoint_verify(note, &key, ret) >= 0)
-        return 0;
+    if (r != 0)
+        return r < 0 ? r : 0;
+    /* `device` may be a request's, which the next key or a retired one has signed. */
+    r = storage->verbs->device_at(storage, device->number, &held);
+    if (r >= 0)
+        r = has_signed(service, &device->id, held.public_key, note, ret);
+    if (r != 0)
+        return r < 0 ? r : 0;
     r = read_keys(storage, device->number, &keys);
-    for (size_t i = 0; r >= 0 && i < keys.count; i++) {
-        r = note_key(service, &device->id, keys.keys[i].public_key, &key);
-        if (r >= 0 && checkpoint_verify(note, &key, ret) >= 0)
-            return 0;
-    }
-    return r < 0 ? r : -ENOENT;
+    for (size_t i = 0; r == 0 && i < keys.count; i++)
+        r = has_signed(service, &device->id, keys.keys[i].public_key, note, ret);
+    return r < 0 ? r : r > 0 ? 0 : -ENOENT;
 }
 
 /* ---- changing it ---- */
 
-/* A request may have been made ready before another one has changed the keys: what counts is what stands in
- * the transaction. */
+/* It is charged to where it came from: whoever has such a key must not use up what the device may send. */
+static int refuse_key(struct service_job *job, const char *text)
+{
+    job->is_proven = false;
+    return job_refuse(job, REFUSAL_UNKNOWN_DEVICE, text);
+}
+
+/* What is next was announced in the place of the key that ends here: it is next no longer, whether it is the
+ * one that follows or not. */
+static int drop_next(struct storage *storage, uint64_t device, const struct other_keys *keys)
+{
+    const struct stored_device_key *next = find_next(keys);
+
+    return next ? storage->verbs->device_key_drop(storage, device, next->public_key) : 0;
+}
+
 static int put_into_force(struct service_job *job, struct transaction *transaction,
-    const struct stored_device *held, const uint8_t public_key[SIGN_PUBLIC_BYTES], struct bytes certificate)
+    const struct stored_device *held, const struct other_keys *keys,
+    const uint8_t public_key[SIGN_PUBLIC_BYTES], struct bytes certificate)
 {
     const struct storage_verbs *verbs = transaction->storage->verbs;
     struct stored_device_key retired = {.state = DEVICE_KEY_RETIRED, .at_ms = transaction->now_ms};
@@ -164,7 +190,7 @@ static int put_into_force(struct service_job *job, struct transaction *transacti
 
     memcpy(retired.public_key, held->public_key, SIGN_PUBLIC_BYTES);
     transaction->has_changed = true;
-    r = verbs->device_key_drop(transaction->storage, held->number, public_key);
+    r = drop_next(transaction->storage, held->number, keys);
     if (r >= 0)
         r = verbs->device_key_put(transaction->storage, held->number, &retired);
     if (r >= 0)
@@ -173,6 +199,8 @@ static int put_into_force(struct service_job *job, struct transaction *transacti
     return r;
 }
 
+/* A request may have been made ready before another one has changed the keys: what counts is what stands in
+ * the transaction. */
 int device_keys_put_next_into_force(struct service_job *job, struct transaction *transaction)
 {
     struct storage *storage = transaction->storage;
@@ -189,9 +217,11 @@ int device_keys_put_next_into_force(struct service_job *job, struct transaction 
         return r;
     key = find_key(&keys, job->device.public_key);
     if (!key || key->state != DEVICE_KEY_NEXT)
-        return job_refuse(job, REFUSAL_UNKNOWN_DEVICE, "this device has announced another key since");
+        return refuse_key(job, "this device has announced another key since");
     r = sign_next_certificate(job, storage, key, &certificate);
-    return r < 0 ? r : put_into_force(job, transaction, &held, key->public_key, buffer_bytes(&certificate));
+    return r < 0 ? r
+                 : put_into_force(job, transaction, &held, &keys, job->device.public_key,
+                       buffer_bytes(&certificate));
 }
 
 int device_keys_adopt(struct service_job *job, struct transaction *transaction)
@@ -213,9 +243,9 @@ int device_keys_adopt(struct service_job *job, struct transaction *transaction)
     key = find_key(&keys, job->certificate.public_key);
     if (job->certificate.issued_ms <= known.issued_ms || (key && key->state == DEVICE_KEY_RETIRED) ||
         keys.count + 1 >= DEVICE_KEYS_MAX)
-        return job_refuse(job, REFUSAL_UNKNOWN_DEVICE, "this device has another key now");
-    r = put_into_force(
-        job, transaction, &held, job->certificate.public_key, job->exchange.request.certificate);
+        return refuse_key(job, "this device has another key now");
+    r = put_into_force(job, transaction, &held, &keys, job->certificate.public_key,
+        job->exchange.request.certificate);
     if (r < 0)
         return r;
     /* No record of the rotation has come yet, or comes again: the certificate's time tells one from others.

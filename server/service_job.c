@@ -266,9 +266,11 @@ static int open_envelope(struct service_job *job, struct bytes body)
     job->is_proven = r >= 0 || r == -EFBIG || r == -ENOENT;
     if (r < 0)
         return refuse_envelope(job, r);
-    if (job->key_use == KEY_RETIRED && !job->is_carried)
+    if (job->key_use == KEY_RETIRED && !job->is_carried) {
+        job->is_proven = false; /* whoever has it must not use up what the device itself may send */
         return job_refuse(job, REFUSAL_REVOKED,
             "this handheld's key was replaced: a copy with the old one is in use; enrol it anew if it is to report");
+    }
     if (job->route == SERVICE_EXCHANGE)
         job->exchange.tells_capabilities = !uses_newest_dictionary(envelope.payload);
     /* Columns may be much shorter than the records that they stand for. */

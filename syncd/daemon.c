@@ -10,6 +10,7 @@
 #include "syncd/metrics_file.h"
 #include "syncd/metrics_text.h"
 #include "syncd/network_kind.h"
+#include "syncd/rotation.h"
 #include "syncd/transport_worker.h"
 #include "syncd/trust_time.h"
 
@@ -51,7 +52,7 @@ struct daemon {
     int64_t started_wall_ms;
     enum network_metered metered; /* as NetworkManager says */
     bool ca_changed;              /* the network worker has still to be told */
-    bool key_waits;               /* a new key of this device, for its certificate */
+    bool key_waits;               /* the next device key, for its certificate */
     char status_line[160];
 };
 
@@ -215,76 +216,19 @@ static int on_trust(void *context, struct bytes list, struct bytes ca_pem)
     return r < 0 ? r : ca_write(daemon, ca_pem);
 }
 
-/* The seed of the key that the certificate names. */
-static int key_load(struct daemon *daemon, const struct enrolment *enrolment, struct uuid *ret_device)
-{
-    struct arena arena _cleanup_arena_;
-    struct device_certificate certificate;
-    struct trust trust;
-    arena_init(&arena, arena_budget_for(TRUST_LIST_BYTES_MAX));
-    enrolment_trust(enrolment, &arena, &trust);
-    struct bytes envelope = bytes_of(enrolment->certificate, enrolment->certificate_len);
-    if (trust_verify_certificate(&trust, envelope, &arena, &certificate) < 0)
-        return device_key_read(daemon->world, daemon->directory, ret_device, daemon->seed);
-    return device_key_settle(
-        daemon->world, daemon->directory, certificate.public_key, ret_device, daemon->seed);
-}
-
-/* Goes on with a rotation that is under way, wherever it was broken off. */
-static void key_announce(struct daemon *daemon)
-{
-    struct uuid device;
-    uint8_t seed[SIGN_SEED_BYTES];
-    int r = device_next_key_read(daemon->world, daemon->directory, &device, seed);
-    daemon->key_waits = r >= 0 && uuid_equal(&device, &daemon->enrolment.device);
-    if (daemon->key_waits)
-        r = agent_announce_key(daemon->agent, seed);
-    sodium_memzero(seed, sizeof(seed));
-    if (r < 0 && r != -ENOENT)
-        log_err("the new key of this handheld cannot be announced (%s): tried again at the next start",
-            strerror(-r));
-}
-
-/* Writing the certificate is the switch: the file's change brings enrolment_load. */
-static int certificate_write(struct daemon *daemon, struct bytes envelope)
-{
-    struct enrolment held _cleanup_(enrolment_done) = {0};
-    _cleanup_free_ char *error = NULL;
-    int r = enrolment_read(daemon->world, daemon->directory, &held, &error);
-    if (r < 0)
-        return r;
-    if (!uuid_equal(&held.device, &daemon->enrolment.device) ||
-        strcmp(held.authority, daemon->enrolment.authority) != 0)
-        return -ESTALE; /* enrolled elsewhere meanwhile */
-    r = enrolment_former_add(
-        daemon->world, daemon->directory, bytes_of(held.certificate, held.certificate_len));
-    uint8_t *certificate = r >= 0 ? malloc(envelope.len) : NULL;
-    if (!certificate)
-        return r < 0 ? r : -ENOMEM;
-    memcpy(certificate, envelope.data, envelope.len);
-    free(held.certificate);
-    held.certificate = certificate;
-    held.certificate_len = envelope.len;
-    return enrolment_write(daemon->world, daemon->directory, &held);
-}
-
+/* The change of enrolment.conf brings enrolment_load. */
 static int on_certificate(void *context, struct bytes envelope, const uint8_t public_key[SIGN_PUBLIC_BYTES])
 {
     struct daemon *daemon = context;
-    struct uuid device;
-    struct sign_key next;
-    uint8_t seed[SIGN_SEED_BYTES];
-    int r = device_next_key_read(daemon->world, daemon->directory, &device, seed);
+    return rotation_take(daemon->world, daemon->directory, &daemon->enrolment, envelope, public_key);
+}
+
+static void key_go_on(struct daemon *daemon)
+{
+    int r = rotation_go_on(
+        daemon->world, daemon->directory, &daemon->enrolment, daemon->agent, &daemon->key_waits);
     if (r < 0)
-        return r == -ENOENT ? 0 : r;
-    sign_key_from_seed("device", seed, &next);
-    bool is_it = memcmp(next.public.public_key, public_key, SIGN_PUBLIC_BYTES) == 0;
-    sodium_memzero(&next, sizeof(next));
-    sodium_memzero(seed, sizeof(seed));
-    if (!is_it)
-        return 0;
-    r = certificate_write(daemon, envelope);
-    return r < 0 ? r : 1;
+        log_err("the next device key cannot be announced (%s): tried again at the next start", strerror(-r));
 }
 
 /* Only what stands in its files is mended by enrolling again. */
@@ -311,11 +255,8 @@ static void enrolment_load(struct daemon *daemon)
             log_info("not enrolled yet: records are kept here until `patrol enroll TOKEN-URL` was run");
         return;
     }
-    struct uuid device;
     if (r >= 0)
-        r = key_load(daemon, &fresh, &device);
-    if (r >= 0 && !uuid_equal(&device, &fresh.device))
-        r = -EBADMSG;
+        r = rotation_load(daemon->world, daemon->directory, &fresh, daemon->seed);
     if (r < 0) {
         enrolment_complain(daemon, r, error);
         enrolment_done(&fresh);
@@ -337,7 +278,7 @@ static void enrolment_load(struct daemon *daemon)
     r = ca_write(daemon, agent_trusted_cas(daemon->agent));
     if (r < 0)
         log_err("the centre's new CAs cannot be kept (%s): tried again at the next start", strerror(-r));
-    key_announce(daemon);
+    key_go_on(daemon);
 }
 
 static int on_poll(sd_event_source *source, uint64_t usec, void *context)
@@ -602,18 +543,11 @@ static int control_rotate_key(void *context, bool *ret_waited)
     struct daemon *daemon = context;
     if (!daemon->enrolled)
         return -ENOTCONN;
-    uint8_t seed[SIGN_SEED_BYTES];
-    bool waited = daemon->key_waits;
-    int r = device_next_key_make(daemon->world, daemon->directory, &daemon->enrolment.device, seed);
-    if (r >= 0)
-        r = agent_announce_key(daemon->agent, seed);
-    sodium_memzero(seed, sizeof(seed));
+    int r = rotation_begin(daemon->world, daemon->directory, &daemon->enrolment, daemon->agent, ret_waited);
     if (r < 0)
         return r;
-    *ret_waited = waited;
     daemon->key_waits = true;
-    agent_sync_now(daemon->agent);
-    after_event(daemon);
+    control_sync_now(daemon);
     return 0;
 }
 

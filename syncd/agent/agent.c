@@ -355,7 +355,7 @@ static int take_enrolment(struct agent *agent, const struct enrolment *enrolment
     text_uuid(agent->device.b, agent->device_text);
     trust_load(agent, enrolment);
     sign_key_from_seed(name, device_seed, &agent->key);
-    own_key_load_former(agent, enrolment);
+    device_key_load_former(agent, enrolment);
     agent->enrolled = true;
     return 0;
 }

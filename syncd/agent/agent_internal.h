@@ -255,12 +255,12 @@ void trust_forget(struct agent *agent);
 /* More statements, from an answer. */
 void trust_take(struct agent *agent, struct bytes more);
 
-/* ---- own_key.c ---- */
+/* ---- device_key.c ---- */
 
 /* The keys that were this device's before. After trust_load. */
-void own_key_load_former(struct agent *agent, const struct enrolment *enrolment);
+void device_key_load_former(struct agent *agent, const struct enrolment *enrolment);
 /* An answer's certificate of the next key, or nothing. */
-void own_key_take_certificate(struct agent *agent, struct bytes envelope);
+void device_key_take_certificate(struct agent *agent, struct bytes envelope);
 
 /* ---- exchange.c ---- */
 

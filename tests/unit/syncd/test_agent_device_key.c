@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tests of how a handheld replaces its own key: syncd/agent/own_key.c. */
+/* Tests of how a handheld replaces its own key: syncd/agent/device_key.c. */
 #include "tests/unit/syncd/agent_story.h"
 
 #include "proto/key_rotation.h"
@@ -187,5 +187,5 @@ int main(void)
         cmocka_unit_test(after_the_switch_the_new_key_signs_and_receipts_by_the_old_one_still_hold),
     };
 
-    return cmocka_run_group_tests_name("agent own key", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("agent device key", tests, NULL, NULL);
 }

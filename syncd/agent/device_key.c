@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * This device's own key, and the one that is to take its place. proto/README.md, "A device's next key". The
+ * The device key, and the one that is to take its place. proto/README.md, "A device's next key". The
  * shell owns the files: here the record is made that announces a key, and the certificate checked that comes
  * back.
  */
@@ -33,7 +33,7 @@ static int verify_certificate(
     return 0;
 }
 
-void own_key_load_former(struct agent *agent, const struct enrolment *enrolment)
+void device_key_load_former(struct agent *agent, const struct enrolment *enrolment)
 {
     struct cursor cursor = cursor_of(bytes_of(enrolment->former, enrolment->former_len));
     struct bytes envelope;
@@ -106,7 +106,7 @@ int agent_announce_key(struct agent *agent, const uint8_t seed[SIGN_SEED_BYTES])
 
 /* ---- the certificate ---- */
 
-void own_key_take_certificate(struct agent *agent, struct bytes envelope)
+void device_key_take_certificate(struct agent *agent, struct bytes envelope)
 {
     uint8_t public_key[SIGN_PUBLIC_BYTES];
     int r;
