@@ -16,8 +16,8 @@
 #define KEY_NAME "device.key"
 #define NEXT_KEY_NAME "device-next.key"
 #define TRUST_NAME "trust"
-#define FORMER_NAME "former-certificates"
-#define FORMER_BYTES_MAX (DEVICE_KEYS_MAX * (4u + ENROLMENT_BYTES_MAX))
+#define CERTIFICATES_NAME "certificates"
+#define CERTIFICATES_BYTES_MAX (DEVICE_KEYS_MAX * (4u + ENROLMENT_BYTES_MAX))
 #define SECTION "enrolment"
 #define ENROLMENT_FILE_BYTES_MAX (128u * 1024u)
 #define CERTIFICATE_TEXT_MAX (96u * 1024u)
@@ -118,8 +118,8 @@ static int read_lists(const struct world *world, const char *directory, struct e
         world, directory, TRUST_NAME, TRUST_LIST_BYTES_MAX, &enrolment->trust, &enrolment->trust_len);
 
     return r < 0 ? r
-                 : read_list(world, directory, FORMER_NAME, FORMER_BYTES_MAX, &enrolment->former,
-                       &enrolment->former_len);
+                 : read_list(world, directory, CERTIFICATES_NAME, CERTIFICATES_BYTES_MAX,
+                       &enrolment->certificates, &enrolment->certificates_len);
 }
 
 int enrolment_read(const struct world *world, const char *directory, struct enrolment *ret, char **ret_error)
@@ -207,7 +207,7 @@ void enrolment_done(struct enrolment *enrolment)
     free(enrolment->name);
     free(enrolment->inspector);
     free(enrolment->trust);
-    free(enrolment->former);
+    free(enrolment->certificates);
     *enrolment = (struct enrolment){0};
 }
 
@@ -225,17 +225,24 @@ void enrolment_trust(const struct enrolment *enrolment, struct arena *arena, str
         trust_in(&enrolment->receipt_key, ret);
 }
 
-/* ---- the certificates of former keys: each with its length before it, the oldest first ---- */
+/* ---- the certificates of all device keys: each with its length before it, the oldest first ---- */
 
-bool enrolment_former_next(struct cursor *cursor, struct bytes *ret)
+bool enrolment_certificate_next(struct cursor *cursor, struct bytes *ret)
 {
     *ret = cursor_take(cursor, cursor_u32be(cursor));
     return !cursor->failed && ret->len > 0;
 }
 
-int enrolment_former_add(const struct world *world, const char *directory, struct bytes certificate)
+static void put_certificate(struct buffer *buffer, struct bytes envelope)
 {
-    _cleanup_free_ char *path = files_join(directory, FORMER_NAME);
+    buffer_put_u32be(buffer, (uint32_t)envelope.len);
+    buffer_put_bytes(buffer, envelope);
+}
+
+int enrolment_certificates_add(
+    const struct world *world, const char *directory, struct bytes before, struct bytes certificate)
+{
+    _cleanup_free_ char *path = files_join(directory, CERTIFICATES_NAME);
     _cleanup_free_ uint8_t *held = NULL;
     _cleanup_buffer_ struct buffer content = {0};
     struct bytes envelope;
@@ -245,21 +252,21 @@ int enrolment_former_add(const struct world *world, const char *directory, struc
 
     if (!path)
         return -ENOMEM;
-    r = read_list(world, directory, FORMER_NAME, FORMER_BYTES_MAX, &held, &len);
+    if (before.len > ENROLMENT_BYTES_MAX || certificate.len > ENROLMENT_BYTES_MAX)
+        return -EMSGSIZE;
+    r = read_list(world, directory, CERTIFICATES_NAME, CERTIFICATES_BYTES_MAX, &held, &len);
     if (r < 0)
         return r;
     cursor = cursor_of(bytes_of(held, len));
-    while (enrolment_former_next(&cursor, &envelope)) {
-        if (bytes_equal(envelope, certificate))
-            return 0;
-        buffer_put_u32be(&content, (uint32_t)envelope.len);
-        buffer_put_bytes(&content, envelope);
-    }
-    buffer_put_u32be(&content, (uint32_t)certificate.len);
-    buffer_put_bytes(&content, certificate);
+    while (enrolment_certificate_next(&cursor, &envelope))
+        if (!bytes_equal(envelope, before) && !bytes_equal(envelope, certificate))
+            put_certificate(&content, envelope);
+    put_certificate(&content, before);
+    put_certificate(&content, certificate);
     r = buffer_finish(&content);
-    if (r >= 0 && (certificate.len > ENROLMENT_BYTES_MAX || content.len > FORMER_BYTES_MAX))
+    if (r >= 0 && content.len > CERTIFICATES_BYTES_MAX)
         r = -ENOSPC;
+    /* Also when it says that already: whether that is durable nobody knows. */
     return r < 0 ? r : files_replace(world, path, buffer_bytes(&content), false);
 }
 
@@ -285,11 +292,11 @@ struct bytes enrolment_certificate_of(
     const struct enrolment *enrolment, const struct trust *trust, struct bytes receipt)
 {
     struct bytes own = bytes_of(enrolment->certificate, enrolment->certificate_len), envelope;
-    struct cursor cursor = cursor_of(bytes_of(enrolment->former, enrolment->former_len));
+    struct cursor cursor = cursor_of(bytes_of(enrolment->certificates, enrolment->certificates_len));
 
     if (signed_it(enrolment, trust, own, receipt))
         return own;
-    while (enrolment_former_next(&cursor, &envelope))
+    while (enrolment_certificate_next(&cursor, &envelope))
         if (signed_it(enrolment, trust, envelope, receipt))
             return envelope;
     return own;
@@ -400,33 +407,11 @@ int device_next_key_make(const struct world *world, const char *directory, const
     return r;
 }
 
-static bool is_seed_of(const uint8_t seed[SIGN_SEED_BYTES], const uint8_t public_key[SIGN_PUBLIC_BYTES])
-{
-    struct sign_key key;
-    bool is;
-
-    sign_key_from_seed("device", seed, &key);
-    is = memcmp(key.public.public_key, public_key, SIGN_PUBLIC_BYTES) == 0;
-    sodium_memzero(&key, sizeof(key));
-    return is;
-}
-
-int device_key_settle(const struct world *world, const char *directory,
-    const uint8_t public_key[SIGN_PUBLIC_BYTES], struct uuid *ret_device, uint8_t ret_seed[SIGN_SEED_BYTES])
+int device_next_key_settle(const struct world *world, const char *directory, const struct uuid *device,
+    const uint8_t seed[SIGN_SEED_BYTES])
 {
     _cleanup_free_ char *next_path = files_join(directory, NEXT_KEY_NAME);
-    uint8_t seed[SIGN_SEED_BYTES];
-    struct uuid device;
+    int r = next_path ? write_key(world, directory, KEY_NAME, device, seed) : -ENOMEM;
 
-    if (!next_path)
-        return -ENOMEM;
-    if (device_next_key_read(world, directory, &device, seed) < 0 || !is_seed_of(seed, public_key))
-        return device_key_read(world, directory, ret_device, ret_seed);
-    /* It signs from now on, whether or not the disk takes that already: the next start does the rest. */
-    if (write_key(world, directory, KEY_NAME, &device, seed) >= 0)
-        (void)world->verbs->unlink(world->context, next_path);
-    *ret_device = device;
-    memcpy(ret_seed, seed, sizeof(seed));
-    sodium_memzero(seed, sizeof(seed));
-    return 0;
+    return r < 0 ? r : world->verbs->unlink(world->context, next_path);
 }

@@ -8,10 +8,10 @@
  *   DATA/device.key       the device's Ed25519 seed                                           0600, the
  * daemon's alone
  *   DATA/device-next.key  the one that is to take its place, until its certificate has come   0600
- *   DATA/former-certificates   those of the keys before                                       0660
+ *   DATA/certificates     once there was a second one: those of all device keys               0660
  *
- * The collector reads all but the keys. Which of two keys signs is what the certificate in enrolment.conf
- * says: replacing that file is the switch from one to the other.
+ * The collector reads all but the keys. Which of two keys signs is what DATA/certificates says: replacing that
+ * file is the switch from one to the other (syncd/rotation.h).
  */
 #pragma once
 
@@ -30,8 +30,8 @@ struct enrolment {
     char *inspector; /* default inspector, may be "" */
     uint8_t *trust;  /* the list in DATA/trust as it was read; not written by enrolment_write */
     size_t trust_len;
-    uint8_t *former; /* DATA/former-certificates; likewise */
-    size_t former_len;
+    uint8_t *certificates; /* DATA/certificates; likewise */
+    size_t certificates_len;
 };
 
 /* -ENOENT not enrolled; -EBADMSG damaged, with a line for people. */
@@ -50,11 +50,12 @@ int device_key_read(const struct world *world, const char *directory, struct uui
 int device_key_make(const struct world *world, const char *directory, struct uuid *ret_device,
     uint8_t ret_seed[SIGN_SEED_BYTES]);
 
-/* Keeps the certificate of a key that is about to be replaced. Again: changes nothing. -ENOSPC also when
- * there are too many. */
-int enrolment_former_add(const struct world *world, const char *directory, struct bytes certificate);
+/* Keeps both: the certificate of the key in force, and at the end that of the key which takes its place.
+ * -ENOSPC also when there are too many. */
+int enrolment_certificates_add(
+    const struct world *world, const char *directory, struct bytes before, struct bytes certificate);
 /* The next envelope of the list; false at its end, also when it is damaged there. */
-bool enrolment_former_next(struct cursor *cursor, struct bytes *ret);
+bool enrolment_certificate_next(struct cursor *cursor, struct bytes *ret);
 /* The certificate of the key that has signed the handheld's part of a receipt: the one in force, if none of
  * the others did. A view into the enrolment. */
 struct bytes enrolment_certificate_of(
@@ -64,11 +65,10 @@ int device_next_key_read(const struct world *world, const char *directory, struc
     uint8_t ret_seed[SIGN_SEED_BYTES]);
 int device_next_key_make(const struct world *world, const char *directory, const struct uuid *device,
     uint8_t ret_seed[SIGN_SEED_BYTES]);
-/* The seed of the key that the certificate names, be it the own or the next one. What is left of a switch
- * that was broken off is made good: the key before is destroyed. Without a fitting one it is device_key_read.
+/* The next key is the device's from now on: the one before is destroyed. Again: makes good what was broken off.
  */
-int device_key_settle(const struct world *world, const char *directory,
-    const uint8_t public_key[SIGN_PUBLIC_BYTES], struct uuid *ret_device, uint8_t ret_seed[SIGN_SEED_BYTES]);
+int device_next_key_settle(const struct world *world, const char *directory, const struct uuid *device,
+    const uint8_t seed[SIGN_SEED_BYTES]);
 
 /* Doorbell: wakes the daemon by one datagram on DATA/doorbell.sock; silently does nothing when nobody
  * listens. Real sockets only. */

@@ -4,30 +4,105 @@
 #include <errno.h>
 #include <sodium.h>
 
-int rotation_load(const struct world *world, const char *directory, const struct enrolment *enrolment,
-    uint8_t ret_seed[SIGN_SEED_BYTES])
+/* ---- which key signs ---- */
+
+static bool names_key(const struct enrolment *enrolment, const struct trust *trust, struct bytes envelope,
+    const uint8_t public_key[SIGN_PUBLIC_BYTES])
 {
-    struct bytes envelope = bytes_of(enrolment->certificate, enrolment->certificate_len);
     _cleanup_arena_ struct arena arena;
     struct device_certificate certificate;
+
+    arena_init(&arena, arena_budget_for(ENROLMENT_BYTES_MAX));
+    return trust_verify_certificate(trust, envelope, &arena, &certificate) >= 0 &&
+           uuid_equal(&certificate.device, &enrolment->device) &&
+           bytes_equal(certificate.authority, bytes_of_text(enrolment->authority)) &&
+           bytes_equal(certificate.tenant, bytes_of_text(enrolment->tenant)) &&
+           memcmp(certificate.public_key, public_key, SIGN_PUBLIC_BYTES) == 0;
+}
+
+/* The certificate of the key that comes from a seed: the one in enrolment.conf, or the newest that is kept. */
+static bool find_certificate(
+    const struct enrolment *enrolment, const uint8_t seed[SIGN_SEED_BYTES], struct bytes *ret)
+{
+    struct cursor cursor = cursor_of(bytes_of(enrolment->certificates, enrolment->certificates_len));
+    struct bytes envelope = bytes_of(enrolment->certificate, enrolment->certificate_len);
+    _cleanup_arena_ struct arena arena;
+    struct sign_key key;
     struct trust trust;
-    struct uuid device;
-    uint8_t seed[SIGN_SEED_BYTES];
-    int r;
+    bool is_found;
 
     arena_init(&arena, arena_budget_for(TRUST_LIST_BYTES_MAX));
     enrolment_trust(enrolment, &arena, &trust);
-    if (trust_verify_certificate(&trust, envelope, &arena, &certificate) < 0)
+    sign_key_from_seed("device", seed, &key);
+    is_found = names_key(enrolment, &trust, envelope, key.public.public_key);
+    if (is_found)
+        *ret = envelope;
+    while (!is_found && enrolment_certificate_next(&cursor, &envelope))
+        if (names_key(enrolment, &trust, envelope, key.public.public_key)) {
+            *ret = envelope;
+            is_found = true;
+        }
+    sodium_memzero(&key, sizeof(key));
+    return is_found;
+}
+
+/* The next key is in force as soon as its certificate is kept here. */
+static int read_in_force(const struct world *world, const char *directory, const struct enrolment *enrolment,
+    uint8_t ret_seed[SIGN_SEED_BYTES])
+{
+    uint8_t seed[SIGN_SEED_BYTES];
+    struct bytes certificate;
+    struct uuid device;
+    int r = device_next_key_read(world, directory, &device, seed);
+
+    if (r >= 0 && uuid_equal(&device, &enrolment->device) && find_certificate(enrolment, seed, &certificate)) {
+        /* It signs, whether or not the disk takes that now: the next start does the rest. */
+        (void)device_next_key_settle(world, directory, &device, seed);
+    } else {
         r = device_key_read(world, directory, &device, seed);
-    else
-        r = device_key_settle(world, directory, certificate.public_key, &device, seed);
-    if (r >= 0 && !uuid_equal(&device, &enrolment->device))
-        r = -EBADMSG;
+        if (r >= 0 && !uuid_equal(&device, &enrolment->device))
+            r = -EBADMSG;
+    }
     if (r >= 0)
         memcpy(ret_seed, seed, sizeof(seed));
     sodium_memzero(seed, sizeof(seed));
     return r;
 }
+
+static int set_certificate(struct enrolment *enrolment, struct bytes envelope)
+{
+    uint8_t *certificate = malloc(envelope.len > 0 ? envelope.len : 1);
+
+    if (!certificate)
+        return -ENOMEM;
+    memcpy(certificate, envelope.data, envelope.len);
+    free(enrolment->certificate);
+    enrolment->certificate = certificate;
+    enrolment->certificate_len = envelope.len;
+    return 0;
+}
+
+int rotation_load(const struct world *world, const char *directory, struct enrolment *enrolment,
+    uint8_t ret_seed[SIGN_SEED_BYTES])
+{
+    uint8_t seed[SIGN_SEED_BYTES];
+    struct bytes certificate;
+    int r = read_in_force(world, directory, enrolment, seed);
+
+    /* What enrolment.conf says was broken off, or written over by who had read it before. */
+    if (r >= 0 && find_certificate(enrolment, seed, &certificate) &&
+        certificate.data != enrolment->certificate) {
+        r = set_certificate(enrolment, certificate);
+        if (r >= 0)
+            (void)enrolment_write(world, directory, enrolment); /* or at the next start */
+    }
+    if (r >= 0)
+        memcpy(ret_seed, seed, sizeof(seed));
+    sodium_memzero(seed, sizeof(seed));
+    return r;
+}
+
+/* ---- making and announcing one ---- */
 
 /* 1, or 0 when none waits: there is none of this device, or it is in force already and only the disk has not
  * taken that yet. */
@@ -46,7 +121,7 @@ int rotation_go_on(const struct world *world, const char *directory, const struc
     struct agent *agent, bool *ret_waits)
 {
     uint8_t in_force[SIGN_SEED_BYTES], seed[SIGN_SEED_BYTES];
-    int r = rotation_load(world, directory, enrolment, in_force);
+    int r = read_in_force(world, directory, enrolment, in_force);
 
     if (r >= 0)
         r = read_waiting(world, directory, &enrolment->device, in_force, seed);
@@ -63,7 +138,7 @@ int rotation_begin(const struct world *world, const char *directory, const struc
 {
     uint8_t in_force[SIGN_SEED_BYTES], seed[SIGN_SEED_BYTES];
     bool waited = false;
-    int r = rotation_load(world, directory, enrolment, in_force);
+    int r = read_in_force(world, directory, enrolment, in_force);
 
     if (r >= 0) {
         r = read_waiting(world, directory, &enrolment->device, in_force, seed);
@@ -82,30 +157,24 @@ int rotation_begin(const struct world *world, const char *directory, const struc
     return r;
 }
 
-/* The certificate before goes to those of former keys first: nothing is lost if this ends in between. */
-static int replace_certificate(const struct world *world, const char *directory,
-    const struct enrolment *enrolment, struct bytes envelope)
+/* ---- its certificate has come ---- */
+
+static int take(const struct world *world, const char *directory, const struct enrolment *enrolment,
+    struct bytes envelope)
 {
     _cleanup_(enrolment_done) struct enrolment held = {0};
     _cleanup_free_ char *error = NULL;
-    uint8_t *certificate;
     int r = enrolment_read(world, directory, &held, &error);
 
     if (r < 0)
         return r;
     if (!uuid_equal(&held.device, &enrolment->device) || strcmp(held.authority, enrolment->authority) != 0)
         return -ESTALE;
-    r = enrolment_former_add(world, directory, bytes_of(held.certificate, held.certificate_len));
-    if (r < 0)
-        return r;
-    certificate = malloc(envelope.len);
-    if (!certificate)
-        return -ENOMEM;
-    memcpy(certificate, envelope.data, envelope.len);
-    free(held.certificate);
-    held.certificate = certificate;
-    held.certificate_len = envelope.len;
-    return enrolment_write(world, directory, &held);
+    r = enrolment_certificates_add(
+        world, directory, bytes_of(held.certificate, held.certificate_len), envelope);
+    if (r >= 0)
+        r = set_certificate(&held, envelope);
+    return r < 0 ? r : enrolment_write(world, directory, &held);
 }
 
 int rotation_take(const struct world *world, const char *directory, const struct enrolment *enrolment,
@@ -125,6 +194,6 @@ int rotation_take(const struct world *world, const char *directory, const struct
     sodium_memzero(seed, sizeof(seed));
     if (!is_here)
         return 0;
-    r = replace_certificate(world, directory, enrolment, envelope);
+    r = take(world, directory, enrolment, envelope);
     return r < 0 ? r : 1;
 }

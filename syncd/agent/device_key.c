@@ -35,11 +35,11 @@ static int verify_certificate(
 
 void device_key_load_former(struct agent *agent, const struct enrolment *enrolment)
 {
-    struct cursor cursor = cursor_of(bytes_of(enrolment->former, enrolment->former_len));
+    struct cursor cursor = cursor_of(bytes_of(enrolment->certificates, enrolment->certificates_len));
     struct bytes envelope;
 
     agent->former_key_count = 0;
-    while (agent->former_key_count < DEVICE_KEYS_MAX && enrolment_former_next(&cursor, &envelope)) {
+    while (agent->former_key_count < DEVICE_KEYS_MAX && enrolment_certificate_next(&cursor, &envelope)) {
         struct verify_key *key = &agent->former_keys[agent->former_key_count];
 
         if (verify_certificate(agent, envelope, key->public_key) < 0)

@@ -2,11 +2,9 @@
 """A handheld is given another key of its own: wherever that is broken off it goes on, nothing is lost, and whoever has a
 copy of the old key is refused."""
 
-import base64
 import re
 import shutil
 import sqlite3
-import struct
 
 import pytest
 from harness import assert_delivered, wait_for
@@ -92,8 +90,17 @@ def announce_offline(server, handheld):
     assert "a new one waits" in handheld.run("status").stdout
 
 
-POINTS = ["there is no record yet", "the record was not sent", "the answer was lost", "only the old certificate was put aside",
-          "the certificate is there and the old key, too"]
+POINTS = ["there is no record yet", "the record was not sent", "the answer was lost",
+          "the certificate was kept, and enrolment.conf has the old one", "the certificate is there and the old key, too"]
+
+
+def certificate_line(handheld):
+    return re.search(r"^certificate = .*$", (handheld.data / "enrolment.conf").read_text(), re.MULTILINE)[0]
+
+
+def write_certificate_line(handheld, line):
+    path = handheld.data / "enrolment.conf"
+    path.write_text(path.read_text().replace(certificate_line(handheld), line))
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -103,24 +110,23 @@ def test_rotation_goes_on_at_the_next_start_wherever_it_was_broken_off(server, m
     handheld.wait_until_drained()
     old = seed_of(handheld)
     device = (handheld.data / "device.key").read_text().split()[0]
+    line = certificate_line(handheld)
     if point == POINTS[0]:
         handheld.stop()
         write_key(handheld, "device-next.key", device, "5a" * 32)
-    elif point == POINTS[4]:
+    elif point in POINTS[3:]:
         rotate(handheld)
         handheld.stop()
         write_key(handheld, "device-next.key", device, seed_of(handheld))
         write_key(handheld, "device.key", device, old)
+        if point == POINTS[3]:
+            write_certificate_line(handheld, line)
     else:
         announce_offline(server, handheld)
         if point != POINTS[1]:  # the centre has the record, and the handheld has not heard of it
             handheld.run("export", "--bundle", tmp_path / "bundle")
             server.run("import-bundle", tmp_path / "bundle", "-o", tmp_path / "receipts")
         handheld.kill()
-        if point == POINTS[3]:
-            line = re.search(r"^certificate = (.*)$", (handheld.data / "enrolment.conf").read_text(), re.MULTILINE)
-            certificate = base64.b64decode(line[1])
-            (handheld.data / "former-certificates").write_bytes(struct.pack(">I", len(certificate)) + certificate)
         assert seed_of(handheld) == old
         server.start()
     handheld.start()
@@ -128,10 +134,26 @@ def test_rotation_goes_on_at_the_next_start_wherever_it_was_broken_off(server, m
     ids.append(handheld.record("after"))
     handheld.wait_until_drained()
     wait_for(lambda: retired(server) == 1, "the old key is retired")
-    assert not quarantined(server)
+    assert not quarantined(server) and certificate_line(handheld) != line
     for finding in ids:
         evidence_holds(server, handheld, finding, tmp_path)
     assert_delivered(server, handheld, ids)
+
+
+def test_certificate_that_another_program_wrote_over_is_found_again(server, make_real_handheld, tmp_path):
+    handheld = make_real_handheld(server, start=True)
+    handheld.record("before")
+    handheld.wait_until_drained()
+    line = certificate_line(handheld)
+    rotate(handheld)
+    rotated = certificate_line(handheld)
+    handheld.stop()
+    write_certificate_line(handheld, line)  # as `patrol server-url` does that has read the file just before
+    handheld.start()
+    finding = handheld.record("after")
+    handheld.wait_until_drained()
+    assert certificate_line(handheld) == rotated != line
+    evidence_holds(server, handheld, finding, tmp_path)
 
 
 def test_copy_with_the_old_key_is_refused_and_keeps_what_it_records(server, make_real_handheld, tmp_path):

@@ -171,15 +171,7 @@ static void device_key_is_made_once_and_kept_secret(void **state)
     free(path);
 }
 
-static struct sign_key key_of(const uint8_t seed[SIGN_SEED_BYTES])
-{
-    struct sign_key key;
-
-    sign_key_from_seed("device", seed, &key);
-    return key;
-}
-
-static void next_key_waits_beside_the_own_one_until_its_certificate_names_it(void **state)
+static void next_key_waits_beside_the_one_in_force_until_it_takes_its_place(void **state)
 {
     const char *directory = *state;
     struct uuid device, read, stranger = {{9, 9, 9, 9, 9, 9, 0x49, 9, 0x89, 9}};
@@ -198,17 +190,10 @@ static void next_key_waits_beside_the_own_one_until_its_certificate_names_it(voi
     assert_int_equal(stat(next, &status), 0);
     assert_int_equal(status.st_mode & 0777, 0600);
 
-    struct sign_key before = key_of(old_seed), after = key_of(seed);
-    assert_int_equal(device_key_settle(world_posix(), directory, before.public.public_key, &read, again), 0);
+    assert_int_equal(device_key_read(world_posix(), directory, &read, again), 0);
     assert_memory_equal(again, old_seed, sizeof(again));
-    assert_int_equal(access(next, F_OK), 0);
-    for (int times = 0; times < 2; times++) {
-        assert_int_equal(
-            device_key_settle(world_posix(), directory, after.public.public_key, &read, again), 0);
-        assert_memory_equal(again, seed, sizeof(again));
-        assert_memory_equal(&read, &device, sizeof(read));
-        assert_int_equal(access(next, F_OK), -1);
-    }
+    assert_int_equal(device_next_key_settle(world_posix(), directory, &device, seed), 0);
+    assert_int_equal(access(next, F_OK), -1);
     assert_int_equal(device_key_read(world_posix(), directory, &read, again), 0);
     assert_memory_equal(again, seed, sizeof(again));
     assert_int_equal(stat(own, &status), 0);
@@ -217,32 +202,39 @@ static void next_key_waits_beside_the_own_one_until_its_certificate_names_it(voi
     free(next);
 }
 
-static void certificates_of_former_keys_are_kept_once_each_in_order(void **state)
+static void assert_certificates(const char *directory, const char *const *expected, size_t count)
 {
-    const char *directory = *state;
-    const struct bytes first = bytes_of_text("the first"), second = bytes_of_text("the second");
-    struct enrolment enrolment = example(), read;
-    char *path = files_join(directory, "former-certificates"), *error = NULL;
+    struct enrolment read;
     struct cursor cursor;
     struct bytes envelope;
+    char *error = NULL;
+
+    assert_int_equal(enrolment_read(world_posix(), directory, &read, &error), 0);
+    cursor = cursor_of(bytes_of(read.certificates, read.certificates_len));
+    for (size_t i = 0; i < count; i++) {
+        assert_true(enrolment_certificate_next(&cursor, &envelope));
+        assert_true(bytes_equal(envelope, bytes_of_text(expected[i])));
+    }
+    assert_false(enrolment_certificate_next(&cursor, &envelope));
+    enrolment_done(&read);
+}
+
+static void certificates_are_kept_once_each_the_newest_last_and_damage_ends_the_list(void **state)
+{
+    const char *directory = *state, *const all[] = {"the first", "the second", "the third"};
+    const struct bytes first = bytes_of_text(all[0]), second = bytes_of_text(all[1]), third = bytes_of_text(all[2]);
+    struct enrolment enrolment = example();
+    char *path = files_join(directory, "certificates");
 
     assert_int_equal(enrolment_write(world_posix(), directory, &enrolment), 0);
-    assert_int_equal(enrolment_former_add(world_posix(), directory, first), 0);
-    assert_int_equal(enrolment_former_add(world_posix(), directory, second), 0);
-    assert_int_equal(enrolment_former_add(world_posix(), directory, first), 0);
-    assert_int_equal(enrolment_read(world_posix(), directory, &read, &error), 0);
-    cursor = cursor_of(bytes_of(read.former, read.former_len));
-    assert_true(enrolment_former_next(&cursor, &envelope) && bytes_equal(envelope, first));
-    assert_true(enrolment_former_next(&cursor, &envelope) && bytes_equal(envelope, second));
-    assert_false(enrolment_former_next(&cursor, &envelope));
-    enrolment_done(&read);
-
-    assert_int_equal(truncate(path, 20), 0); /* cut in the second */
-    assert_int_equal(enrolment_read(world_posix(), directory, &read, &error), 0);
-    cursor = cursor_of(bytes_of(read.former, read.former_len));
-    assert_true(enrolment_former_next(&cursor, &envelope) && bytes_equal(envelope, first));
-    assert_false(enrolment_former_next(&cursor, &envelope));
-    enrolment_done(&read);
+    assert_int_equal(enrolment_certificates_add(world_posix(), directory, first, second), 0);
+    assert_int_equal(enrolment_certificates_add(world_posix(), directory, first, second), 0);
+    assert_int_equal(enrolment_certificates_add(world_posix(), directory, second, third), 0);
+    assert_certificates(directory, all, 3);
+    assert_int_equal(truncate(path, 4 + 9 + 10), 0); /* cut in the second */
+    assert_certificates(directory, all, 1);
+    assert_int_equal(enrolment_certificates_add(world_posix(), directory, second, third), 0);
+    assert_certificates(directory, all, 3);
     enrolment_done(&enrolment);
     free(path);
 }
@@ -283,8 +275,8 @@ int main(void)
         directory_test(line_break_in_a_name_starts_no_line),
         directory_test(damaged_enrolment_is_told_in_one_line_that_names_the_fix),
         directory_test(device_key_is_made_once_and_kept_secret),
-        directory_test(next_key_waits_beside_the_own_one_until_its_certificate_names_it),
-        directory_test(certificates_of_former_keys_are_kept_once_each_in_order),
+        directory_test(next_key_waits_beside_the_one_in_force_until_it_takes_its_place),
+        directory_test(certificates_are_kept_once_each_the_newest_last_and_damage_ends_the_list),
         directory_test(doorbell_wakes_who_listens_however_long_the_path),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -157,8 +157,8 @@ static void after_the_switch_the_new_key_signs_and_receipts_by_the_old_one_still
     envelope = buffer_bytes(&certificate);
     buffer_put_u32be(&former, (uint32_t)envelope.len);
     buffer_put_bytes(&former, envelope);
-    story.enrolment.former = former.data;
-    story.enrolment.former_len = former.len;
+    story.enrolment.certificates = former.data;
+    story.enrolment.certificates_len = former.len;
     memcpy(story.device_seed, next_seed, sizeof(next_seed));
     assert_int_equal(agent_set_enrolment(story.agent, &story.enrolment, story.device_seed), 0);
     story.centre.device_key = next.public;
@@ -171,8 +171,8 @@ static void after_the_switch_the_new_key_signs_and_receipts_by_the_old_one_still
     agent_story_record(&story, 3, 1);
     sync_now(&story);
     assert_int_equal(agent_story_status(&story).records_queued, 0);
-    story.enrolment.former = NULL;
-    story.enrolment.former_len = 0;
+    story.enrolment.certificates = NULL;
+    story.enrolment.certificates_len = 0;
     buffer_done(&former);
     buffer_done(&certificate);
     agent_story_end(&story);
