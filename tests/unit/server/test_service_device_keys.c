@@ -346,6 +346,130 @@ static void a_centre_that_was_set_back_takes_the_later_certificate_and_never_an_
     handheld_free(handheld);
 }
 
+/* The backup was made after the first announcement, and the handheld has gone on to a third key since. */
+static void a_later_certificate_ends_what_was_announced_before_it(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_with_records(centre);
+    struct sign_key second = other_key(handheld);
+    _cleanup_buffer_ struct buffer told = {0}, second_certificate = {0};
+
+    announce(handheld, &second);
+    deliver(centre, handheld);
+    centre_shell(centre, "mkdir copy");
+    centre_stop(centre);
+    centre_shell(centre, "cp centre.db* copy/");
+    centre_start(centre);
+    assert_true(told_certificate(centre, handheld, &second_certificate).len > 0);
+    handheld->key = second;
+    (void)rotate(centre, handheld);
+    centre_stop(centre);
+    centre_shell(centre, "rm -f centre.db* && cp copy/centre.db* .");
+    centre_start(centre);
+
+    assert_int_equal(refusal_of(centre, handheld, true), 0);
+    deliver(centre, handheld);
+    assert_int_equal(told_certificate(centre, handheld, &told).len, 0);
+    assert_int_equal(in_quarantine(centre), 0);
+    assert_int_equal(centre_sql(centre, "SELECT count(*) FROM device_keys"), 1);
+    handheld->key = second; /* and its certificate is the earlier one */
+    buffer_clear(&handheld->certificate);
+    buffer_put_bytes(&handheld->certificate, buffer_bytes(&second_certificate));
+    assert_int_equal(refusal_of(centre, handheld, true), REFUSAL_UNKNOWN_DEVICE);
+    handheld_free(handheld);
+}
+
+static void a_centre_that_never_knew_the_device_takes_it_with_the_key_that_it_has_now(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_with_records(centre);
+    struct sign_key first;
+    _cleanup_buffer_ struct buffer first_certificate = {0};
+
+    buffer_put_bytes(&first_certificate, buffer_bytes(&handheld->certificate));
+    first = rotate(centre, handheld);
+    centre_stop(centre);
+    centre_shell(centre, "rm -f centre.db*");
+    centre_start(centre);
+
+    assert_int_equal(refusal_of(centre, handheld, false), REFUSAL_UNKNOWN_DEVICE);
+    assert_int_equal(refusal_of(centre, handheld, true), 0);
+    deliver(centre, handheld); /* the rotation speaks of a key that was never in force here */
+    assert_int_equal(in_quarantine(centre), 0);
+    handheld->key = first;
+    buffer_clear(&handheld->certificate);
+    buffer_put_bytes(&handheld->certificate, buffer_bytes(&first_certificate));
+    assert_int_equal(refusal_of(centre, handheld, false), REFUSAL_UNKNOWN_DEVICE);
+    assert_int_equal(refusal_of(centre, handheld, true), REFUSAL_UNKNOWN_DEVICE);
+    handheld_free(handheld);
+}
+
+static bool is_charged_to_the_device(
+    struct centre *centre, const struct handheld *handheld, bool with_certificate)
+{
+    const struct exchange_request with = {.certificate = buffer_bytes(&handheld->certificate)};
+    const struct exchange_request without = {.certificate = {0}};
+    _cleanup_buffer_ struct buffer body = {0};
+    struct service_job *job = NULL;
+    struct sha256 sha256;
+    struct uuid device;
+    bool is_proven;
+
+    make_exchange(handheld, 0, 0, with_certificate ? &with : &without, &body, &sha256);
+    assert_int_equal(service_prepare(centre->service, SERVICE_EXCHANGE, buffer_bytes(&body), &job), 0);
+    if (service_job_needs_commit(job))
+        assert_int_equal(service_commit(centre->service, &job, 1), 0);
+    is_proven = service_job_is_proven(job, &device);
+    service_job_free(job);
+    return is_proven;
+}
+
+static void a_key_that_is_not_the_devices_uses_up_nothing_of_its_rate(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_with_records(centre);
+    struct sign_key next = other_key(handheld), first = handheld->key;
+    _cleanup_buffer_ struct buffer first_certificate = {0};
+
+    buffer_put_bytes(&first_certificate, buffer_bytes(&handheld->certificate));
+    assert_true(is_charged_to_the_device(centre, handheld, false));
+    handheld->key = next;
+    assert_false(is_charged_to_the_device(centre, handheld, false));
+    assert_false(is_charged_to_the_device(centre, handheld, true));
+    handheld->key = first;
+    (void)rotate(centre, handheld);
+    assert_true(is_charged_to_the_device(centre, handheld, false));
+    handheld->key = first;
+    buffer_clear(&handheld->certificate);
+    buffer_put_bytes(&handheld->certificate, buffer_bytes(&first_certificate));
+    assert_false(is_charged_to_the_device(centre, handheld, true));
+    centre_sql(centre, "DELETE FROM device_keys"); /* as where the first was never heard of */
+    assert_false(is_charged_to_the_device(centre, handheld, true));
+    handheld_free(handheld);
+}
+
+/* An audit is no exchange: the key in force is still the one that has signed what is stored. */
+static void an_audit_by_the_next_key_has_the_receipt_of_the_one_in_force(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_with_records(centre);
+    struct sign_key next = other_key(handheld), first = handheld->key;
+    const struct audit_request request = {.level = AUDIT_PRESENCE};
+    _cleanup_answered_ struct answered answered = {0};
+    struct checkpoint checkpoint;
+    uint64_t time_s;
+
+    announce(handheld, &next);
+    deliver(centre, handheld);
+    handheld->key = next;
+    audit_with(centre, handheld, &request, &answered);
+    assert_int_equal(answered.status, 200);
+    assert_int_equal(
+        receipt_verify(answered.audit.receipt, &first.public, &handheld->server_key, &checkpoint, &time_s), 0);
+    assert_int64_equal(checkpoint.size, 3);
+    handheld_free(handheld);
+}
+
 static void a_revoked_device_rotates_nothing(void **state)
 {
     struct centre *centre = *state;
@@ -402,6 +526,14 @@ int main(void)
             a_rehomed_announcement_counts_and_one_that_is_read_again_changes_nothing, start, stop),
         cmocka_unit_test_setup_teardown(
             a_centre_that_was_set_back_takes_the_later_certificate_and_never_an_earlier_one, start, stop),
+        cmocka_unit_test_setup_teardown(
+            a_later_certificate_ends_what_was_announced_before_it, start, stop),
+        cmocka_unit_test_setup_teardown(
+            a_centre_that_never_knew_the_device_takes_it_with_the_key_that_it_has_now, start, stop),
+        cmocka_unit_test_setup_teardown(
+            a_key_that_is_not_the_devices_uses_up_nothing_of_its_rate, start, stop),
+        cmocka_unit_test_setup_teardown(
+            an_audit_by_the_next_key_has_the_receipt_of_the_one_in_force, start, stop),
         cmocka_unit_test_setup_teardown(a_revoked_device_rotates_nothing, start, stop),
         cmocka_unit_test_setup_teardown(a_device_has_a_bounded_number_of_keys, start, stop),
     };
