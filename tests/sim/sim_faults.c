@@ -324,6 +324,23 @@ static bool restore_database(struct sim *sim, struct handheld *handheld)
     return true;
 }
 
+static void run_set_back(struct sim *sim, void *object, uint64_t number)
+{
+    (void)number;
+    if (sim->is_chaos && restore_database(sim, object))
+        sim_cover(sim, COVER_SERVER_DATABASE_RESTORED);
+}
+
+/* To before the handheld got another key, which it has used by then, or not. */
+static bool rotate_and_set_back(struct sim *sim, struct handheld *handheld)
+{
+    (void)copy_server(sim, handheld);
+    if (!may_restore(sim) || !rotate_key(sim, handheld))
+        return false;
+    sim_at(sim, sim_between(sim, SECOND_MS, HOUR_MS), run_set_back, handheld, 0);
+    return true;
+}
+
 /* ---- damage behind the centre's back ---- */
 
 static bool may_damage(struct sim *sim)
@@ -538,6 +555,7 @@ static const struct fault faults[] = {
     {COVER_RESYNC_BY_CENTRE, 4, resync_by_centre},
     {COVER_SYNC_BY_PERSON, 5, sync_by_person},
     {COVER_KEY_ROTATED, 6, rotate_key},
+    {COVER_KEY_ROTATED, 4, rotate_and_set_back},
     {COVER_OTHER_NETWORK, 3, budget_other_network},
     {COVER_AUDIT_UNDER_LOSS, 3, audit_under_loss},
     {COVER_AUDIT_AFTER_DAMAGE, 3, audit_after_damage},
