@@ -179,7 +179,7 @@ static void print_centre(
         printf("next attempt  %s\n", text);
     }
     if (json_is_true(json_object_get(daemon, "key_waits")))
-        puts("own key       a new one waits for the centre to take it; until then the old one signs");
+        puts("device key    a new one waits for the centre to take it; until then the old one signs");
     print_lanes(program, json_object_get(daemon, "lanes"));
     print_resync(program, json_object_get(daemon, "resync"));
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A device's own key is replaced by another: the record that announces it. proto/README.md, "A device's next
+ * A device key is replaced by another: the record that announces it. proto/README.md, "A device's next
  * key". Pure. The old key's consent is the checkpoint over the record; here is that of the new one.
  */
 #pragma once
