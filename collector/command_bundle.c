@@ -181,7 +181,8 @@ static enum exit_status write_head(struct exporting *exporting, const json_t *re
     int r;
 
     arena_init(&arena, arena_budget_for(TRUST_LIST_BYTES_MAX));
-    enrolment_trust(&program->enrolment, &arena, &trust);
+    if (enrolment_trust(&program->enrolment, &arena, &trust) < 0)
+        return complain(EXIT_STATUS_FAILED, "out of memory");
     if (!id || text_parse_hex(id, strlen(id), head.bundle, REQUEST_ID_BYTES) < 0)
         return complain_daemon(-EBADMSG);
     memcpy(exporting->id, id, sizeof(exporting->id));
@@ -250,10 +251,10 @@ static bool has_hash(crypto_hash_sha256_state state, const struct sha256 *expect
     return sha256_equal(&hash, expected);
 }
 
-/* The next chunk of a photo; 0 when the disk gives no more of it, or when it would complete a photo that is
- * not the one the record names: then it is kept back, and what was written of it counts for nothing at the
- * centre. */
-static size_t read_chunk(struct exporting *exporting, const struct store_blob *blob, uint64_t at,
+/* The next chunk of a photo: its length; 0 when the disk gives no more of it, or when it would complete a
+ * photo that is not the one the record names: then it is kept back, and what was written of it counts for
+ * nothing at the centre. -ENOMEM says nothing of the photo. */
+static ssize_t read_chunk(struct exporting *exporting, const struct store_blob *blob, uint64_t at,
     crypto_hash_sha256_state *state, uint8_t chunk[BUNDLE_CHUNK_BYTES_MAX])
 {
     uint64_t left = blob->size - at;
@@ -261,9 +262,9 @@ static size_t read_chunk(struct exporting *exporting, const struct store_blob *b
     ssize_t n = store_blob_read(exporting->store, &blob->sha256, at, chunk, max);
 
     if (n <= 0)
-        return 0;
+        return n == -ENOMEM ? n : 0;
     crypto_hash_sha256_update(state, chunk, (unsigned long long)n);
-    return (uint64_t)n < left || has_hash(*state, &blob->sha256) ? (size_t)n : 0;
+    return (uint64_t)n < left || has_hash(*state, &blob->sha256) ? n : 0;
 }
 
 static enum exit_status write_photo(struct exporting *exporting, const struct store_blob *blob)
@@ -274,8 +275,12 @@ static enum exit_status write_photo(struct exporting *exporting, const struct st
 
     crypto_hash_sha256_init(&state);
     for (uint64_t at = 0; status == EXIT_STATUS_DONE && at < blob->size;) {
-        size_t n = read_chunk(exporting, blob, at, &state, chunk);
+        ssize_t n = read_chunk(exporting, blob, at, &state, chunk);
 
+        if (n < 0) {
+            end_progress(exporting);
+            return complain_store(exporting->program, (int)n, "read a photo");
+        }
         if (n == 0) {
             exporting->photos_gone += blob->state == BLOB_PENDING;
             return EXIT_STATUS_DONE;
@@ -284,9 +289,9 @@ static enum exit_status write_photo(struct exporting *exporting, const struct st
             status = put_frame(exporting,
                 bundle_write_photo(&exporting->writer, &blob->sha256, blob->size, &exporting->frame));
         if (status == EXIT_STATUS_DONE)
-            status = put_frame(
-                exporting, bundle_write_chunk(&exporting->writer, bytes_of(chunk, n), &exporting->frame));
-        at += n;
+            status = put_frame(exporting,
+                bundle_write_chunk(&exporting->writer, bytes_of(chunk, (size_t)n), &exporting->frame));
+        at += (uint64_t)n;
     }
     exporting->photos++;
     show_progress(exporting);

@@ -81,12 +81,12 @@ static enum exit_status name_keys(struct export *export)
     _cleanup_arena_ struct arena arena;
     struct trust trust;
     arena_init(&arena, arena_budget_for(TRUST_LIST_BYTES_MAX));
-    enrolment_trust(&export->program->enrolment, &arena, &trust);
-    if (trust_list_encode(&trust, 0, TRUST_KEYS, &export->trust) < 0)
+    if (enrolment_trust(&export->program->enrolment, &arena, &trust) < 0 ||
+        trust_list_encode(&trust, 0, TRUST_KEYS, &export->trust) < 0 ||
+        enrolment_certificate_of(&export->program->enrolment, &trust, buffer_bytes(&export->receipt),
+            &export->evidence.certificate) < 0)
         return complain(EXIT_STATUS_FAILED, "out of memory");
     export->evidence.trust = buffer_bytes(&export->trust);
-    export->evidence.certificate =
-        enrolment_certificate_of(&export->program->enrolment, &trust, buffer_bytes(&export->receipt));
     return EXIT_STATUS_DONE;
 }
 
@@ -196,10 +196,13 @@ enum exit_status command_export(struct program *program, const char *const *argu
             "evidence: no record %s on this handheld; patrol list shows them", options->evidence);
     if (r < 0)
         return complain_store(program, r, "read the record");
-    if (export.stored.is_erased)
+    if (export.stored.is_erased) {
+        char order[ORDER_TEXT_MAX];
+        order_text(export.stored.erased_by, order);
         return complain(EXIT_STATUS_REFUSED,
-            "evidence: %s was erased by order %llu of the centre: its bytes and photos are gone, here and there",
-            options->evidence, (unsigned long long)export.stored.erased_by);
+            "evidence: %s was erased by %s: its bytes and photos are gone, here and there", options->evidence,
+            order);
+    }
     status = list_blobs(&export);
     if (status == EXIT_STATUS_DONE)
         status = prove(&export);

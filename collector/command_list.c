@@ -132,10 +132,9 @@ static int print_erased(struct listing *listing, const struct store_record *stor
                    (unsigned long long)stored->erased_by) < 0
                    ? OUTPUT_ENDED
                    : 0;
-    return printf("%s  %-19s  %-11s  by order %llu of the centre (%s)\n", id, "", "erased",
-               (unsigned long long)stored->erased_by, kind) < 0
-               ? OUTPUT_ENDED
-               : 0;
+    char order[ORDER_TEXT_MAX];
+    order_text(stored->erased_by, order);
+    return printf("%s  %-19s  %-11s  by %s (%s)\n", id, "", "erased", order, kind) < 0 ? OUTPUT_ENDED : 0;
 }
 
 static int decode(struct listing *listing, const struct store_record *stored, struct record *ret)

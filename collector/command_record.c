@@ -171,9 +171,11 @@ static enum exit_status find_current(
             EXIT_STATUS_REFUSED, "id: no record %s on this handheld; patrol list shows them", text);
     if (r < 0)
         return complain_store(program, r, "find the record");
-    if (ret->original.is_erased)
-        return complain(EXIT_STATUS_REFUSED, "id: this finding was erased by order %llu of the centre",
-            (unsigned long long)ret->original.erased_by);
+    if (ret->original.is_erased) {
+        char order[ORDER_TEXT_MAX];
+        order_text(ret->original.erased_by, order);
+        return complain(EXIT_STATUS_REFUSED, "id: this finding was erased by %s", order);
+    }
     if (ret->original.kind == RECORD_AMENDMENT || ret->original.kind == RECORD_WITHDRAWAL)
         return complain(EXIT_STATUS_REFUSED, "id: this is the id of %s; give the id of the finding itself",
             ret->original.kind == RECORD_AMENDMENT ? "an amendment" : "a withdrawal");

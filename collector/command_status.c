@@ -98,8 +98,7 @@ static void print_resync_end(const struct program *program, const json_t *resync
     if (!finished_at || rfc3339_parse(finished_at, &unix_ms, &offset_min) < 0)
         return;
     program_instant_text(program, unix_ms, text);
-    printf(
-        " (%s%s)", text, cause && strcmp(cause, "self-audit") == 0 ? ", the daemon's own daily audit" : "");
+    printf(" (%s%s)", text, cause && strcmp(cause, "self-audit") == 0 ? ", the daemon's own audit" : "");
 }
 
 static json_int_t number_of_lost(const json_t *resync)

@@ -74,6 +74,14 @@ void program_moment_text(const struct program *program, int64_t unix_ms, char re
         ret[strlen("16:30:00")] = '\0';
 }
 
+void order_text(uint64_t number, char ret[ORDER_TEXT_MAX])
+{
+    if (number > 0)
+        snprintf(ret, ORDER_TEXT_MAX, "order %llu of the centre", (unsigned long long)number);
+    else
+        snprintf(ret, ORDER_TEXT_MAX, "an order of the centre");
+}
+
 enum exit_status complain_store(const struct program *program, int r, const char *doing)
 {
     switch (r) {

@@ -58,6 +58,9 @@ void print_one_line(const char *text);
 void program_instant_text(const struct program *program, int64_t unix_ms, char ret[RFC3339_LEN + 1]);
 /* The time of day, with the date when it is another day. */
 void program_moment_text(const struct program *program, int64_t unix_ms, char ret[RFC3339_LEN + 1]);
+/* "order 7 of the centre", or "an order of the centre" where a recovery has lost its number (0). */
+#define ORDER_TEXT_MAX 48u
+void order_text(uint64_t number, char ret[ORDER_TEXT_MAX]);
 /* `object` (its reference is taken; NULL: memory ran out) on standard output, in one line. Whether that took
  * it is seen at the end of main, for all commands. */
 enum exit_status print_json_object(json_t *object);

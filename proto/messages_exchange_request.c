@@ -225,8 +225,10 @@ static void read_columns(struct wire_reader *reader, struct bytes columns, struc
     }
     r = columns_decode(columns, reader->arena, &request->records, &request->record_count);
     request->as_columns = true;
-    if (r < 0)
+    if (r == -EBADMSG)
         wire_fail(reader, "the columns are malformed, or over a limit");
+    else if (r < 0)
+        reader->error = r;
 }
 
 int exchange_request_decode(struct bytes bytes, struct arena *arena, struct exchange_request *ret)

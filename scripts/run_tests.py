@@ -38,7 +38,8 @@ SIMULATOR_NAMES = ("simulator", "simulate", "sim")
 SIMULATOR_WORKERS_MAX = 16
 
 PROFILES = {
-    "test": {"seeds": 2000, "sanitized_seeds": 400, "kill_rounds": 6, "power_rounds": 10, "fault_points": 1, "backlog": 25000, "mutations": 3},
+    "test": {"seeds": 2000, "sanitized_seeds": 400, "kill_rounds": 6, "power_rounds": 10, "fault_points": 1,
+             "backlog": 25000, "mutations": 3, "fuzz_seconds": 5},
     "soak": {"seeds": 20000, "sanitized_seeds": 2000, "kill_rounds": 40, "power_rounds": 200, "fault_points": 150,
              "backlog": 1000000, "mutations": 0, "fuzz_seconds": 60},  # 0 mutations: all there are
 }
@@ -78,6 +79,10 @@ class Result:
 
     def __str__(self):
         return f"{self.passed} passed, {self.failed} failed"
+
+
+# Takes what others leave of the processors. A session has a share of its own of them, whatever its niceness.
+BESIDE = ["sh", "-c", 'echo 19 2>&- >/proc/self/autogroup; exec nice -n 19 "$@"', "sh"]
 
 
 def run(command, limit_s, env=None):
@@ -136,17 +141,25 @@ def take_sanitizer_logs(build, result):
         os.unlink(path)
 
 
-def build(folder, compiler, *options):
-    """Sets up and builds one folder; a failed build is one failure."""
+def set_up(folder, compiler, *options):
+    """A warning is an error in it: so scripts/check need not build it once more."""
     result = Result()
-    if not os.path.exists(path_of(folder, "build.ninja")):
+    command = ["meson", "setup", folder, "-Dwerror=true", *options]
+    if os.path.exists(path_of(folder, "build.ninja")):
+        command = ["meson", "configure", folder, "-Dwerror=true"]
+    else:
         shutil.rmtree(path_of(folder), ignore_errors=True)
-        cached = f"ccache {compiler}" if shutil.which("ccache") else compiler
-        status, output = run(["meson", "setup", folder, *options], BUILD_LIMIT_S, {"CC": cached})
-        if status:
-            result.fail(f"set up {folder}", output)
-            return result
-    status, output = run(["ninja", "-C", folder], BUILD_LIMIT_S)
+    cached = f"ccache {compiler}" if shutil.which("ccache") else compiler
+    status, output = run(command, BUILD_LIMIT_S, {"CC": cached})
+    if status:
+        result.fail(f"set up {folder}", output)
+    return result
+
+
+def build(folder, *targets):
+    """All that is in it, or only these; a failed build is one failure."""
+    result = Result()
+    status, output = run(["ninja", "-C", folder, *targets], BUILD_LIMIT_S)
     if status:
         errors = [line for line in output.splitlines() if re.search(r"\berror\b|FAILED|undefined reference", line)]
         result.fail(f"build {folder}", "\n".join(errors[:DETAIL_LINES_MAX]) or output)
@@ -154,22 +167,32 @@ def build(folder, compiler, *options):
     return result
 
 
+SANITIZING = ("-Db_sanitize=address,undefined", "-Db_lundef=false", "-Doptimization=1")
+
+
 def build_gcc():
-    return build(GCC, "gcc")
+    result = set_up(GCC, "gcc")
+    return result if result.failed else build(GCC)
 
 
 def build_sanitized():
-    return build(SANITIZED, llvm("clang"), "-Db_sanitize=address,undefined", "-Db_lundef=false", "-Doptimization=1")
+    result = set_up(SANITIZED, llvm("clang"), *SANITIZING)
+    return result if result.failed else build(SANITIZED)
 
 
 def build_fuzzing():
-    return build(FUZZING, llvm("clang"), "-Db_sanitize=address,undefined", "-Db_lundef=false", "-Doptimization=1",
-                 "-Dfuzzers=true")
+    result = set_up(FUZZING, llvm("clang"), *SANITIZING, "-Dfuzzers=true")
+    return result if result.failed else build(FUZZING, *(os.path.relpath(fuzzer["filename"][0], path_of(FUZZING)) for fuzzer in fuzzers()))
 
 
 def introspect(folder, what):
     status, output = run(["meson", "introspect", what, folder], 60)
     return json.loads(output) if status == 0 else []
+
+
+def fuzzers():
+    return [target for target in introspect(FUZZING, "--targets")
+            if target["type"] == "executable" and target["name"].startswith("fuzz_")]
 
 
 def missing(suite):
@@ -317,7 +340,8 @@ def check():
     os.makedirs(path_of(GCC), exist_ok=True)
     if os.path.exists(results):
         os.unlink(results)
-    status, output = run([path_of("scripts", "check"), "--results", results], BUILD_LIMIT_S)
+    status, output = run([*BESIDE, path_of("scripts", "check"), "--results", results, "--gcc", GCC, "--clang", SANITIZED],
+                         BUILD_LIMIT_S)
     result = Result()
     try:
         with open(results, encoding="utf-8") as file:
@@ -334,9 +358,7 @@ def check():
 def fuzz(seconds):
     """Lets each fuzzer look for something new, beginning with its corpus; what it finds stays in build-fuzz."""
     result = Result()
-    fuzzers = [target for target in introspect(FUZZING, "--targets")
-               if target["type"] == "executable" and target["name"].startswith("fuzz_")]
-    if not fuzzers:
+    if not (found := fuzzers()):
         return missing("fuzz")
 
     def run_fuzzer(target):
@@ -349,7 +371,7 @@ def fuzz(seconds):
         return name, *run(command, seconds * 3 + 120, sanitizer_environment(FUZZING))
 
     with concurrent.futures.ThreadPoolExecutor(CORES) as pool:
-        for name, status, output in pool.map(run_fuzzer, fuzzers):
+        for name, status, output in pool.map(run_fuzzer, found):
             if status:
                 result.fail(f"{name}: status {status}", output)
             else:
@@ -407,6 +429,7 @@ class Step:
     function: typing.Callable
     arguments: tuple = ()
     needs: str = ""  # a step that must have passed
+    beside: bool = False  # runs while those after it do, with what they leave of the processors
 
 
 def steps_of(profile, numbers=None):
@@ -416,7 +439,12 @@ def steps_of(profile, numbers=None):
     os.environ.setdefault("BACKLOG", str(numbers["backlog"]))  # tests/system/test_machine.py
     os.environ.setdefault("POWER_ROUNDS", str(numbers["power_rounds"]))  # tests/fault/test_power_cut.py
     os.environ.setdefault("FAULT_POINTS", str(numbers["fault_points"]))  # tests/fault/test_faults.py
-    build_steps = [Step("build gcc", build_gcc), Step("build sanitized", build_sanitized)]
+    first = [
+        Step("build gcc", build_gcc),
+        Step("build sanitized", build_sanitized),
+        Step("check", check, (), "build sanitized", beside=profile == "test"),
+        Step("build fuzzers", build_fuzzing),
+    ]
     plain = [
         Step("gcc unit", meson_suite, (GCC, "unit", limit_s), "build gcc"),
         Step("gcc purity", meson_suite, (GCC, "purity", limit_s), "build gcc"),
@@ -438,30 +466,36 @@ def steps_of(profile, numbers=None):
         Step("sanitized seeds", seeds, (SANITIZED, numbers["sanitized_seeds"], limit_s), "build sanitized"),
         Step("sanitized system", pytest_suite, (SANITIZED, "system", limit_s, *selection), "build sanitized"),
     ]
-    if profile == "test":
-        return [build_steps[0], *plain, Step("check", check), build_steps[1], *sanitized]
-    return [*build_steps, Step("build fuzzers", build_fuzzing), *plain, *sanitized,
-            Step("fuzz", fuzz, (numbers["fuzz_seconds"],), "build fuzzers")]
+    return [*first, *plain, *sanitized, Step("fuzz", fuzz, (numbers["fuzz_seconds"],), "build fuzzers")]
+
+
+def run_step(step):
+    started = time.monotonic()
+    result = step.function(*step.arguments)
+    skipped = f", {result.skipped} skipped" if result.skipped else ""
+    lines = [f"{step.name}: {result}{skipped} ({time.monotonic() - started:.0f} s)"]
+    lines += [f"   FAILED {name}" for name in result.problems] + [f"   | {line}" for line in result.details]
+    print("\n".join(lines), flush=True)
+    return result
 
 
 def run_steps(steps):
     total = Result()
     broken = set()
-    for step in steps:
-        started = time.monotonic()
-        if step.needs in broken:
-            print(f"{step.name}: not run, as \"{step.needs}\" failed", flush=True)
-            continue
-        result = step.function(*step.arguments)
-        if result.failed:
-            broken.add(step.name)
-        skipped = f", {result.skipped} skipped" if result.skipped else ""
-        print(f"{step.name}: {result}{skipped} ({time.monotonic() - started:.0f} s)", flush=True)
-        for name in result.problems:
-            print(f"   FAILED {name}", flush=True)
-        for line in result.details:
-            print(f"   | {line}", flush=True)
-        total.add(result)
+    with concurrent.futures.ThreadPoolExecutor(1) as beside:
+        later = []
+        for step in steps:
+            if step.needs in broken:
+                print(f"{step.name}: not run, as \"{step.needs}\" failed", flush=True)
+            elif step.beside:
+                later.append(beside.submit(run_step, step))
+            else:
+                result = run_step(step)
+                if result.failed:
+                    broken.add(step.name)
+                total.add(result)
+        for running in later:
+            total.add(running.result())
     return total
 
 

@@ -14,8 +14,6 @@
 
 #include "store/internal.h"
 
-#define WAL_HEADER_BYTES 32u
-#define FRAME_HEADER_BYTES 24u
 #define WAL_MAGIC 0x377f0682u /* the lowest bit: checksums over big-endian words */
 
 struct checksum {
@@ -30,7 +28,6 @@ struct frame {
     struct checksum content;  /* of the page alone; of now, from the first frame that is not whole on */
 };
 
-#define FRAME_BYTES (FRAME_HEADER_BYTES + PAGE_BYTES)
 #define FRAMES_AT_ONCE 16u
 
 struct wal_reader {
@@ -44,7 +41,7 @@ struct wal_reader {
     /* Every start of a short-lived program reads the WAL: in few pieces. */
     uint64_t first_frame;
     size_t frame_count;
-    uint8_t frames[FRAMES_AT_ONCE][FRAME_BYTES];
+    uint8_t frames[FRAMES_AT_ONCE][WAL_FRAME_BYTES];
 };
 
 static uint32_t word_at(const uint8_t *data, bool big_endian)
@@ -70,7 +67,7 @@ static bool checksum_equal(struct checksum a, struct checksum b)
 
 uint64_t damaged_wal_frame_offset(uint64_t frame)
 {
-    return WAL_HEADER_BYTES + frame * (FRAME_HEADER_BYTES + PAGE_BYTES) + FRAME_HEADER_BYTES;
+    return WAL_HEADER_BYTES + frame * WAL_FRAME_BYTES + WAL_FRAME_HEADER_BYTES;
 }
 
 static ssize_t read_at(struct wal_reader *reader, void *ret, size_t len, uint64_t offset)
@@ -110,22 +107,22 @@ static bool is_of_now(const struct wal_reader *reader, const struct frame *frame
 /* 1 read, 0 the file ends before. */
 static int load_frame(struct wal_reader *reader, uint64_t number, const uint8_t **ret)
 {
-    uint64_t offset = damaged_wal_frame_offset(number) - FRAME_HEADER_BYTES;
+    uint64_t offset = damaged_wal_frame_offset(number) - WAL_FRAME_HEADER_BYTES;
 
     if (number < reader->first_frame || number - reader->first_frame >= reader->frame_count) {
         ssize_t n = read_at(reader, reader->frames, sizeof(reader->frames), offset);
         if (n == -EIO)
-            n = read_at(reader, reader->frames, FRAME_BYTES, offset);
+            n = read_at(reader, reader->frames, WAL_FRAME_BYTES, offset);
         if (n == -EIO && offset >= reader->size)
             n = 0;       /* a disk that fails every read does not say where the file ends */
         if (n == -EIO) { /* a bad sector is a damaged frame */
-            memset(reader->frames[0], 0, FRAME_BYTES);
-            n = FRAME_BYTES;
+            memset(reader->frames[0], 0, WAL_FRAME_BYTES);
+            n = WAL_FRAME_BYTES;
         }
         if (n < 0)
             return (int)n;
         reader->first_frame = number;
-        reader->frame_count = (size_t)n / FRAME_BYTES;
+        reader->frame_count = (size_t)n / WAL_FRAME_BYTES;
     }
     *ret = reader->frames[number - reader->first_frame];
     return reader->frame_count > 0;
@@ -150,11 +147,11 @@ static int read_frame(
     if (!is_of_now(reader, ret))
         return 1; /* most of a WAL that was begun again: its content says nothing, and is not looked at */
     struct checksum own = checksum_over(before, data, 8, reader->big_endian);
-    own = checksum_over(own, data + FRAME_HEADER_BYTES, PAGE_BYTES, reader->big_endian);
+    own = checksum_over(own, data + WAL_FRAME_HEADER_BYTES, PAGE_BYTES, reader->big_endian);
     *ret_is_whole = checksum_equal(own, ret->checksum);
     if (!*ret_is_whole || reader->is_behind)
-        ret->content =
-            checksum_over((struct checksum){0}, data + FRAME_HEADER_BYTES, PAGE_BYTES, reader->big_endian);
+        ret->content = checksum_over(
+            (struct checksum){0}, data + WAL_FRAME_HEADER_BYTES, PAGE_BYTES, reader->big_endian);
     return 1;
 }
 

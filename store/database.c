@@ -10,7 +10,8 @@
  */
 #include "store/internal.h"
 
-#define SCRUBBED_WAL_BYTES_MAX 65536u /* a few pages: the commit that cut it off */
+/* A transaction that changes nothing that anybody reads, for the frame that it writes. */
+#define PUT_NOTHING "INSERT OR REPLACE INTO settings(key, value) VALUES('nothing', x'')"
 
 #define BUSY_TRIES_MAX 400
 #define LOCK_PAUSE_MS_MAX 25u
@@ -320,14 +321,11 @@ static int commit_marked(struct store *store)
     return r;
 }
 
-/* A transaction that changes nothing that anybody reads, for the frame that it writes. */
 static void commit_nothing(struct store *store)
 {
     /* Without database_run: where the disk failed while the tables were being made there are none yet, and
      * that is no damage. */
-    int code = sqlite3_exec(store->database,
-        "BEGIN IMMEDIATE; INSERT OR REPLACE INTO settings(key, value) VALUES('nothing', x'')", NULL, NULL,
-        NULL);
+    int code = sqlite3_exec(store->database, "BEGIN IMMEDIATE; " PUT_NOTHING, NULL, NULL, NULL);
     if (code == SQLITE_OK)
         (void)commit_marked(store);
     end_transaction(store);
@@ -465,31 +463,59 @@ int database_checkpoint(struct store *store)
     return r;
 }
 
-int database_scrub(struct store *store)
+static int put_nothing(struct store *store, void *user)
 {
-    uint64_t size = 0;
+    return database_run(store, PUT_NOTHING);
+}
 
-    assert(store->locked);
+/* All of the WAL moved into the database; `*ret_pages` were in it, and still are until it is begun again. */
+static int move_wal(struct store *store, uint64_t *ret_pages)
+{
+    int pages = 0;
+
     int r = trust_disk_again(store);
     if (r < 0)
         return r;
     store->disk_failed = false;
     r = database_error(
-        store, sqlite3_wal_checkpoint_v2(store->database, NULL, SQLITE_CHECKPOINT_RESTART, NULL, NULL));
+        store, sqlite3_wal_checkpoint_v2(store->database, NULL, SQLITE_CHECKPOINT_RESTART, &pages, NULL));
     if (r < 0 && store->disk_failed)
         distrust_disk(store);
+    if (r >= 0)
+        *ret_pages = pages > 0 ? (uint64_t)pages : 0;
+    return r;
+}
+
+/* Whether the last commit has begun a WAL of `old_pages` pages again, and nothing is left behind it. Where a
+ * reader came in between, or the file could not be cut off, SQLite says nothing of it. 0, -EBUSY. */
+static int check_cut_off(struct store *store, uint64_t old_pages)
+{
+    bool begun_again = old_pages == 0 || store->wal_pages <= old_pages;
+    uint64_t size = 0;
+
+    int r = store_file_size(store, WAL_NAME, &size);
+    if (r < 0)
+        return r;
+    return begun_again && size == WAL_HEADER_BYTES + store->wal_pages * WAL_FRAME_BYTES ? 0 : -EBUSY;
+}
+
+int database_scrub(struct store *store)
+{
+    _cleanup_free_ char *wal = store_path(store, WAL_NAME);
+    uint64_t old_pages = 0;
+
+    assert(store->locked);
+    int r = wal ? move_wal(store, &old_pages) : -ENOMEM;
     if (r >= 0)
         r = database_run(store, "PRAGMA journal_size_limit=0");
     if (r < 0)
         return r;
     /* The first commit of a WAL that is begun again cuts it off behind itself, down to that limit. A WAL of
      * no length at all would look like one that was lost. */
-    commit_nothing(store);
+    r = transact_once(store, put_nothing, NULL);
     (void)database_run(store, "PRAGMA journal_size_limit=4194304");
-    _cleanup_free_ char *wal = store_path(store, WAL_NAME);
-    r = wal ? store_file_size(store, WAL_NAME, &size) : -ENOMEM;
-    if (r >= 0 && size > SCRUBBED_WAL_BYTES_MAX)
-        r = -EBUSY;
+    if (r >= 0)
+        r = check_cut_off(store, old_pages);
     /* SQLite does not fsync what it has cut off: after a power cut the old end would be back. */
     return r < 0 ? r : files_rewrite(store->world, wal);
 }

@@ -218,11 +218,14 @@ int enrolment_trust_write(const struct world *world, const char *directory, stru
     return path ? files_replace(world, path, list, false) : -ENOMEM;
 }
 
-void enrolment_trust(const struct enrolment *enrolment, struct arena *arena, struct trust *ret)
+int enrolment_trust(const struct enrolment *enrolment, struct arena *arena, struct trust *ret)
 {
-    if (trust_follow(bytes_of(enrolment->trust, enrolment->trust_len), &enrolment->receipt_key, arena, ret) <
-        0)
+    int r =
+        trust_follow(bytes_of(enrolment->trust, enrolment->trust_len), &enrolment->receipt_key, arena, ret);
+
+    if (r < 0 && r != -ENOMEM)
         trust_in(&enrolment->receipt_key, ret);
+    return r == -ENOMEM ? r : 0;
 }
 
 /* ---- the certificates of all device keys: each with its length before it, the oldest first ---- */
@@ -270,7 +273,8 @@ int enrolment_certificates_add(
     return r < 0 ? r : files_replace(world, path, buffer_bytes(&content), false);
 }
 
-static bool signed_it(
+/* 1, 0 or -ENOMEM. */
+static int has_signed(
     const struct enrolment *enrolment, const struct trust *trust, struct bytes envelope, struct bytes receipt)
 {
     _cleanup_arena_ struct arena arena;
@@ -278,28 +282,32 @@ static bool signed_it(
     struct checkpoint checkpoint;
     struct verify_key key;
     uint64_t time_s;
+    int r;
 
     arena_init(&arena, arena_budget_for(ENROLMENT_BYTES_MAX));
-    if (trust_verify_certificate(trust, envelope, &arena, &certificate) < 0 ||
-        !uuid_equal(&certificate.device, &enrolment->device) ||
-        device_key_name(enrolment->authority, enrolment->tenant, &enrolment->device, key.name) < 0)
-        return false;
+    r = trust_verify_certificate(trust, envelope, &arena, &certificate);
+    if (r >= 0)
+        r = device_key_name(enrolment->authority, enrolment->tenant, &enrolment->device, key.name);
+    if (r < 0 || !uuid_equal(&certificate.device, &enrolment->device))
+        return r == -ENOMEM ? r : 0;
     memcpy(key.public_key, certificate.public_key, SIGN_PUBLIC_BYTES);
-    return trust_verify_receipt(trust, receipt, &key, &checkpoint, &time_s) >= 0;
+    r = trust_verify_receipt(trust, receipt, &key, &checkpoint, &time_s);
+    return r == -ENOMEM ? r : r >= 0;
 }
 
-struct bytes enrolment_certificate_of(
-    const struct enrolment *enrolment, const struct trust *trust, struct bytes receipt)
+int enrolment_certificate_of(
+    const struct enrolment *enrolment, const struct trust *trust, struct bytes receipt, struct bytes *ret)
 {
-    struct bytes own = bytes_of(enrolment->certificate, enrolment->certificate_len), envelope;
+    struct bytes own = bytes_of(enrolment->certificate, enrolment->certificate_len), envelope = own;
     struct cursor cursor = cursor_of(bytes_of(enrolment->certificates, enrolment->certificates_len));
+    int r = has_signed(enrolment, trust, envelope, receipt);
 
-    if (signed_it(enrolment, trust, own, receipt))
-        return own;
-    while (enrolment_certificate_next(&cursor, &envelope))
-        if (signed_it(enrolment, trust, envelope, receipt))
-            return envelope;
-    return own;
+    while (r == 0 && enrolment_certificate_next(&cursor, &envelope))
+        r = has_signed(enrolment, trust, envelope, receipt);
+    if (r < 0)
+        return r;
+    *ret = r > 0 ? envelope : own;
+    return 0;
 }
 
 /* ---- device.key: "<device id> <seed in hex>\n" ---- */

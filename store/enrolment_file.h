@@ -41,8 +41,8 @@ void enrolment_done(struct enrolment *enrolment);
 /* Replaces DATA/trust; an empty list is one of no successors. */
 int enrolment_trust_write(const struct world *world, const char *directory, struct bytes list);
 /* The keys of the centre that are trusted: those of a list that does not hold are not. `ret` has views into
- * the enrolment and the arena. */
-void enrolment_trust(const struct enrolment *enrolment, struct arena *arena, struct trust *ret);
+ * the enrolment and the arena. -ENOMEM. */
+int enrolment_trust(const struct enrolment *enrolment, struct arena *arena, struct trust *ret);
 /* The seed file; created by `_make` (an existing one is kept, so that a repeated enrolment is the same
  * device). */
 int device_key_read(const struct world *world, const char *directory, struct uuid *ret_device,
@@ -57,9 +57,9 @@ int enrolment_certificates_add(
 /* The next envelope of the list; false at its end, also when it is damaged there. */
 bool enrolment_certificate_next(struct cursor *cursor, struct bytes *ret);
 /* The certificate of the key that has signed the handheld's part of a receipt: the one in force, if none of
- * the others did. A view into the enrolment. */
-struct bytes enrolment_certificate_of(
-    const struct enrolment *enrolment, const struct trust *trust, struct bytes receipt);
+ * the others did. A view into the enrolment. 0 or -ENOMEM. */
+int enrolment_certificate_of(
+    const struct enrolment *enrolment, const struct trust *trust, struct bytes receipt, struct bytes *ret);
 /* The next key; `_make` keeps one that is there. */
 int device_next_key_read(const struct world *world, const char *directory, struct uuid *ret_device,
     uint8_t ret_seed[SIGN_SEED_BYTES]);

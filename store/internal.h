@@ -34,6 +34,10 @@
 #define PHOTOS_TEMPORARY_NAME PHOTOS_NAME "/tmp"
 
 #define PAGE_BYTES 4096u
+/* https://www.sqlite.org/fileformat2.html#the_write_ahead_log */
+#define WAL_HEADER_BYTES 32u
+#define WAL_FRAME_HEADER_BYTES 24u
+#define WAL_FRAME_BYTES (WAL_FRAME_HEADER_BYTES + PAGE_BYTES)
 #define LOG_NUMBER_MAX ((INT64_C(1) << 23) - 1)
 #define SEQ_BITS 40u
 #define TILE_BITS 32u
@@ -264,6 +268,9 @@ struct record_row {
     struct position_in_log first;
     struct sha256 first_leaf;
 };
+/* In a write transaction: every order counts as not carried out, so that the centre tells all of them again.
+ */
+int orders_forget(struct store *store);
 /* Of a row without bytes, whose other fields are filled: what is known of its erasure. */
 int erased_look(struct store *store, const struct log_row *log, struct record_row *row);
 /* Where and as what a row was recorded first: itself, or what is inside a re-homed record. */
@@ -274,7 +281,7 @@ struct recorded {
     struct uuid id;
 };
 struct recorded recorded_of(const struct log_row *log, const struct record_row *row);
-/* The record inside a re-homed one, a view into its bytes. -EBADMSG it is none, -ENOMEM. */
+/* The record inside a re-homed one, a view into its bytes. It takes no memory. -EBADMSG: it is none. */
 int rehomed_inner(struct bytes bytes, struct position_in_log *ret_at, struct bytes *ret_record);
 /* A row as the programs see it, its state included; views point where the row's do. `reason` NULL when it is
  * not in quarantine. */

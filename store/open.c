@@ -9,8 +9,6 @@
  */
 #include "store/internal.h"
 
-#define WAL_HEADER_BYTES 32u
-
 char *store_path(const struct store *store, const char *name)
 {
     return files_join(store->directory, name);

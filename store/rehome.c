@@ -62,24 +62,14 @@ int rows_about_record(struct store *store, const struct position_in_log *recorde
 
 int rehomed_inner(struct bytes bytes, struct position_in_log *ret_at, struct bytes *ret_record)
 {
-    _cleanup_arena_ struct arena arena = {0};
+    struct arena none = {0}; /* it has no lists: what would need memory is another record */
     struct record record;
 
-    if (bytes.len == 0)
-        return -EBADMSG;
-    arena_init(&arena, DECODE_BUDGET);
-    int r = record_decode(bytes, &arena, &record, NULL);
-    if (r == -ENOMEM)
-        return r;
-    if (r < 0 || record.kind != RECORD_REHOMED || record.rehomed.record.len == 0)
-        return -EBADMSG;
-    /* The decoder's copy goes with the arena; the same bytes stand in one piece in the outer record. */
-    const uint8_t *inner =
-        memmem(bytes.data, bytes.len, record.rehomed.record.data, record.rehomed.record.len);
-    if (!inner)
+    if (bytes.len == 0 || record_decode(bytes, &none, &record, NULL) < 0 || record.kind != RECORD_REHOMED ||
+        record.rehomed.record.len == 0)
         return -EBADMSG;
     *ret_at = (struct position_in_log){.log = record.rehomed.log, .seq = record.rehomed.seq};
-    *ret_record = bytes_of(inner, record.rehomed.record.len);
+    *ret_record = record.rehomed.record;
     return 0;
 }
 
@@ -106,13 +96,8 @@ static int rehome_one(struct store *store, const struct rehoming *rehoming, uint
     if (stored_kind == RECORD_OPENED || stored_kind == RECORD_CLOSED || !sha256_equal(&now, leaf))
         return 0;
     bool is_rehomed = stored_kind % KIND_INNER_FACTOR == RECORD_REHOMED;
-    if (is_rehomed) {
-        r = rehomed_inner(bytes, &at, &recorded);
-        if (r == -ENOMEM)
-            return r;
-        if (r < 0)
-            recorded = bytes;
-    }
+    if (is_rehomed)
+        (void)rehomed_inner(bytes, &at, &recorded); /* what is none after all stays as it is */
     if (rehoming->already && carried_into_later(rehoming->already, &at, rehoming->from->number))
         return 0;
     if (is_rehomed) {

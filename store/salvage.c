@@ -275,10 +275,7 @@ static int record_names_blob(struct store *store, int64_t key, const struct sha2
     r = database_step(store, statement);
     if (r <= 0)
         return r;
-    r = rehomed_inner(column_bytes(statement, 0), &at, &recorded);
-    if (r == -ENOMEM)
-        return r;
-    if (r < 0)
+    if (rehomed_inner(column_bytes(statement, 0), &at, &recorded) < 0)
         recorded = column_bytes(statement, 0);
     r = record_decode(recorded, &arena, &record, NULL);
     if (r < 0)
@@ -363,6 +360,10 @@ static int salvage_into(struct salvaging *salvaging, struct damaged_image *image
     const struct uuid *predecessor = NULL;
 
     int r = salvage_rows(salvaging, image);
+    /* What was found may be from before an order. And nothing tells a row of `erased_blobs` from a cell of
+     * the index over blobs. */
+    if (r >= 0)
+        r = orders_forget(salvaging->store);
     if (r >= 0)
         r = note_numbers(salvaging);
     if (r >= 0)

@@ -8,20 +8,26 @@
 
 #define DECODE_BUDGET (DECODE_BUDGET_FACTOR * RECORD_BYTES_MAX)
 
-static int64_t wall_ms_of(struct bytes bytes)
+/* 0 when nobody can read the record; -ENOMEM. */
+static int read_wall_ms(struct bytes bytes, int64_t *ret)
 {
     _cleanup_arena_ struct arena arena;
     struct record record;
 
     arena_init(&arena, DECODE_BUDGET);
-    return record_decode(bytes, &arena, &record, NULL) < 0 ? 0 : record.wall_ms;
+    int r = record_decode(bytes, &arena, &record, NULL);
+    if (r == -ENOMEM)
+        return r;
+    *ret = r < 0 ? 0 : record.wall_ms;
+    return 0;
 }
 
-/* When the oldest queued record of people in this log was recorded; 0 when there is none. */
+/* When the oldest queued record of people in this log was recorded; 0 when there is none. Of one that was
+ * erased nobody knows. */
 static int read_oldest(struct store *store, const struct log_row *log, int64_t *ret_ms)
 {
     static const char sql[] = "SELECT key, kind, leaf, bytes FROM records WHERE key BETWEEN ?1 AND ?2"
-                              " AND kind IN " PEOPLE_KINDS " ORDER BY key LIMIT 1";
+                              " AND kind IN " PEOPLE_KINDS " AND bytes <> x'' ORDER BY key LIMIT 1";
     _cleanup_statement_ sqlite3_stmt *statement = NULL;
 
     int r = database_prepare(store, sql, &statement);
@@ -36,8 +42,7 @@ static int read_oldest(struct store *store, const struct log_row *log, int64_t *
         .stored_kind = sqlite3_column_int64(statement, 1),
         .bytes = column_bytes(statement, 3)};
     (void)sha256_from_bytes(column_bytes(statement, 2), &row.leaf);
-    *ret_ms = wall_ms_of(recorded_of(log, &row).bytes);
-    return 0;
+    return read_wall_ms(recorded_of(log, &row).bytes, ret_ms);
 }
 
 static int add_log(struct store *store, const struct log_row *log, struct store_status *status)

@@ -286,6 +286,7 @@ int store_blobs_lost(
  * copy is left in the store's files and `store_orders_done` is the last order's number; otherwise (-EBUSY: a
  * reader was in the way) it is all to be done again, which may be done any number of times. */
 int store_erase(struct store *store, const struct erasure_order *orders, size_t count);
+/* The last order that was carried out; 0: none, also after a recovery: it is all to be done again. */
 int store_orders_done(struct store *store, uint64_t *ret);
 /* The order that has erased a photo; 0: none. */
 int store_blob_erased_by(struct store *store, const struct sha256 *sha256, uint64_t *ret);

@@ -170,9 +170,6 @@ static void call_resync(struct client *client, const json_t *parameters)
     client->waits = WAITS_FOR_NOTHING;
     if (r == -ENOTCONN)
         client_error(client, CONTROL_ERROR_NOT_ENROLLED, NOT_ENROLLED_TEXT);
-    else if (r == -EBUSY)
-        client_error(client, CONTROL_ERROR_BUSY,
-            "a resync that looks at less is running already: wait for it to end, then ask again");
     else
         client_error(client, CONTROL_ERROR_FAILED, strerror(-r));
 }
@@ -226,6 +223,11 @@ static void bundle_error(struct client *client, int error)
     case -ESTALE:
         client_error(client, CONTROL_ERROR_REFUSED,
             "it is older than what the centre has said since; export again, and take the receipts of that");
+        break;
+    case -EBUSY:
+        client_error(client, CONTROL_ERROR_BUSY,
+            "another program reads the database, so what the centre has ordered to be erased could not be; "
+            "take them again");
         break;
     case -EUCLEAN:
         client_error(client, CONTROL_ERROR_FAILED,

@@ -18,7 +18,7 @@ struct control_listener {
     /* The status object, new; NULL when memory ran out. */
     json_t *(*status)(void *context);
     void (*sync_now)(void *context);
-    /* 0, -EBUSY, -ENOTCONN not enrolled. */
+    /* 0, -ENOTCONN not enrolled. */
     int (*resync)(void *context, enum audit_level level);
     void (*pause)(void *context, bool paused);
     /* As the agent's: agent_bundle_begin, agent_bundle_part, agent_take_receipts. */

@@ -269,7 +269,8 @@ static enum exit_status check_not_elsewhere(
     struct arena arena _cleanup_arena_;
     struct trust trust;
     arena_init(&arena, arena_budget_for(TRUST_LIST_BYTES_MAX));
-    enrolment_trust(&old, &arena, &trust);
+    if (enrolment_trust(&old, &arena, &trust) < 0)
+        return complain(EXIT_STATUS_FAILED, "out of memory: nothing was kept");
     for (size_t i = 0; i < trust.key_count; i++) {
         struct sha256 hash = sha256_of(bytes_of(trust.keys[i].key.public_key, SIGN_PUBLIC_BYTES));
         if (sha256_equal(&hash, &url->receipt_key_sha256))

@@ -39,6 +39,8 @@ const char *metrics_file_problem(const char *path, const char *data_directory)
     _cleanup_free_ char *parent = files_parent(path);
     struct stat status;
 
+    if (!parent)
+        return "memory has run out";
     if (path[0] != '/')
         return "the path must be absolute";
     if (len <= suffix_len || strcmp(path + len - suffix_len, SUFFIX) != 0 ||
@@ -49,7 +51,7 @@ const char *metrics_file_problem(const char *path, const char *data_directory)
     if (lstat(path, &status) == 0 && !S_ISREG(status.st_mode))
         return "what is there is no regular file";
     /* The daemon watches that one: each write would wake it, to write again. */
-    if (parent && is_same_directory(parent, data_directory))
+    if (is_same_directory(parent, data_directory))
         return "it cannot be in the data directory";
     return NULL;
 }

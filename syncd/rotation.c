@@ -6,22 +6,26 @@
 
 /* ---- which key signs ---- */
 
-static bool names_key(const struct enrolment *enrolment, const struct trust *trust, struct bytes envelope,
+/* 1, 0 or -ENOMEM, as find_certificate. */
+static int names_key(const struct enrolment *enrolment, const struct trust *trust, struct bytes envelope,
     const uint8_t public_key[SIGN_PUBLIC_BYTES])
 {
     _cleanup_arena_ struct arena arena;
     struct device_certificate certificate;
+    int r;
 
     arena_init(&arena, arena_budget_for(ENROLMENT_BYTES_MAX));
-    return trust_verify_certificate(trust, envelope, &arena, &certificate) >= 0 &&
-           uuid_equal(&certificate.device, &enrolment->device) &&
+    r = trust_verify_certificate(trust, envelope, &arena, &certificate);
+    if (r < 0)
+        return r == -ENOMEM ? r : 0;
+    return uuid_equal(&certificate.device, &enrolment->device) &&
            bytes_equal(certificate.authority, bytes_of_text(enrolment->authority)) &&
            bytes_equal(certificate.tenant, bytes_of_text(enrolment->tenant)) &&
            memcmp(certificate.public_key, public_key, SIGN_PUBLIC_BYTES) == 0;
 }
 
 /* The certificate of the key that comes from a seed: the one in enrolment.conf, or the newest that is kept. */
-static bool find_certificate(
+static int find_certificate(
     const struct enrolment *enrolment, const uint8_t seed[SIGN_SEED_BYTES], struct bytes *ret)
 {
     struct cursor cursor = cursor_of(bytes_of(enrolment->certificates, enrolment->certificates_len));
@@ -29,21 +33,20 @@ static bool find_certificate(
     _cleanup_arena_ struct arena arena;
     struct sign_key key;
     struct trust trust;
-    bool is_found;
+    int r;
 
     arena_init(&arena, arena_budget_for(TRUST_LIST_BYTES_MAX));
-    enrolment_trust(enrolment, &arena, &trust);
+    r = enrolment_trust(enrolment, &arena, &trust);
+    if (r < 0)
+        return r;
     sign_key_from_seed("device", seed, &key);
-    is_found = names_key(enrolment, &trust, envelope, key.public.public_key);
-    if (is_found)
-        *ret = envelope;
-    while (!is_found && enrolment_certificate_next(&cursor, &envelope))
-        if (names_key(enrolment, &trust, envelope, key.public.public_key)) {
-            *ret = envelope;
-            is_found = true;
-        }
+    r = names_key(enrolment, &trust, envelope, key.public.public_key);
+    while (r == 0 && enrolment_certificate_next(&cursor, &envelope))
+        r = names_key(enrolment, &trust, envelope, key.public.public_key);
     sodium_memzero(&key, sizeof(key));
-    return is_found;
+    if (r > 0)
+        *ret = envelope;
+    return r;
 }
 
 /* The next key is in force as soon as its certificate is kept here. */
@@ -53,16 +56,19 @@ static int read_in_force(const struct world *world, const char *directory, const
     uint8_t seed[SIGN_SEED_BYTES];
     struct bytes certificate;
     struct uuid device;
-    int r = device_next_key_read(world, directory, &device, seed);
+    int r = device_next_key_read(world, directory, &device, seed), is_kept = 0;
 
-    if (r >= 0 && uuid_equal(&device, &enrolment->device) && find_certificate(enrolment, seed, &certificate)) {
+    if (r < 0 && r != -ENOENT && r != -EBADMSG)
+        return r; /* it may be the one that signs */
+    if (r >= 0 && uuid_equal(&device, &enrolment->device))
+        is_kept = find_certificate(enrolment, seed, &certificate);
+    if (is_kept > 0)
         /* It signs, whether or not the disk takes that now: the next start does the rest. */
         (void)device_next_key_settle(world, directory, &device, seed);
-    } else {
-        r = device_key_read(world, directory, &device, seed);
-        if (r >= 0 && !uuid_equal(&device, &enrolment->device))
-            r = -EBADMSG;
-    }
+    else
+        r = is_kept < 0 ? is_kept : device_key_read(world, directory, &device, seed);
+    if (r >= 0 && !uuid_equal(&device, &enrolment->device))
+        r = -EBADMSG;
     if (r >= 0)
         memcpy(ret_seed, seed, sizeof(seed));
     sodium_memzero(seed, sizeof(seed));
@@ -89,9 +95,10 @@ int rotation_load(const struct world *world, const char *directory, struct enrol
     struct bytes certificate;
     int r = read_in_force(world, directory, enrolment, seed);
 
+    if (r >= 0)
+        r = find_certificate(enrolment, seed, &certificate);
     /* What enrolment.conf says was broken off, or written over by who had read it before. */
-    if (r >= 0 && find_certificate(enrolment, seed, &certificate) &&
-        certificate.data != enrolment->certificate) {
+    if (r > 0 && certificate.data != enrolment->certificate) {
         r = set_certificate(enrolment, certificate);
         if (r >= 0)
             (void)enrolment_write(world, directory, enrolment); /* or at the next start */
@@ -99,7 +106,7 @@ int rotation_load(const struct world *world, const char *directory, struct enrol
     if (r >= 0)
         memcpy(ret_seed, seed, sizeof(seed));
     sodium_memzero(seed, sizeof(seed));
-    return r;
+    return r < 0 ? r : 0;
 }
 
 /* ---- making and announcing one ---- */

@@ -355,9 +355,9 @@ static int take_enrolment(struct agent *agent, const struct enrolment *enrolment
     text_uuid(agent->device.b, agent->device_text);
     trust_load(agent, enrolment);
     sign_key_from_seed(name, device_seed, &agent->key);
-    device_key_load_former(agent, enrolment);
-    agent->enrolled = true;
-    return 0;
+    r = device_key_load_former(agent, enrolment);
+    agent->enrolled = r >= 0;
+    return r;
 }
 
 int agent_new(const struct agent_options *options, struct agent **ret)
@@ -486,13 +486,8 @@ void agent_sync_now(struct agent *agent)
 
 int agent_resync(struct agent *agent, enum audit_level level)
 {
-    struct engine_report report;
-
     if (!agent->running)
         return -ENOTCONN;
-    engine_report(agent->engine, &report);
-    if (report.resync_running && report.resync_cause == RESYNC_BY_USER && report.resync_level < level)
-        return -EBUSY;
     outbox_feed(agent);
     feed_and_run(agent,
         &(struct engine_event){.kind = ENGINE_RESYNC, .resync = {.level = level, .cause = RESYNC_BY_USER}});

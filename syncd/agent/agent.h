@@ -89,8 +89,8 @@ void agent_online(struct agent *agent);
 /* What kind of network there is, and whether the server is on this machine: it stays so until told again. */
 void agent_network(struct agent *agent, enum engine_network kind, bool is_loopback);
 void agent_sync_now(struct agent *agent);
-/* Joins a person's resync that is running already: -EBUSY when that looks at less; -ENOTCONN not enrolled.
- * One that the centre or the agent itself had started gives way. */
+/* Joins a person's resync that is running already; when that looks at less, it begins anew and looks at more.
+ * One that the centre or the agent itself had started gives way. -ENOTCONN not enrolled. */
 int agent_resync(struct agent *agent, enum audit_level level);
 void agent_pause(struct agent *agent, bool paused);
 void agent_response(struct agent *agent, uint32_t slot, const struct http_response *response);

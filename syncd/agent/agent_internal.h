@@ -257,8 +257,8 @@ void trust_take(struct agent *agent, struct bytes more);
 
 /* ---- device_key.c ---- */
 
-/* The keys that were this device's before. After trust_load. */
-void device_key_load_former(struct agent *agent, const struct enrolment *enrolment);
+/* The keys that were this device's before. After trust_load. 0 or -ENOMEM. */
+int device_key_load_former(struct agent *agent, const struct enrolment *enrolment);
 /* An answer's certificate of the next key, or nothing. */
 void device_key_take_certificate(struct agent *agent, struct bytes envelope);
 
@@ -270,8 +270,8 @@ void exchange_answered(struct agent *agent, uint32_t number, const struct http_r
  * slot means nothing. `*ret_end` is the position behind its last record. */
 int exchange_seal(struct agent *agent, const struct engine_action *action,
     const uint8_t request_id[REQUEST_ID_BYTES], struct buffer *ret_envelope, uint64_t *ret_end);
-/* Carries out the centre's erasure orders: 1 when it has, 0 when there are none, or they cannot be carried
- * out now: the centre tells them again. */
+/* Carries out the centre's erasure orders: 1 when it has, 0 when there are none, -EBUSY while another program
+ * reads: the centre tells again of those that are not done. */
 int exchange_take_erasures(struct agent *agent, const struct erasure_order *orders, size_t count);
 /* Every receipt must be of this log as it is here, also one that brings nothing new: -EBADMSG it is not,
  * -ERANGE it is of more records than there are here, -ENOENT there is no such log. */

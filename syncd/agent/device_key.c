@@ -33,7 +33,7 @@ static int verify_certificate(
     return 0;
 }
 
-void device_key_load_former(struct agent *agent, const struct enrolment *enrolment)
+int device_key_load_former(struct agent *agent, const struct enrolment *enrolment)
 {
     struct cursor cursor = cursor_of(bytes_of(enrolment->certificates, enrolment->certificates_len));
     struct bytes envelope;
@@ -42,11 +42,16 @@ void device_key_load_former(struct agent *agent, const struct enrolment *enrolme
     while (agent->former_key_count < DEVICE_KEYS_MAX && enrolment_certificate_next(&cursor, &envelope)) {
         struct verify_key *key = &agent->former_keys[agent->former_key_count];
 
-        if (verify_certificate(agent, envelope, key->public_key) < 0)
+        int r = verify_certificate(agent, envelope, key->public_key);
+
+        if (r == -ENOMEM)
+            return r;
+        if (r < 0)
             continue; /* made under another enrolment */
         memcpy(key->name, agent->key.public.name, sizeof(key->name));
         agent->former_key_count++;
     }
+    return 0;
 }
 
 /* ---- announcing ---- */

@@ -376,7 +376,7 @@ int exchange_take_erasures(struct agent *agent, const struct erasure_order *orde
         return 0;
     int r = store_erase(agent->store, orders, count);
     if (r == -EBUSY)
-        return 0; /* somebody reads: the centre tells again */
+        return r; /* somebody reads */
     if (r < 0)
         return agent_store_error(agent, r);
     agent_note(agent, LOG_LEVEL_INFO, "erased by order %llu of the centre",

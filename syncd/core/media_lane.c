@@ -189,12 +189,16 @@ void media_uploaded(struct engine *engine, const struct slot *slot, const struct
     /* The agent may have had to learn the offset first. */
     bool is_chunk = slot->action.upload.step == UPLOAD_CHUNK && event->uploaded.step == UPLOAD_CHUNK;
 
+    bool has_moved = is_chunk && offset > slot->action.upload.offset;
+
     media->token_fresh = false;
-    media->token_failures = 0;
     media->busy = 0;
     resync_progress(engine);
-    if (is_chunk && offset > slot->action.upload.offset)
+    if (has_moved)
         measure_chunk(engine, slot, offset - slot->action.upload.offset);
+    /* A centre that is full answers the other steps, too. */
+    if (has_moved || offset >= event->uploaded.size)
+        media->token_failures = 0;
     if (!is_current)
         return;
     if (offset >= event->uploaded.size) {
@@ -206,7 +210,7 @@ void media_uploaded(struct engine *engine, const struct slot *slot, const struct
         forget_current(media);
         return;
     }
-    if (is_chunk && offset <= slot->action.upload.offset) {
+    if (is_chunk && !has_moved) {
         correct(engine, slot, UPLOAD_OFFSET); /* taken, but not moved: as good as a wrong offset */
         return;
     }

@@ -258,7 +258,7 @@ class Carried(Delivery):
             for step, command in self.steps.items():
                 if step == disturbed:
                     result = run(command, fault)
-                    assert_ended_well(fault, result.returncode, result.stderr)
+                    assert_ended_well(fault, result.returncode, result.stdout + result.stderr)
                 result = run(command, None)  # and again, or twice
                 assert result.returncode == 0, f"{step}: {result.returncode}: {result.stderr}"
             self.compare()

@@ -213,7 +213,7 @@ MUTATIONS = [
              "unit/server/test_service_device_keys.c::a_centre_that_was_set_back_takes_the_later_certificate_and_never_an_earlier_one",
              "server/service_device_keys.c", "job->certificate.issued_ms <= known.issued_ms", "false"),
     mutation("next-device-key-signs-at-once", "unit/syncd/test_rotation.c::a_key_without_a_kept_certificate_does_not_sign",
-             "syncd/rotation.c", " && find_certificate(enrolment, seed, &certificate)) {", ") {"),
+             "syncd/rotation.c", "        is_kept = find_certificate(enrolment, seed, &certificate);\n", "        is_kept = 1;\n"),
 ]
 
 

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """`patrol-server erase`: what the law wants gone is in no file of the centre and of the handhelds, and never comes back."""
 
+import contextlib
 import json
 import shutil
+import sqlite3
 
 import harness
 from harness import wait_for
@@ -65,6 +67,14 @@ def test_an_erased_finding_and_its_photos_are_gone_from_both_ends_and_all_else_s
     resync = handheld.run("resync", "--level", "records").stdout
     assert "2 records are erased by order" in " ".join(resync.split())
     assert order(server, finding, status=3).stdout.startswith(f"record {finding}: none has this id, or it is erased already")
+
+    handheld.stop()
+    with contextlib.closing(sqlite3.connect(handheld.data / "queue.db")) as database:
+        database.execute("DELETE FROM erased")  # as a recovery may lose the row; the last to close would take the WAL away
+        database.commit()
+        assert "by an order of the centre" in handheld.run("show", finding).stdout
+        assert "by an order of the centre" in handheld.run("export", "--evidence", finding, "-o", tmp_path / "evidence", status=3).stderr
+        assert "by an order of the centre" in handheld.run("amend", finding, "--note", "no", status=3).stderr
 
 
 def test_a_centre_set_back_erases_again_what_the_backup_has_and_takes_the_hash_of_what_it_has_not(

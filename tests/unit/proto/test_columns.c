@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tests of proto/columns.h: every record comes back with the bytes it had, and nothing hostile comes in. */
+#include "tests/unit/failing_malloc.h"
 #include "tests/unit/proto/samples.h"
 
 #include "proto/columns.h"
@@ -9,37 +10,6 @@
 #include <errno.h>
 
 #define RECORDS_MAX_HERE 4000u
-
-/* The linker leads allocations of the code under test here (see meson.build): the one that `allocations_left`
- * counts down to fails. */
-void *__real_malloc(size_t len);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t len);
-void *__wrap_malloc(size_t len);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t len);
-
-static size_t allocations_left = SIZE_MAX;
-
-static bool allocation_fails(void)
-{
-    return allocations_left-- == 0;
-}
-
-void *__wrap_malloc(size_t len)
-{
-    return allocation_fails() ? NULL : __real_malloc(len);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return allocation_fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t len)
-{
-    return allocation_fails() ? NULL : __real_realloc(old, len);
-}
 
 /* What was decoded, to be compared while the arena lives. */
 struct decoded {

@@ -3,6 +3,7 @@
  * Tests of proto/messages.h and of the messages in proto/enrolment.h against tests/vectors/messages.tsv, and
  * against what protobuf-c reads. All types go through the same tests.
  */
+#include "tests/unit/failing_malloc.h"
 #include "tests/unit/proto/message_samples.h"
 
 #include <errno.h>
@@ -74,18 +75,12 @@ static void assert_encoded_as(const char *what, const char *name, const void *me
 
 static void a_fork_names_the_leaf_that_the_server_holds(void **state)
 {
-    struct vector_file vectors = vector_open(VECTORS);
     struct exchange_answer answer = sample_fork_answer(), decoded;
     _cleanup_buffer_ struct buffer encoded = {0};
     _cleanup_arena_ struct arena arena;
 
-    do
-        assert_true(vector_next(&vectors, "message"));
-    while (strcmp(vectors.fields[2], "fork") != 0);
+    assert_encoded_as("exchange_answer", "fork", &answer);
     assert_int_equal(exchange_answer_encode(&answer, &encoded), 0);
-    assert_bytes_equal(buffer_bytes(&encoded), vector_bytes(&vectors, 3));
-    vector_close(&vectors);
-
     arena_init(&arena, BUDGET);
     assert_int_equal(exchange_answer_decode(buffer_bytes(&encoded), &arena, &decoded), 0);
     assert_int_equal(decoded.outcome, EXCHANGE_FORK);
@@ -93,17 +88,8 @@ static void a_fork_names_the_leaf_that_the_server_holds(void **state)
     assert_true(sha256_equal(&decoded.fork_leaf, &answer.fork_leaf));
 }
 
-static struct bytes vector_named(struct vector_file *vectors, const char *what, const char *name)
-{
-    do
-        assert_true(vector_next(vectors, "message"));
-    while (strcmp(vectors->fields[1], what) != 0 || strcmp(vectors->fields[2], name) != 0);
-    return vector_bytes(vectors, 3);
-}
-
 static void an_answer_says_why_there_is_no_upload_token(void **state)
 {
-    struct vector_file vectors = vector_open(VECTORS);
     const struct exchange_answer answer = {.request_sha256 = sample_hash("request"),
         .incarnation = sample_incarnation(),
         .size = 300,
@@ -114,9 +100,8 @@ static void an_answer_says_why_there_is_no_upload_token(void **state)
     _cleanup_arena_ struct arena arena;
     struct exchange_answer decoded;
 
+    assert_encoded_as("exchange_answer", "no upload", &answer);
     assert_int_equal(exchange_answer_encode(&answer, &encoded), 0);
-    assert_bytes_equal(buffer_bytes(&encoded), vector_named(&vectors, "exchange_answer", "no upload"));
-    vector_close(&vectors);
     arena_init(&arena, BUDGET);
     assert_int_equal(exchange_answer_decode(buffer_bytes(&encoded), &arena, &decoded), 0);
     assert_int_equal(decoded.no_upload, NO_UPLOAD_OVER_QUOTA);
@@ -124,7 +109,6 @@ static void an_answer_says_why_there_is_no_upload_token(void **state)
 
 static void an_answer_has_the_certificate_of_the_next_key(void **state)
 {
-    struct vector_file vectors = vector_open(VECTORS);
     struct exchange_answer answer = {.request_sha256 = sample_hash("request"),
         .incarnation = sample_incarnation(),
         .size = 300,
@@ -136,9 +120,8 @@ static void an_answer_has_the_certificate_of_the_next_key(void **state)
     _cleanup_arena_ struct arena arena;
     struct exchange_answer decoded;
 
+    assert_encoded_as("exchange_answer", "next key", &answer);
     assert_int_equal(exchange_answer_encode(&answer, &encoded), 0);
-    assert_bytes_equal(buffer_bytes(&encoded), vector_named(&vectors, "exchange_answer", "next key"));
-    vector_close(&vectors);
     arena_init(&arena, BUDGET);
     assert_int_equal(exchange_answer_decode(buffer_bytes(&encoded), &arena, &decoded), 0);
     assert_bytes_equal(decoded.next_certificate, answer.next_certificate);
@@ -148,7 +131,6 @@ static void an_answer_has_the_certificate_of_the_next_key(void **state)
 
 static void a_busy_refusal_says_why_and_a_cause_that_is_not_known_is_no_error(void **state)
 {
-    struct vector_file vectors = vector_open(VECTORS);
     const struct refusal refusal = {.request_sha256 = sample_hash("request"),
         .reason = REFUSAL_BUSY,
         .message = bytes_of_text("the centre's disk is full"),
@@ -159,9 +141,8 @@ static void a_busy_refusal_says_why_and_a_cause_that_is_not_known_is_no_error(vo
     _cleanup_arena_ struct arena arena;
     struct refusal decoded;
 
+    assert_encoded_as("refusal", "busy", &refusal);
     assert_int_equal(refusal_encode(&refusal, &encoded), 0);
-    assert_bytes_equal(buffer_bytes(&encoded), vector_named(&vectors, "refusal", "busy"));
-    vector_close(&vectors);
     arena_init(&arena, BUDGET);
     assert_int_equal(refusal_decode(buffer_bytes(&encoded), &arena, &decoded), 0);
     assert_int_equal(decoded.busy_cause, BUSY_FULL);
@@ -634,6 +615,43 @@ static void records_sent_as_columns_are_the_very_same_records(void **state)
     assert_true(bytes_equal(buffer_bytes(&rows), buffer_bytes(&again)));
 }
 
+static int decode_within(struct bytes bytes, size_t budget)
+{
+    _cleanup_arena_ struct arena arena = {0};
+    struct exchange_request decoded;
+
+    arena_init(&arena, budget);
+    return exchange_request_decode(bytes, &arena, &decoded);
+}
+
+/* Nor is a request of columns that is larger than what is allowed. */
+static void columns_for_which_memory_is_short_are_not_called_malformed(void **state)
+{
+    _cleanup_message_samples_ struct message_samples samples;
+    _cleanup_buffer_ struct buffer columns = {0};
+    size_t failed = 0, budget = 0;
+    int r = -ENOMEM;
+
+    message_samples_init(&samples);
+    samples.exchange_request.as_columns = true;
+    samples.exchange_request.asked_blob_count = 0; /* nothing but the columns takes memory */
+    samples.exchange_request.asked_quarantined_count = 0;
+    samples.exchange_request.command_result_count = 0;
+    assert_int_equal(exchange_request_encode(&samples.exchange_request, &columns), 0);
+    for (; r < 0; failed++) {
+        allocations_left = failed;
+        r = decode_within(buffer_bytes(&columns), DECODE_BUDGET_BYTES_MAX);
+        allocations_left = SIZE_MAX;
+        assert_true(r == 0 || r == -ENOMEM);
+    }
+    assert_in_range(failed, 2, 200);
+    for (r = -ENOBUFS; r < 0; budget += 64) {
+        r = decode_within(buffer_bytes(&columns), budget);
+        assert_true(r == 0 || r == -ENOBUFS);
+    }
+    assert_in_range(budget, 128, DECODE_BUDGET_BYTES_MAX);
+}
+
 static void records_both_in_rows_and_in_columns_are_refused(void **state)
 {
     static const uint8_t no_columns[] = {12 << 3 | 2, 2, 1, 0}, cut_columns[] = {12 << 3 | 2, 2, 1, 3};
@@ -696,6 +714,7 @@ int main(void)
         cmocka_unit_test(lists_of_runs_and_bare_records_are_encoded_as_the_independent_writer_does),
         cmocka_unit_test(a_repair_has_its_most_records_in_all_its_runs_together),
         cmocka_unit_test(records_sent_as_columns_are_the_very_same_records),
+        cmocka_unit_test(columns_for_which_memory_is_short_are_not_called_malformed),
         cmocka_unit_test(records_both_in_rows_and_in_columns_are_refused),
         cmocka_unit_test(names_of_levels_go_there_and_back),
     };

@@ -317,6 +317,34 @@ static inline struct record decode(struct bytes bytes, struct arena *arena)
     return record;
 }
 
+/* ---- orders of the centre ---- */
+
+#define MARKER "Mrs-Abernathy-at-the-window"
+
+static inline struct erased_record leaf_at(struct store *store, const struct uuid *log, uint64_t seq)
+{
+    struct erased_record record = {.at = {.log = *log, .seq = seq}};
+
+    assert_int_equal(store_leaf(store, log, seq, &record.leaf), 0);
+    return record;
+}
+
+static inline int erase_one(struct here *here, uint64_t number, const struct erased_record *record)
+{
+    const struct erasure_order order = {
+        .number = number, .time_ms = 1700000000000, .records = record, .record_count = 1};
+
+    return store_erase(here->store, &order, 1);
+}
+
+static inline bool is_anywhere(const char *directory, const char *marker)
+{
+    char command[512];
+
+    snprintf(command, sizeof(command), "grep -rqaF '%s' '%s'", marker, directory);
+    return system(command) == 0; /* NOLINT(cert-env33-c): a test's own words in a test's own directory */
+}
+
 /* ---- files behind the store's back ---- */
 
 static inline struct buffer read_whole(const char *directory, const char *name)

@@ -2,6 +2,7 @@
 /*
  * The files of an enrolment, and the doorbell.
  */
+#include "tests/unit/failing_malloc.h"
 #include "tests/unit/store/fixture.h"
 
 #include "store/enrolment_file.h"
@@ -266,6 +267,46 @@ static void doorbell_wakes_who_listens_however_long_the_path(void **state)
     free(deep);
 }
 
+static void put_successor(const struct sign_key *from, const struct sign_key *to, struct buffer *list)
+{
+    struct trust_statement statement = {
+        .authority = bytes_of_text("centre.example"), .generation = 1, .has_key = true};
+    _cleanup_buffer_ struct buffer envelope = {0};
+
+    memcpy(statement.public_key, to->public.public_key, SIGN_PUBLIC_BYTES);
+    assert_int_equal(trust_statement_sign(&statement, from, &envelope), 0);
+    assert_int_equal(trust_list_put(buffer_bytes(&envelope), list), 0);
+}
+
+static void a_list_for_which_memory_is_short_is_not_taken_for_one_that_does_not_hold(void **state)
+{
+    static const uint8_t seeds[2][SIGN_SEED_BYTES] = {{1}, {2}};
+    struct sign_key first, second;
+    _cleanup_buffer_ struct buffer list = {0};
+    struct trust trust;
+    int r = -ENOMEM;
+
+    (void)state;
+    sign_key_from_seed("centre.example/receipt", seeds[0], &first);
+    sign_key_from_seed("centre.example/receipt", seeds[1], &second);
+    put_successor(&first, &second, &list);
+    struct enrolment enrolment = {.receipt_key = first.public, .trust = list.data, .trust_len = list.len - 1};
+    struct arena arena _cleanup_arena_;
+    arena_init(&arena, arena_budget_for(TRUST_LIST_BYTES_MAX));
+    assert_int_equal(enrolment_trust(&enrolment, &arena, &trust), 0);
+    assert_int_equal(trust.key_count, 1); /* it is cut off */
+    enrolment.trust_len = list.len;
+    for (size_t left = 0; r < 0; left++) {
+        arena_done(&arena);
+        arena_init(&arena, arena_budget_for(TRUST_LIST_BYTES_MAX));
+        allocations_left = left;
+        r = enrolment_trust(&enrolment, &arena, &trust);
+        allocations_left = SIZE_MAX;
+        assert_true(r == 0 || r == -ENOMEM);
+    }
+    assert_int_equal(trust.key_count, 2);
+}
+
 #define directory_test(name) cmocka_unit_test_setup_teardown(name, directory_up, directory_down)
 
 int main(void)
@@ -277,6 +318,7 @@ int main(void)
         directory_test(device_key_is_made_once_and_kept_secret),
         directory_test(next_key_waits_beside_the_one_in_force_until_it_takes_its_place),
         directory_test(certificates_are_kept_once_each_the_newest_last_and_damage_ends_the_list),
+        cmocka_unit_test(a_list_for_which_memory_is_short_is_not_taken_for_one_that_does_not_hold),
         directory_test(doorbell_wakes_who_listens_however_long_the_path),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

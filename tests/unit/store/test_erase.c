@@ -5,35 +5,9 @@
  */
 #include "tests/unit/store/fixture.h"
 
-#define MARKER "Mrs-Abernathy-at-the-window"
-
 static struct uuid current_log(struct store *store)
 {
     return status_of(store).log;
-}
-
-static struct erased_record leaf_at(struct store *store, const struct uuid *log, uint64_t seq)
-{
-    struct erased_record record = {.at = {.log = *log, .seq = seq}};
-
-    assert_int_equal(store_leaf(store, log, seq, &record.leaf), 0);
-    return record;
-}
-
-static int erase_one(struct here *here, uint64_t number, const struct erased_record *record)
-{
-    const struct erasure_order order = {
-        .number = number, .time_ms = 1700000000000, .records = record, .record_count = 1};
-
-    return store_erase(here->store, &order, 1);
-}
-
-static bool is_anywhere(const char *directory, const char *marker)
-{
-    char command[512];
-
-    snprintf(command, sizeof(command), "grep -rqaF '%s' '%s'", marker, directory);
-    return system(command) == 0; /* NOLINT(cert-env33-c): a test's own words in a test's own directory */
 }
 
 static void assert_sound(struct here *here)
@@ -183,6 +157,22 @@ static void a_run_to_send_has_an_empty_record_and_its_leaf(void **state)
     buffer_done(&bytes);
 }
 
+static void an_order_that_is_told_again_gives_a_row_its_number_back(void **state)
+{
+    struct here *here = *state;
+    struct store_appended appended = {0};
+    struct buffer bytes = {0};
+
+    assert_int_equal(append_note(here->store, MARKER, &appended), 0);
+    struct erased_record record = leaf_at(here->store, &appended.at.log, appended.at.seq);
+    assert_int_equal(erase_one(here, 3, &record), 0);
+    assert_int_equal(database_run(here->store, "DELETE FROM erased"), 0); /* as damage may take it */
+    assert_int_equal(read_at(here, &appended.at, &bytes).erased_by, 0);
+    assert_int_equal(erase_one(here, 3, &record), 0);
+    assert_int_equal(read_at(here, &appended.at, &bytes).erased_by, 3);
+    buffer_done(&bytes);
+}
+
 static void a_rehomed_copy_goes_with_the_record_and_keeps_its_first_id(void **state)
 {
     struct here *here = *state;
@@ -269,20 +259,92 @@ static void photos_and_previews_go_and_are_never_pending_again(void **state)
     assert_sound(here);
 }
 
+/* Counts how often a directory is synced. */
+struct watched {
+    const char *directory;
+    unsigned syncs;
+};
+
+static int sync_watched(void *context, const char *path)
+{
+    struct watched *watched = context;
+
+    watched->syncs += strcmp(path, watched->directory) == 0;
+    return world_posix()->verbs->sync_directory(NULL, path);
+}
+
+/* Who removed it before may have died before the directory was synced. */
+static void the_directory_of_a_photo_that_is_gone_already_is_synced_too(void **state)
+{
+    struct here *here = *state;
+    struct store_photo photo = put_photo(here->store, 7, 9000, false);
+    const struct erasure_order order = {.number = 3, .blobs = &photo.photo.sha256, .blob_count = 1};
+    struct watched watched = {0};
+    struct own_world own;
+    struct world *world = own_world_init(&own, &watched);
+    char name[PHOTO_NAME_LEN + 1];
+
+    assert_int_equal(append_with_photos(here->store, "with a photo", &photo, 1, NULL), 0);
+    char *path = store_blob_path(here->store, &photo.photo.sha256);
+    assert_int_equal(unlink(path), 0);
+    free(path);
+    photo_directory_name(photo.photo.sha256.b[0], name);
+    char *directory = store_path(here->store, name);
+    watched.directory = directory;
+    own.verbs.sync_directory = sync_watched;
+    here->store->world = world;
+    int r = store_erase(here->store, &order, 1);
+    here->store->world = world_posix();
+    assert_int_equal(r, 0);
+    assert_int_equal(watched.syncs, 1);
+    free(directory);
+}
+
+static void an_erased_record_is_not_the_oldest_that_waits(void **state)
+{
+    struct here *here = *state;
+    struct store_appended appended = {0};
+
+    assert_int_equal(append_note(here->store, MARKER, &appended), 0); /* at 1000 */
+    append_many(here->store, 5, 1);
+    assert_int_equal(status_of(here->store).oldest_queued_at_ms, 1000);
+    struct erased_record record = leaf_at(here->store, &appended.at.log, appended.at.seq);
+    assert_int_equal(erase_one(here, 1, &record), 0);
+    assert_int_equal(status_of(here->store).oldest_queued_at_ms, 1005);
+}
+
+/* No buffer is made for them: the sanitizers see a pointer into none. */
+static void a_list_of_erased_records_alone_is_read(void **state)
+{
+    struct here *here = *state;
+    struct store_appended appended = {0};
+
+    assert_int_equal(append_note(here->store, MARKER, &appended), 0);
+    struct erased_record record = leaf_at(here->store, &appended.at.log, appended.at.seq);
+    assert_int_equal(erase_one(here, 1, &record), 0);
+    assert_notes(here->store, &findings, "? ");
+}
+
+/* Of photos it is told again, as is every order: rows from before one may have come back. */
 static void a_recovery_keeps_what_is_known_of_an_erased_record(void **state)
 {
     struct here *here = *state;
     struct store_appended appended = {0};
     struct store_opened opened;
     struct store_record found;
+    struct store_photo photo = put_photo(here->store, 7, 9000, false);
+    const struct erasure_order photo_order = {.number = 8, .blobs = &photo.photo.sha256, .blob_count = 1};
     struct buffer bytes = {0};
+    uint64_t by;
 
     assert_int_equal(append_note(here->store, MARKER, &appended), 0);
     append_many(here->store, 0, 5);
+    assert_int_equal(append_with_photos(here->store, "photo", &photo, 1, NULL), 0);
     uint64_t size = status_of(here->store).log_size;
     assert_int_equal(receive(here->store, &appended.at.log, size), 0);
     append_many(here->store, 5, 2);
     struct erased_record record = leaf_at(here->store, &appended.at.log, appended.at.seq);
+    assert_int_equal(store_erase(here->store, &photo_order, 1), 0);
     assert_int_equal(erase_one(here, 9, &record), 0);
     store_free(here->store);
     remove_file(here->directory, WAL_NAME);
@@ -291,7 +353,12 @@ static void a_recovery_keeps_what_is_known_of_an_erased_record(void **state)
     assert_int_equal(store_find(here->store, &appended.id, &bytes, &found), 0);
     assert_true(found.is_erased);
     assert_int_equal(found.erased_by, 9);
-    assert_notes(here->store, &findings, "? 0 1 2 3 4 5 6 ");
+    assert_int_equal(store_orders_done(here->store, &by), 0);
+    assert_int_equal(by, 0);
+    assert_int_equal(store_erase(here->store, &photo_order, 1), 0);
+    assert_int_equal(store_blob_erased_by(here->store, &photo.photo.sha256, &by), 0);
+    assert_int_equal(by, 8);
+    assert_notes(here->store, &findings, "? 0 1 2 3 4 photo 5 6 ");
     assert_sound(here);
     assert_false(is_anywhere(here->directory, MARKER));
     buffer_done(&bytes);
@@ -308,10 +375,14 @@ int main(void)
         TEST(the_same_order_again_changes_nothing),
         TEST(as_long_as_a_reader_is_in_the_way_the_order_is_not_done),
         TEST(a_run_to_send_has_an_empty_record_and_its_leaf),
+        TEST(an_order_that_is_told_again_gives_a_row_its_number_back),
         TEST(a_rehomed_copy_goes_with_the_record_and_keeps_its_first_id),
         TEST(an_erased_record_is_not_carried_into_a_new_log),
         TEST(an_erased_amendment_amends_nothing_any_more),
         TEST(photos_and_previews_go_and_are_never_pending_again),
+        TEST(the_directory_of_a_photo_that_is_gone_already_is_synced_too),
+        TEST(an_erased_record_is_not_the_oldest_that_waits),
+        TEST(a_list_of_erased_records_alone_is_read),
         TEST(a_recovery_keeps_what_is_known_of_an_erased_record),
     };
 

@@ -578,6 +578,41 @@ static void the_state_of_a_photo_goes_only_forward(void **state)
     agent_story_end(&story);
 }
 
+/* The parts behind it must not make it count as done: the centre tells of no order twice that is. */
+static void an_erasure_that_a_reader_is_in_the_way_of_refuses_its_part_until_it_is_done(void **state)
+{
+    struct agent_story story;
+    _cleanup_on_carrier_ struct on_carrier carried;
+    struct store *reader = NULL, *reading = NULL;
+    struct store_opened opened;
+    struct store_status status;
+    struct erased_record record;
+    struct agent_receipts taken;
+    uint64_t done = 0;
+
+    begin_without_network(&story);
+    agent_story_record(&story, 0, 3);
+    carry(&story, &carried);
+    record = (struct erased_record){.at = {.log = current_log(&story), .seq = 2}};
+    assert_int_equal(store_leaf(story.store, &record.at.log, record.at.seq, &record.leaf), 0);
+    const struct erasure_order order = {
+        .number = 7, .time_ms = story.centre.time_ms, .records = &record, .record_count = 1};
+    carried.receipts.erasures = &order;
+    carried.receipts.erasure_count = 1;
+    assert_int_equal(store_open(story.world, story.directory, STORE_READER, &reader, &opened), 0);
+    assert_int_equal(store_begin_reading(reader, &reading), 0);
+    assert_int_equal(store_status(reader, &status), 0);
+    assert_int_equal(take(&story, &carried.receipts, &taken), -EBUSY);
+    assert_int_equal(store_orders_done(story.store, &done), 0);
+    assert_int_equal(done, 0);
+    store_end_reading(&reading);
+    store_free(reader);
+    assert_int_equal(take(&story, &carried.receipts, &taken), 0);
+    assert_int_equal(store_orders_done(story.store, &done), 0);
+    assert_int_equal(done, 7);
+    agent_story_end(&story);
+}
+
 static void quarantine_is_noted_and_ended_by_a_whole_list_that_names_it_no_more(void **state)
 {
     static const struct quarantined bad[] = {{3, {.data = (const uint8_t *)"why", .len = 3}}, {4, {0}}};
@@ -676,6 +711,7 @@ int main(void)
         cmocka_unit_test(older_receipts_take_nothing_back_and_are_refused_after_newer_ones_of_the_bundle),
         cmocka_unit_test(receipts_older_than_what_the_centre_was_found_to_lack_are_refused),
         cmocka_unit_test(the_state_of_a_photo_goes_only_forward),
+        cmocka_unit_test(an_erasure_that_a_reader_is_in_the_way_of_refuses_its_part_until_it_is_done),
         cmocka_unit_test(quarantine_is_noted_and_ended_by_a_whole_list_that_names_it_no_more),
         cmocka_unit_test(receipts_for_a_log_with_holes_say_of_their_photos_what_they_can),
         cmocka_unit_test(the_newest_256_bundles_are_remembered_over_a_restart),

@@ -458,6 +458,29 @@ static void a_centre_without_room_for_photos_holds_up_photos_alone(void **state)
     story_end(&story);
 }
 
+/* It takes the small steps, as they bring no bytes. */
+static void a_full_centre_that_still_says_how_much_it_has_is_asked_ever_less_often(void **state)
+{
+    struct story story;
+    size_t chunks = 0;
+
+    begin_upload(&story);
+    story_uploaded(&story, 0, BLOB_SIZE);
+    for (size_t minute = 0; minute < 120; minute++) {
+        if (story.slots[2].busy && story.slots[2].action.upload.step != UPLOAD_CHUNK)
+            story_uploaded(&story, 0, BLOB_SIZE);
+        if (story.slots[2].busy) {
+            chunks++;
+            story_fail(&story, 2, FAILURE_UPLOAD_FULL);
+        } else if (story.slots[0].busy) {
+            story_stored(&story, 0);
+        }
+        story_wait(&story, 60000);
+    }
+    assert_in_range(chunks, 4, 20);
+    story_end(&story);
+}
+
 static void a_blob_too_large_for_the_server_does_not_block_others(void **state)
 {
     struct story story;
@@ -717,6 +740,7 @@ int main(void)
         cmocka_unit_test(a_centre_that_gives_no_token_is_asked_with_backoff),
         cmocka_unit_test(a_centre_that_says_why_there_is_no_token_is_quoted),
         cmocka_unit_test(a_centre_without_room_for_photos_holds_up_photos_alone),
+        cmocka_unit_test(a_full_centre_that_still_says_how_much_it_has_is_asked_ever_less_often),
         cmocka_unit_test(a_blob_too_large_for_the_server_does_not_block_others),
         cmocka_unit_test(a_chunk_that_is_too_large_is_halved),
         cmocka_unit_test(a_photo_that_is_gone_from_the_handheld_is_passed_over),
