@@ -220,8 +220,8 @@ int device_keys_put_next_into_force(struct service_job *job, struct transaction 
         return refuse_key(job, "this device has announced another key since");
     r = sign_next_certificate(job, storage, key, &certificate);
     return r < 0 ? r
-                 : put_into_force(job, transaction, &held, &keys, job->device.public_key,
-                       buffer_bytes(&certificate));
+                 : put_into_force(
+                       job, transaction, &held, &keys, job->device.public_key, buffer_bytes(&certificate));
 }
 
 int device_keys_adopt(struct service_job *job, struct transaction *transaction)
@@ -244,8 +244,8 @@ int device_keys_adopt(struct service_job *job, struct transaction *transaction)
     if (job->certificate.issued_ms <= known.issued_ms || (key && key->state == DEVICE_KEY_RETIRED) ||
         keys.count + 1 >= DEVICE_KEYS_MAX)
         return refuse_key(job, "this device has another key now");
-    r = put_into_force(job, transaction, &held, &keys, job->certificate.public_key,
-        job->exchange.request.certificate);
+    r = put_into_force(
+        job, transaction, &held, &keys, job->certificate.public_key, job->exchange.request.certificate);
     if (r < 0)
         return r;
     /* No record of the rotation has come yet, or comes again: the certificate's time tells one from others.

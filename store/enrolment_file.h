@@ -10,8 +10,8 @@
  *   DATA/device-next.key  the one that is to take its place, until its certificate has come   0600
  *   DATA/certificates     once there was a second one: those of all device keys               0660
  *
- * The collector reads all but the keys. Which of two keys signs is what DATA/certificates says: replacing that
- * file is the switch from one to the other (syncd/rotation.h).
+ * The collector reads all but the keys. Which of two keys signs is what DATA/certificates says: replacing
+ * that file is the switch from one to the other (syncd/rotation.h).
  */
 #pragma once
 
@@ -65,7 +65,8 @@ int device_next_key_read(const struct world *world, const char *directory, struc
     uint8_t ret_seed[SIGN_SEED_BYTES]);
 int device_next_key_make(const struct world *world, const char *directory, const struct uuid *device,
     uint8_t ret_seed[SIGN_SEED_BYTES]);
-/* The next key is the device's from now on: the one before is destroyed. Again: makes good what was broken off.
+/* The next key is the device's from now on: the one before is destroyed. Again: makes good what was broken
+ * off.
  */
 int device_next_key_settle(const struct world *world, const char *directory, const struct uuid *device,
     const uint8_t seed[SIGN_SEED_BYTES]);

@@ -24,7 +24,8 @@ static int names_key(const struct enrolment *enrolment, const struct trust *trus
            memcmp(certificate.public_key, public_key, SIGN_PUBLIC_BYTES) == 0;
 }
 
-/* The certificate of the key that comes from a seed: the one in enrolment.conf, or the newest that is kept. */
+/* The certificate of the key that comes from a seed: the one in enrolment.conf, or the newest that is kept.
+ */
 static int find_certificate(
     const struct enrolment *enrolment, const uint8_t seed[SIGN_SEED_BYTES], struct bytes *ret)
 {

@@ -20,12 +20,12 @@ int rotation_load(const struct world *world, const char *directory, struct enrol
 /* `*ret_waits`: a next key waits for its certificate. It is set also on failure. */
 int rotation_go_on(const struct world *world, const char *directory, const struct enrolment *enrolment,
     struct agent *agent, bool *ret_waits);
-/* Makes and announces a next key; `*ret_waited`: one that waited already, and stays the next. -EAGAIN the disk
- * has not taken yet that the key before is replaced. */
+/* Makes and announces a next key; `*ret_waited`: one that waited already, and stays the next. -EAGAIN the
+ * disk has not taken yet that the key before is replaced. */
 int rotation_begin(const struct world *world, const char *directory, const struct enrolment *enrolment,
     struct agent *agent, bool *ret_waited);
-/* For agent_listener.certificate: 1, and enrolment.conf was replaced, which brings rotation_load; 0 it is of no
- * key that is here; on failure the key before goes on, until the next rotation_load at most.
- * -ESTALE the handheld was enrolled elsewhere meanwhile. */
+/* For agent_listener.certificate: 1, and enrolment.conf was replaced, which brings rotation_load; 0 it is of
+ * no key that is here; on failure the key before goes on, until the next rotation_load at most. -ESTALE the
+ * handheld was enrolled elsewhere meanwhile. */
 int rotation_take(const struct world *world, const char *directory, const struct enrolment *enrolment,
     struct bytes envelope, const uint8_t public_key[SIGN_PUBLIC_BYTES]);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A handheld gets another device key of its own, as `patrol rotate-key` does, at any moment. What it is enrolled
- * with is read from its disk at every start, as the daemon does. Of two copies of one handheld only one can go
- * on: whoever has the key that was replaced is shut out, and keeps what it has.
+ * A handheld gets another device key of its own, as `patrol rotate-key` does, at any moment. What it is
+ * enrolled with is read from its disk at every start, as the daemon does. Of two copies of one handheld only
+ * one can go on: whoever has the key that was replaced is shut out, and keeps what it has.
  */
 #include "tests/sim/sim.h"
 
@@ -41,8 +41,8 @@ bool rotate_go_on(struct handheld *handheld)
         handheld->machine.world, DATA_DIRECTORY, &handheld->enrolment, handheld->agent, &waits);
 
     if (r < 0)
-        sim_trace(handheld->sim, "handheld %u: the next key is not announced: %s", handheld->number,
-            strerror(-r));
+        sim_trace(
+            handheld->sim, "handheld %u: the next key is not announced: %s", handheld->number, strerror(-r));
     return waits;
 }
 
@@ -70,8 +70,8 @@ int rotate_take(void *context, struct bytes envelope, const uint8_t public_key[S
 {
     struct handheld *handheld = context;
     struct sim *sim = handheld->sim;
-    int r = rotation_take(
-        handheld->machine.world, DATA_DIRECTORY, &handheld->enrolment, envelope, public_key);
+    int r =
+        rotation_take(handheld->machine.world, DATA_DIRECTORY, &handheld->enrolment, envelope, public_key);
 
     sim_trace(sim, "handheld %u: the certificate of its next key: %d", handheld->number, r);
     if (r > 0)

@@ -465,7 +465,8 @@ static void an_audit_by_the_next_key_has_the_receipt_of_the_one_in_force(void **
     audit_with(centre, handheld, &request, &answered);
     assert_int_equal(answered.status, 200);
     assert_int_equal(
-        receipt_verify(answered.audit.receipt, &first.public, &handheld->server_key, &checkpoint, &time_s), 0);
+        receipt_verify(answered.audit.receipt, &first.public, &handheld->server_key, &checkpoint, &time_s),
+        0);
     assert_int64_equal(checkpoint.size, 3);
     handheld_free(handheld);
 }
@@ -526,8 +527,7 @@ int main(void)
             a_rehomed_announcement_counts_and_one_that_is_read_again_changes_nothing, start, stop),
         cmocka_unit_test_setup_teardown(
             a_centre_that_was_set_back_takes_the_later_certificate_and_never_an_earlier_one, start, stop),
-        cmocka_unit_test_setup_teardown(
-            a_later_certificate_ends_what_was_announced_before_it, start, stop),
+        cmocka_unit_test_setup_teardown(a_later_certificate_ends_what_was_announced_before_it, start, stop),
         cmocka_unit_test_setup_teardown(
             a_centre_that_never_knew_the_device_takes_it_with_the_key_that_it_has_now, start, stop),
         cmocka_unit_test_setup_teardown(

@@ -223,7 +223,8 @@ static void assert_certificates(const char *directory, const char *const *expect
 static void certificates_are_kept_once_each_the_newest_last_and_damage_ends_the_list(void **state)
 {
     const char *directory = *state, *const all[] = {"the first", "the second", "the third"};
-    const struct bytes first = bytes_of_text(all[0]), second = bytes_of_text(all[1]), third = bytes_of_text(all[2]);
+    const struct bytes first = bytes_of_text(all[0]), second = bytes_of_text(all[1]),
+                       third = bytes_of_text(all[2]);
     struct enrolment enrolment = example();
     char *path = files_join(directory, "certificates");
 
