@@ -55,7 +55,7 @@ static int read_in_force(const struct world *world, const char *directory, const
     uint8_t ret_seed[SIGN_SEED_BYTES])
 {
     uint8_t seed[SIGN_SEED_BYTES];
-    struct bytes certificate;
+    struct bytes certificate = {0};
     struct uuid device;
     int r = device_next_key_read(world, directory, &device, seed), is_kept = 0;
 
@@ -93,7 +93,7 @@ int rotation_load(const struct world *world, const char *directory, struct enrol
     uint8_t ret_seed[SIGN_SEED_BYTES])
 {
     uint8_t seed[SIGN_SEED_BYTES];
-    struct bytes certificate;
+    struct bytes certificate = {0};
     int r = read_in_force(world, directory, enrolment, seed);
 
     if (r >= 0)

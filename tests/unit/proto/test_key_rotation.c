@@ -27,7 +27,7 @@ static struct named_keys read_keys(void)
 {
     struct vector_file vectors = vector_open(VECTORS);
     uint8_t seed[SIGN_SEED_BYTES], public_key[SIGN_PUBLIC_BYTES];
-    struct named_keys keys;
+    struct named_keys keys = {0};
 
     assert_true(vector_next(&vectors, "keys"));
     take_exact(&vectors, 1, keys.device.b, UUID_BYTES);
