@@ -74,14 +74,17 @@ static enum exit_status list_blobs(struct export *export)
     return EXIT_STATUS_DONE;
 }
 
-/* Whoever checks may have pinned an older key of the centre than the receipt's. */
-static enum exit_status name_successors(struct export *export)
+/* Whoever checks may have pinned an older key of the centre than the receipt's; and the receipt may be by an
+ * older key of this handheld. */
+static enum exit_status name_keys(struct export *export)
 {
     _cleanup_arena_ struct arena arena;
     struct trust trust;
     arena_init(&arena, arena_budget_for(TRUST_LIST_BYTES_MAX));
     if (enrolment_trust(&export->program->enrolment, &arena, &trust) < 0 ||
-        trust_list_encode(&trust, 0, TRUST_KEYS, &export->trust) < 0)
+        trust_list_encode(&trust, 0, TRUST_KEYS, &export->trust) < 0 ||
+        enrolment_certificate_of(&export->program->enrolment, &trust, buffer_bytes(&export->receipt),
+            &export->evidence.certificate) < 0)
         return complain(EXIT_STATUS_FAILED, "out of memory");
     export->evidence.trust = buffer_bytes(&export->trust);
     return EXIT_STATUS_DONE;
@@ -108,11 +111,9 @@ static enum exit_status prove(struct export *export)
     export->evidence.record = buffer_bytes(&export->bytes);
     export->evidence.proof = export->proof;
     export->evidence.receipt = buffer_bytes(&export->receipt);
-    export->evidence.certificate =
-        bytes_of(program->enrolment.certificate, program->enrolment.certificate_len);
     export->evidence.blobs = export->blobs;
     export->evidence.blob_sizes = export->blob_sizes;
-    return name_successors(export);
+    return name_keys(export);
 }
 
 static enum exit_status complain_output(const struct export *export, int r)

@@ -52,7 +52,7 @@ static enum exit_status print_json(
     text_uuid(status->log.b, log);
     json_t *object = json_pack(
         "{s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:o, s:o, s:b, s:s?, s:s?, s:s?, s:I, s:o, s:b, s:o, s:o, s:o, s:o, s:o, "
-        "s:o, s:o, s:o}",
+        "s:o, s:o, s:o, s:o}",
         "records_queued", (json_int_t)status->records_queued, "photos_pending",
         (json_int_t)status->photos_pending, "bytes_pending", (json_int_t)status->bytes_pending,
         "records_sent", (json_int_t)status->records_sent, "records_quarantined",
@@ -67,7 +67,8 @@ static enum exit_status print_json(
         copy(daemon, "reason"), "next_attempt_at",
         daemon ? instant_or_null(program, control_next_attempt_ms(program, daemon)) : json_null(),
         "last_failure", copy(daemon, "last_failure"), "resync", copy(daemon, "resync"), "network",
-        copy(daemon, "network"), "lanes", lanes_copy(program, daemon));
+        copy(daemon, "network"), "lanes", lanes_copy(program, daemon), "key_waits",
+        copy(daemon, "key_waits"));
     return print_json_object(object);
 }
 
@@ -176,6 +177,8 @@ static void print_centre(
         program_instant_text(program, next, text);
         printf("next attempt  %s\n", text);
     }
+    if (json_is_true(json_object_get(daemon, "key_waits")))
+        puts("device key    a new one waits for the centre to take it; until then the old one signs");
     print_lanes(program, json_object_get(daemon, "lanes"));
     print_resync(program, json_object_get(daemon, "resync"));
 }

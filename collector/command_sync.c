@@ -183,6 +183,29 @@ enum exit_status command_sync(struct program *program, const char *const *argume
     return status;
 }
 
+/* ---- rotate-key ---- */
+
+enum exit_status command_rotate_key(struct program *program, const char *const *arguments, size_t count)
+{
+    (void)arguments;
+    (void)count;
+    _cleanup_(conversation_done) struct conversation conversation = {.client = {.fd = -1}};
+    enum exit_status status = converse(program, 0, &conversation);
+    if (status != EXIT_STATUS_DONE)
+        return status;
+    conversation.deadline = now_ms(program) + ASK_WAIT_MS;
+    if (control_call(&conversation.client, CONTROL_METHOD_ROTATE_KEY, NULL, false) < 0)
+        return complain(EXIT_STATUS_FAILED, "the daemon ended; run it again, it goes on where it was");
+    json_t *reply = NULL;
+    status = last_reply(&conversation, "the new key", &reply);
+    if (status == EXIT_STATUS_DONE)
+        puts(json_is_true(json_object_get(reply, "waited"))
+                 ? "A new key waits already for the centre to take it; see: patrol status"
+                 : "A new key was made; it signs as soon as the centre has taken it; see: patrol status");
+    json_decref(reply);
+    return status;
+}
+
 /* ---- resync ---- */
 
 static void print_report(const json_t *report)

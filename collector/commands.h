@@ -18,6 +18,7 @@ enum exit_status command_show(struct program *program, const char *const *argume
 enum exit_status command_status(struct program *program, const char *const *arguments, size_t count);
 enum exit_status command_sync(struct program *program, const char *const *arguments, size_t count);
 enum exit_status command_resync(struct program *program, const char *const *arguments, size_t count);
+enum exit_status command_rotate_key(struct program *program, const char *const *arguments, size_t count);
 enum exit_status command_export(struct program *program, const char *const *arguments, size_t count);
 enum exit_status command_export_bundle(struct program *program); /* export --bundle */
 enum exit_status command_import_receipts(struct program *program, const char *const *arguments, size_t count);

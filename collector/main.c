@@ -76,6 +76,7 @@ static const struct command_row {
     {"enroll", "TOKEN-URL", 1, 1, "replace", command_enroll, "enrol this handheld at a centre"},
     {"server-url", "URL", 1, 1, "", command_server_url,
         "follow a centre that has moved, with all that is here"},
+    {"rotate-key", "", 0, 0, "", command_rotate_key, "give this handheld another device key"},
 };
 
 static const struct command_row *find_command(const char *name)

@@ -157,7 +157,8 @@ struct exchange_answer {
     struct sha256 fork_leaf;
     const struct erasure_order *erasures;
     size_t erasure_count;
-    struct bytes trust; /* a list of newer statements (proto/trust.h), or empty */
+    struct bytes trust;            /* a list of newer statements (proto/trust.h), or empty */
+    struct bytes next_certificate; /* of the key that the device has announced, or empty */
 };
 
 enum refusal_reason {

@@ -32,7 +32,7 @@ static bool within_limits(const struct exchange_answer *answer)
 {
     return lists_within_limits(answer) && answer->size <= LOG_SIZE_MAX && answer->fork_seq < LOG_SIZE_MAX &&
            answer->receipt.len <= NOTE_TEXT_BYTES_MAX && answer->upload_token.len <= SEALED_TOKEN_BYTES_MAX &&
-           answer->trust.len <= TRUST_LIST_BYTES_MAX &&
+           answer->trust.len <= TRUST_LIST_BYTES_MAX && answer->next_certificate.len <= ENROLMENT_BYTES_MAX &&
            (!answer->has_capabilities || capabilities_within_limits(&answer->capabilities));
 }
 
@@ -96,6 +96,7 @@ static void fill_answer(
     ret->n_released = answer->released_count;
     ret->released = positions_fill(answer->released, answer->released_count, scratch);
     ret->trust = wire_of(answer->trust);
+    ret->next_certificate = wire_of(answer->next_certificate);
     if (answer->outcome == EXCHANGE_FORK) {
         ret->fork_leaf = wire_of_sha256(&answer->fork_leaf);
         ret->fork_seq = answer->fork_seq;
@@ -268,6 +269,9 @@ static void read_field(struct wire_reader *reader, struct exchange_answer *ret)
         break;
     case 22:
         ret->trust = wire_bytes(reader, TRUST_LIST_BYTES_MAX);
+        break;
+    case 23:
+        ret->next_certificate = wire_bytes(reader, ENROLMENT_BYTES_MAX);
         break;
     case 24:
         ret->no_upload = wire_u32(reader);

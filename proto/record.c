@@ -291,6 +291,26 @@ static void read_closed(struct wire_reader *outer, struct closed *ret)
     wire_end(outer, &reader);
 }
 
+static void read_key_rotation(struct wire_reader *outer, struct key_rotation *ret)
+{
+    struct wire_reader reader = wire_message(outer);
+
+    while (wire_next(&reader))
+        switch (reader.field) {
+        case 1:
+            wire_exact(&reader, ret->old_key, sizeof(ret->old_key));
+            break;
+        case 2:
+            wire_exact(&reader, ret->new_key, sizeof(ret->new_key));
+            break;
+        case 3:
+            wire_exact(&reader, ret->signature, sizeof(ret->signature));
+            break;
+        }
+    wire_demand(&reader, WIRE_FIELD(1) | WIRE_FIELD(2) | WIRE_FIELD(3));
+    wire_end(outer, &reader);
+}
+
 static void read_body(struct wire_reader *reader, struct record *ret, struct ages *ages)
 {
     enum record_kind kind = (enum record_kind)reader->field;
@@ -322,6 +342,9 @@ static void read_body(struct wire_reader *reader, struct record *ret, struct age
     case RECORD_CLOSED:
         read_closed(reader, &ret->closed);
         break;
+    case RECORD_KEY_ROTATION:
+        read_key_rotation(reader, &ret->key_rotation);
+        break;
     }
 }
 
@@ -337,6 +360,7 @@ const struct finding *record_finding(const struct record *record)
     case RECORD_DEVICE_EVENT:
     case RECORD_REHOMED:
     case RECORD_CLOSED:
+    case RECORD_KEY_ROTATION:
         break;
     }
     return NULL;
@@ -378,6 +402,7 @@ static void read_record(struct wire_reader *reader, struct record *ret)
         case RECORD_DEVICE_EVENT:
         case RECORD_REHOMED:
         case RECORD_CLOSED:
+        case RECORD_KEY_ROTATION:
             read_body(reader, ret, &ages);
             break;
         }
@@ -418,6 +443,8 @@ const char *record_kind_name(enum record_kind kind)
         return "rehomed";
     case RECORD_CLOSED:
         return "closed";
+    case RECORD_KEY_ROTATION:
+        return "key_rotation";
     }
     return "unknown";
 }

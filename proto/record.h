@@ -8,6 +8,7 @@
 #pragma once
 
 #include "proto/arena.h"
+#include "proto/checkpoint.h"
 #include "proto/ids.h"
 #include "proto/limits.h"
 #include "proto/photo_format.h"
@@ -21,6 +22,7 @@ enum record_kind {
     RECORD_DEVICE_EVENT = 20,
     RECORD_REHOMED = 21,
     RECORD_CLOSED = 22,
+    RECORD_KEY_ROTATION = 31,
 };
 
 enum log_kind { LOG_FINDINGS = 0, LOG_TRACKS = 1 };
@@ -108,6 +110,12 @@ struct closed {
     enum open_reason reason;
 };
 
+/* See proto/key_rotation.h. */
+struct key_rotation {
+    uint8_t old_key[SIGN_PUBLIC_BYTES], new_key[SIGN_PUBLIC_BYTES];
+    uint8_t signature[SIGNATURE_BYTES]; /* by the new key */
+};
+
 struct record {
     enum record_kind kind;
     int64_t wall_ms;
@@ -122,6 +130,7 @@ struct record {
         struct device_event device_event;
         struct rehomed rehomed;
         struct closed closed;
+        struct key_rotation key_rotation;
     };
 };
 

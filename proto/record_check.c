@@ -154,6 +154,12 @@ static const char *check_rehomed(const struct rehomed *rehomed)
     return rehomed->record.len == 0 ? "rehomed record is empty" : NULL;
 }
 
+static const char *check_key_rotation(const struct key_rotation *rotation)
+{
+    return memcmp(rotation->old_key, rotation->new_key, SIGN_PUBLIC_BYTES) == 0 ? "a key is rotated to itself"
+                                                                                : NULL;
+}
+
 static const char *check_body(const struct record *record)
 {
     switch (record->kind) {
@@ -171,6 +177,8 @@ static const char *check_body(const struct record *record)
         return check_rehomed(&record->rehomed);
     case RECORD_CLOSED:
         return record->closed.reason > OPEN_REPLACED ? "unknown reason for closing a log" : NULL;
+    case RECORD_KEY_ROTATION:
+        return check_key_rotation(&record->key_rotation);
     }
     return "unknown record kind";
 }

@@ -172,6 +172,17 @@ static int pack_closed(const struct closed *from, Wire__Record record, struct bu
     return wire_pack(&record.base, NULL, RECORD_BYTES_MAX, ret);
 }
 
+static int pack_key_rotation(const struct key_rotation *from, Wire__Record record, struct buffer *ret)
+{
+    Wire__KeyRotation rotation = WIRE__KEY_ROTATION__INIT;
+
+    rotation.old_key = wire_of(bytes_of(from->old_key, sizeof(from->old_key)));
+    rotation.new_key = wire_of(bytes_of(from->new_key, sizeof(from->new_key)));
+    rotation.signature = wire_of(bytes_of(from->signature, sizeof(from->signature)));
+    record.key_rotation = &rotation;
+    return wire_pack(&record.base, NULL, RECORD_BYTES_MAX, ret);
+}
+
 int record_encode(const struct record *record, struct buffer *ret)
 {
     Wire__Record wire = WIRE__RECORD__INIT;
@@ -197,6 +208,8 @@ int record_encode(const struct record *record, struct buffer *ret)
         return pack_rehomed(&record->rehomed, wire, ret);
     case RECORD_CLOSED:
         return pack_closed(&record->closed, wire, ret);
+    case RECORD_KEY_ROTATION:
+        return pack_key_rotation(&record->key_rotation, wire, ret);
     }
     return -EINVAL;
 }

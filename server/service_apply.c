@@ -426,6 +426,15 @@ int apply_blob_lost(struct transaction *transaction, uint64_t device, const stru
         "a photo is in neither place: the handheld lost it before it was sent");
 }
 
+static int apply_key_rotation(struct transaction *transaction, const struct subject *subject)
+{
+    const char *reason = NULL;
+    int r = device_keys_announce(transaction, device_of(subject), subject->key,
+        &subject->record->projection->record.key_rotation, &reason);
+
+    return r < 0 || !reason ? r : put_in_quarantine(transaction, subject, reason, NULL);
+}
+
 static int apply_kind(struct transaction *transaction, const struct subject *subject)
 {
     switch (subject->record->projection->record.kind) {
@@ -440,6 +449,8 @@ static int apply_kind(struct transaction *transaction, const struct subject *sub
         return apply_closed(transaction, subject);
     case RECORD_DEVICE_EVENT:
         return apply_device_event(transaction, subject);
+    case RECORD_KEY_ROTATION:
+        return apply_key_rotation(transaction, subject);
     case RECORD_REHOMED:
         break; /* Unwrapped when it was decoded. */
     }

@@ -177,7 +177,7 @@ static int take_job(struct import *import, struct service_job *job)
 static int take_exchange(struct import *import, struct bytes envelope)
 {
     struct service_job *job = NULL;
-    int r = service_prepare(import->service, SERVICE_EXCHANGE, envelope, &job);
+    int r = service_prepare_carried(import->service, envelope, &job);
 
     if (r < 0)
         return r;

@@ -269,7 +269,6 @@ static int rebuild_frontier(struct rebuild *rebuild)
     _cleanup_buffer_ struct buffer note = {0};
     struct stored_device device;
     struct checkpoint checkpoint;
-    struct verify_key key;
     struct sha256 root;
     int r = storage->verbs->device_at(storage, log->device, &device);
 
@@ -280,9 +279,9 @@ static int rebuild_frontier(struct rebuild *rebuild)
     r = storage->verbs->log_note(storage, log->number, &note);
     if (r < 0)
         return r == -ENOENT ? 0 : r;
-    r = device_note_key(transaction->service, &device, &key);
-    if (r < 0 || checkpoint_verify(buffer_bytes(&note), &key, &checkpoint) < 0)
-        return r;
+    r = device_checkpoint_verify(transaction->service, storage, &device, buffer_bytes(&note), &checkpoint);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
     r = storage->verbs->records_each(storage, record_key(log->number, 0),
         record_key(log->number, checkpoint.size), false, append_leaf, &leaves);
     root = merkle_root(&leaves.frontier);

@@ -174,7 +174,7 @@ static int add_device(struct service_job *job, struct transaction *transaction)
 
     if (r != -ENOENT) {
         if (r >= 0 && memcmp(job->device.public_key, job->certificate.public_key, SIGN_PUBLIC_BYTES) != 0)
-            return job_refuse(job, REFUSAL_UNKNOWN_DEVICE, "this device has another key now");
+            return device_keys_adopt(job, transaction);
         return r;
     }
     r = storage->verbs->device_put(storage, &job->certificate, job->exchange.request.certificate,
@@ -412,6 +412,18 @@ static uint64_t new_bytes(const struct exchange_job *exchange, const struct inge
     return bytes;
 }
 
+/* What the handheld says of itself. */
+static int note_word(struct service_job *job, struct transaction *transaction)
+{
+    int r = note_seen(job, transaction);
+
+    if (r >= 0)
+        r = orders_note_done(transaction, job->device.number, job->exchange.request.orders_done);
+    if (r >= 0)
+        r = note_known(job, transaction);
+    return r < 0 ? r : asked_resyncs_take_results(job, transaction);
+}
+
 int exchange_commit(struct service_job *job, struct transaction *transaction)
 {
     struct exchange_job *exchange = &job->exchange;
@@ -425,12 +437,17 @@ int exchange_commit(struct service_job *job, struct transaction *transaction)
         return -ENOMEM;
     if (job->is_adopted)
         r = add_device(job, transaction);
+    else if (job->key_use == KEY_NEXT)
+        r = device_keys_put_next_into_force(job, transaction);
     if (r >= 0 && !job->is_refused)
         r = find_log(job, transaction, &log);
     if (r < 0 || job->is_refused)
         return r;
     r = decide(job, transaction, &log, &decision, tiles);
-    if (r >= 0)
+    if (r >= 0 && job->key_use == KEY_RETIRED && decision.appended > 0)
+        r = job_refuse(job, REFUSAL_BAD_REQUEST,
+            "they are signed by a key that this handheld has replaced, and new here: export another bundle");
+    if (r >= 0 && !job->is_refused)
         r = limits_use_quota(job, transaction, decision.appended, new_bytes(exchange, &decision));
     if (r < 0 || job->is_refused)
         return r;
@@ -440,14 +457,8 @@ int exchange_commit(struct service_job *job, struct transaction *transaction)
         r = append(job, transaction, &log, &decision, tiles);
     if (r >= 0)
         r = keep_note(job, transaction, &log, &decision);
-    if (r >= 0)
-        r = note_seen(job, transaction);
-    if (r >= 0)
-        r = orders_note_done(transaction, job->device.number, exchange->request.orders_done);
-    if (r >= 0)
-        r = note_known(job, transaction);
-    if (r >= 0)
-        r = asked_resyncs_take_results(job, transaction);
+    if (r >= 0 && job->key_use != KEY_RETIRED)
+        r = note_word(job, transaction);
     exchange->outcome = decision.outcome;
     exchange->size = log.frontier.size;
     exchange->appended = decision.appended;
@@ -461,7 +472,7 @@ int exchange_commit(struct service_job *job, struct transaction *transaction)
 
 /* What an answer needs while it is put together; the answer's views point into it. */
 struct answer_parts {
-    struct buffer receipt, token, reasons, trust;
+    struct buffer receipt, token, reasons, trust, next_certificate;
     struct quarantined *quarantined;
     size_t quarantined_count;
     struct blob_have wanted[EXCHANGE_WANTED_BLOBS_MAX];
@@ -477,6 +488,7 @@ static void answer_parts_done(struct answer_parts *parts)
     buffer_done(&parts->token);
     buffer_done(&parts->reasons);
     buffer_done(&parts->trust);
+    buffer_done(&parts->next_certificate);
     free(parts->quarantined);
     told_orders_done(&parts->erasures);
 }
@@ -722,6 +734,9 @@ static int fill_answer(struct service_job *job, struct answer_parts *parts, stru
         r = orders_tell(job->service, &job->device_id, job->exchange.request.orders_done, &parts->erasures);
     answer->erasures = parts->erasures.orders;
     answer->erasure_count = parts->erasures.count;
+    if (r >= 0)
+        r = device_keys_tell(job, reader.storage, &parts->next_certificate);
+    answer->next_certificate = buffer_bytes(&parts->next_certificate);
     if (r >= 0)
         r = list_trust(job, parts, answer);
     return r;

@@ -242,12 +242,22 @@ struct enrol_job {
     struct buffer certificate, name, inspector;
 };
 
+/* The key that a request names, as its device's. */
+enum key_use {
+    KEY_IN_FORCE,
+    KEY_NEXT,    /* announced; an exchange puts it into force */
+    KEY_RETIRED, /* only what was written before it was retired is looked at: in bundles, for what is held */
+    KEY_UNKNOWN, /* a later certificate may show that this centre was set back */
+};
+
 struct service_job {
     struct service *service;
     enum service_route route;
     struct sha256 request_sha256;
-    struct uuid device_id; /* nil when not known */
-    struct stored_device device;
+    struct uuid device_id;       /* nil when not known */
+    struct stored_device device; /* its public key is the one that signs the request */
+    enum key_use key_use;
+    bool is_carried;              /* it stood in a bundle */
     const struct own_key *signer; /* of the answer: the newest key that the handheld knows of */
     bool is_adopted;              /* not known before: its certificate is in `certificate` */
     struct device_certificate certificate;
@@ -286,6 +296,19 @@ int job_seal(struct service_job *job, enum payload_type type, struct bytes plain
 /* A device's key as notes name it. */
 int device_note_key(
     const struct service *service, const struct stored_device *device, struct verify_key *ret);
+/* service_prepare of an exchange request that stands in a bundle. */
+int service_prepare_carried(struct service *service, struct bytes body, struct service_job **ret);
+
+/* ---- the keys of a device (service_device_keys.c) ---- */
+
+/* A device certificate by any of this centre's keys; `ret_key` may be NULL. -EBADMSG, -EKEYREJECTED. */
+int certificate_verify_own(struct service *service, struct bytes certificate, struct arena *arena,
+    struct device_certificate *ret, const struct own_key **ret_key);
+/* Finds the key with this id; it is the device's public key in the job from then on. */
+int device_keys_choose(struct service_job *job, struct storage *storage, const uint8_t key_id[8]);
+/* The signature of a checkpoint, by any key that the device has, or had. -ENOENT none of them signed it. */
+int device_checkpoint_verify(struct service *service, struct storage *storage,
+    const struct stored_device *device, struct bytes note, struct checkpoint *ret);
 
 /* ---- one transaction of the writer (service_commit.c) ---- */
 
@@ -305,6 +328,20 @@ int transaction_commit(struct transaction *transaction);
 void transaction_rollback(struct transaction *transaction);
 int transaction_alarm(
     struct transaction *transaction, enum alarm_kind kind, uint64_t device, uint64_t key, const char *text);
+
+/* An exchange was signed by the next key, which is in force from now on. Refused when it is not next any
+ * more. */
+int device_keys_put_next_into_force(struct service_job *job, struct transaction *transaction);
+/* The device in the job is known with another key than that of the certificate that it shows: the later
+ * certificate holds. Refused when that is the known one. */
+int device_keys_adopt(struct service_job *job, struct transaction *transaction);
+/* What a KeyRotation in the record at `key` of a log of this device means. `*ret_reason`: for the quarantine,
+ * or NULL. */
+int device_keys_announce(struct transaction *transaction, uint64_t device_number, uint64_t key,
+    const struct key_rotation *rotation, const char **ret_reason);
+/* Appends the certificate of the next key for the answer, if there is one that the device does not use yet.
+ */
+int device_keys_tell(struct service_job *job, struct storage *storage, struct buffer *ret);
 
 /* ---- what is held of a log (service_log.c) ---- */
 

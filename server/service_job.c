@@ -139,7 +139,7 @@ static enum payload_type request_type(enum service_route route)
 }
 
 /* The device's row. -ENOENT, and the job refused, when it is not known. */
-static int find_device(struct service_job *job)
+static int find_device(struct service_job *job, const uint8_t key_id[8])
 {
     _cleanup_reader_ struct reader reader = {0};
     int r = reader_take(job->service, &reader);
@@ -148,7 +148,7 @@ static int find_device(struct service_job *job)
         r = reader.storage->verbs->device_find(reader.storage, &job->device_id, &job->device);
     if (r >= 0)
         job_set_known(job, stored_trust_known(&job->device.trust));
-    return r;
+    return r < 0 ? r : device_keys_choose(job, reader.storage, key_id);
 }
 
 static int refuse_if_revoked(struct service_job *job)
@@ -180,24 +180,19 @@ static int refuse_envelope(struct service_job *job, int error)
 
 static int verify_own_certificate(struct service_job *job, struct bytes certificate)
 {
-    const struct own_key *key;
-    struct envelope envelope;
-    int r = envelope_parse(certificate, &envelope);
+    const struct own_key *key = NULL;
+    int r =
+        certificate_verify_own(job->service, certificate, &job->certificate_arena, &job->certificate, &key);
 
-    if (r < 0)
-        return r;
-    key = trust_key_by_id(job->service, envelope.key_id);
-    if (!key)
-        return -EKEYREJECTED;
     /* Who was given it knows the key that signed it. */
-    job->device.trust.enrolled = key->generation;
-    return device_certificate_verify(
-        certificate, &key->key.public, &job->certificate_arena, &job->certificate);
+    if (r >= 0)
+        job->device.trust.enrolled = key->generation;
+    return r;
 }
 
-/* A device that the storage does not know, as after a restore, shows its certificate: it stands in the
- * request, so this one is inflated before its signature is checked, with a limit that makes it harmless, and
- * the signature is checked with the certificate's key. */
+/* A device that the storage does not know, or not with this key, as after a restore, shows its certificate:
+ * it stands in the request, so this one is inflated before its signature is checked, with a limit that makes
+ * it harmless, and the signature is checked with the certificate's key. */
 static int adopt(struct service_job *job, const struct envelope *envelope)
 {
     _cleanup_buffer_ struct buffer unchecked = {0};
@@ -258,8 +253,8 @@ static int open_envelope(struct service_job *job, struct bytes body)
     if (envelope.type != request_type(job->route))
         return job_refuse(job, REFUSAL_BAD_REQUEST, "another kind of message is expected here");
 
-    r = find_device(job);
-    if (r == -ENOENT)
+    r = find_device(job, envelope.key_id);
+    if (r == -ENOENT || (r >= 0 && job->key_use == KEY_UNKNOWN))
         r = adopt(job, &envelope);
     if (r >= 0 && !job->is_refused)
         r = refuse_if_revoked(job);
@@ -271,6 +266,11 @@ static int open_envelope(struct service_job *job, struct bytes body)
     job->is_proven = r >= 0 || r == -EFBIG || r == -ENOENT;
     if (r < 0)
         return refuse_envelope(job, r);
+    if (job->key_use == KEY_RETIRED && !job->is_carried) {
+        job->is_proven = false; /* whoever has it must not use up what the device itself may send */
+        return job_refuse(job, REFUSAL_REVOKED,
+            "this handheld's key was replaced: a copy with the old one is in use; enrol it anew if it is to report");
+    }
     if (job->route == SERVICE_EXCHANGE)
         job->exchange.tells_capabilities = !uses_newest_dictionary(envelope.payload);
     /* Columns may be much shorter than the records that they stand for. */
@@ -308,8 +308,8 @@ static int prepare(struct service_job *job, struct bytes body)
     return prepare_route(job, body);
 }
 
-int service_prepare(
-    struct service *service, enum service_route route, struct bytes body, struct service_job **ret)
+static int prepare_job(struct service *service, enum service_route route, bool is_carried, struct bytes body,
+    struct service_job **ret)
 {
     struct service_job *job = calloc(1, sizeof(*job));
     int r;
@@ -318,6 +318,7 @@ int service_prepare(
         return -ENOMEM;
     job->service = service;
     job->route = route;
+    job->is_carried = is_carried;
     job_set_known(job, UINT64_MAX);
     r = prepare(job, body);
     if (r == -ENOMEM) {
@@ -328,6 +329,17 @@ int service_prepare(
         (void)job_refuse(job, REFUSAL_BUSY, "the centre cannot read its storage now");
     *ret = job;
     return 0;
+}
+
+int service_prepare(
+    struct service *service, enum service_route route, struct bytes body, struct service_job **ret)
+{
+    return prepare_job(service, route, false, body, ret);
+}
+
+int service_prepare_carried(struct service *service, struct bytes body, struct service_job **ret)
+{
+    return prepare_job(service, SERVICE_EXCHANGE, true, body, ret);
 }
 
 bool service_job_is_proven(const struct service_job *job, struct uuid *ret_device)

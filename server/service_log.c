@@ -12,19 +12,17 @@ int log_note_checked(struct service *service, struct storage *storage, const str
 {
     char origin[ORIGIN_BYTES_MAX];
     struct checkpoint checkpoint;
-    struct verify_key key;
     struct sha256 root = merkle_root(&log->frontier);
     _cleanup_buffer_ struct buffer note = {0};
     int r = storage->verbs->log_note(storage, log->number, &note);
 
     if (r >= 0)
-        r = device_note_key(service, device, &key);
-    if (r >= 0)
         r = origin_format(service->authority, service->tenant, &log->id, origin);
+    if (r >= 0)
+        r = device_checkpoint_verify(service, storage, device, buffer_bytes(&note), &checkpoint);
     if (r < 0)
         return r;
-    if (checkpoint_verify(buffer_bytes(&note), &key, &checkpoint) < 0 ||
-        strcmp(checkpoint.origin, origin) != 0 || checkpoint.size != log->frontier.size ||
+    if (strcmp(checkpoint.origin, origin) != 0 || checkpoint.size != log->frontier.size ||
         !sha256_equal(&checkpoint.root, &root))
         return -ENOENT;
     buffer_put_bytes(ret_note, buffer_bytes(&note));

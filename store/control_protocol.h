@@ -25,6 +25,7 @@
 #define CONTROL_METHOD_BUNDLE_BEGIN "BundleBegin" /* {} -> {bundle, envelope} */
 #define CONTROL_METHOD_BUNDLE "Bundle"            /* {log, from_seq} -> {envelope, next_seq} */
 #define CONTROL_METHOD_RECEIPTS "Receipts"        /* {envelope, check} -> the receipts object */
+#define CONTROL_METHOD_ROTATE_KEY "RotateKey"     /* {} -> {waited}: one that was made before waits still */
 
 /* error names */
 #define CONTROL_ERROR_METHOD "MethodNotFound"
@@ -43,10 +44,11 @@
  * all_acknowledged (bool), exchanges, bytes_up, bytes_down, resync: the resync object of the last or running
  * one, or null, network (metered or unmetered), lanes: an object for each of text, previews and photos: lane,
  * waiting (how many), wait (name of enum engine_lane_wait), reason (text or null), until_in_ms (0: not
- * known), used_bytes (of the day, on this kind of network), budget_bytes (null: unlimited). The resync
- * object: finished, ok, failed (bool), problem (text or null), level, records_checked, records_missing,
- * records_damaged, records_sent_again, records_gone, records_erased, records_lost, blobs_checked,
- * blobs_missing, blobs_sent_again, blobs_gone, round_trips The receipts object:
- * bundle, server_time_ms, part, last (bool), log (none, taken, unknown, set_back or forked),
- * records_acknowledged, records_quarantined, photos_stored, photos_backed_up
+ * known), used_bytes (of the day, on this kind of network), budget_bytes (null: unlimited); key_waits
+ * (bool): a new key of this device waits for the centre to take it. The resync object: finished, ok, failed
+ * (bool), problem (text or null), level, records_checked, records_missing, records_damaged,
+ * records_sent_again, records_gone, records_erased, records_lost, blobs_checked, blobs_missing,
+ * blobs_sent_again, blobs_gone, round_trips The receipts object: bundle, server_time_ms, part, last (bool),
+ * log (none, taken, unknown, set_back or forked), records_acknowledged, records_quarantined, photos_stored,
+ * photos_backed_up
  */

@@ -14,7 +14,10 @@
 
 #define ENROLMENT_NAME "enrolment.conf"
 #define KEY_NAME "device.key"
+#define NEXT_KEY_NAME "device-next.key"
 #define TRUST_NAME "trust"
+#define CERTIFICATES_NAME "certificates"
+#define CERTIFICATES_BYTES_MAX (DEVICE_KEYS_MAX * (4u + ENROLMENT_BYTES_MAX))
 #define SECTION "enrolment"
 #define ENROLMENT_FILE_BYTES_MAX (128u * 1024u)
 #define CERTIFICATE_TEXT_MAX (96u * 1024u)
@@ -94,18 +97,29 @@ static int take_texts(
 }
 
 /* It may be missing: then nothing was ever said. Whether it holds is seen by who follows it. */
-static int read_trust(const struct world *world, const char *directory, struct enrolment *enrolment)
+static int read_list(const struct world *world, const char *directory, const char *name, size_t max,
+    uint8_t **ret, size_t *ret_len)
 {
-    _cleanup_free_ char *path = files_join(directory, TRUST_NAME);
+    _cleanup_free_ char *path = files_join(directory, name);
     _cleanup_buffer_ struct buffer content = {0};
-    int r = path ? files_read(world, path, TRUST_LIST_BYTES_MAX, &content) : -ENOMEM;
+    int r = path ? files_read(world, path, max, &content) : -ENOMEM;
 
     if (r < 0)
         return r == -ENOENT || r == -EFBIG ? 0 : r;
-    enrolment->trust_len = content.len;
-    enrolment->trust = content.data;
+    *ret_len = content.len;
+    *ret = content.data;
     content = (struct buffer){0};
     return 0;
+}
+
+static int read_lists(const struct world *world, const char *directory, struct enrolment *enrolment)
+{
+    int r = read_list(
+        world, directory, TRUST_NAME, TRUST_LIST_BYTES_MAX, &enrolment->trust, &enrolment->trust_len);
+
+    return r < 0 ? r
+                 : read_list(world, directory, CERTIFICATES_NAME, CERTIFICATES_BYTES_MAX,
+                       &enrolment->certificates, &enrolment->certificates_len);
 }
 
 int enrolment_read(const struct world *world, const char *directory, struct enrolment *ret, char **ret_error)
@@ -128,7 +142,7 @@ int enrolment_read(const struct world *world, const char *directory, struct enro
         return r == -EINVAL ? -EBADMSG : r;
     r = take_texts(&texts, path, &enrolment, ret_error);
     if (r >= 0)
-        r = read_trust(world, directory, &enrolment);
+        r = read_lists(world, directory, &enrolment);
     if (r < 0)
         return r;
     *ret = enrolment;
@@ -193,6 +207,7 @@ void enrolment_done(struct enrolment *enrolment)
     free(enrolment->name);
     free(enrolment->inspector);
     free(enrolment->trust);
+    free(enrolment->certificates);
     *enrolment = (struct enrolment){0};
 }
 
@@ -213,12 +228,94 @@ int enrolment_trust(const struct enrolment *enrolment, struct arena *arena, stru
     return r == -ENOMEM ? r : 0;
 }
 
+/* ---- the certificates of all device keys: each with its length before it, the oldest first ---- */
+
+bool enrolment_certificate_next(struct cursor *cursor, struct bytes *ret)
+{
+    *ret = cursor_take(cursor, cursor_u32be(cursor));
+    return !cursor->failed && ret->len > 0;
+}
+
+static void put_certificate(struct buffer *buffer, struct bytes envelope)
+{
+    buffer_put_u32be(buffer, (uint32_t)envelope.len);
+    buffer_put_bytes(buffer, envelope);
+}
+
+int enrolment_certificates_add(
+    const struct world *world, const char *directory, struct bytes before, struct bytes certificate)
+{
+    _cleanup_free_ char *path = files_join(directory, CERTIFICATES_NAME);
+    _cleanup_free_ uint8_t *held = NULL;
+    _cleanup_buffer_ struct buffer content = {0};
+    struct bytes envelope;
+    struct cursor cursor;
+    size_t len = 0;
+    int r;
+
+    if (!path)
+        return -ENOMEM;
+    if (before.len > ENROLMENT_BYTES_MAX || certificate.len > ENROLMENT_BYTES_MAX)
+        return -EMSGSIZE;
+    r = read_list(world, directory, CERTIFICATES_NAME, CERTIFICATES_BYTES_MAX, &held, &len);
+    if (r < 0)
+        return r;
+    cursor = cursor_of(bytes_of(held, len));
+    while (enrolment_certificate_next(&cursor, &envelope))
+        if (!bytes_equal(envelope, before) && !bytes_equal(envelope, certificate))
+            put_certificate(&content, envelope);
+    put_certificate(&content, before);
+    put_certificate(&content, certificate);
+    r = buffer_finish(&content);
+    if (r >= 0 && content.len > CERTIFICATES_BYTES_MAX)
+        r = -ENOSPC;
+    /* Also when it says that already: whether that is durable nobody knows. */
+    return r < 0 ? r : files_replace(world, path, buffer_bytes(&content), false);
+}
+
+/* 1, 0 or -ENOMEM. */
+static int has_signed(
+    const struct enrolment *enrolment, const struct trust *trust, struct bytes envelope, struct bytes receipt)
+{
+    _cleanup_arena_ struct arena arena;
+    struct device_certificate certificate;
+    struct checkpoint checkpoint;
+    struct verify_key key;
+    uint64_t time_s;
+    int r;
+
+    arena_init(&arena, arena_budget_for(ENROLMENT_BYTES_MAX));
+    r = trust_verify_certificate(trust, envelope, &arena, &certificate);
+    if (r >= 0)
+        r = device_key_name(enrolment->authority, enrolment->tenant, &enrolment->device, key.name);
+    if (r < 0 || !uuid_equal(&certificate.device, &enrolment->device))
+        return r == -ENOMEM ? r : 0;
+    memcpy(key.public_key, certificate.public_key, SIGN_PUBLIC_BYTES);
+    r = trust_verify_receipt(trust, receipt, &key, &checkpoint, &time_s);
+    return r == -ENOMEM ? r : r >= 0;
+}
+
+int enrolment_certificate_of(
+    const struct enrolment *enrolment, const struct trust *trust, struct bytes receipt, struct bytes *ret)
+{
+    struct bytes own = bytes_of(enrolment->certificate, enrolment->certificate_len), envelope = own;
+    struct cursor cursor = cursor_of(bytes_of(enrolment->certificates, enrolment->certificates_len));
+    int r = has_signed(enrolment, trust, envelope, receipt);
+
+    while (r == 0 && enrolment_certificate_next(&cursor, &envelope))
+        r = has_signed(enrolment, trust, envelope, receipt);
+    if (r < 0)
+        return r;
+    *ret = r > 0 ? envelope : own;
+    return 0;
+}
+
 /* ---- device.key: "<device id> <seed in hex>\n" ---- */
 
-int device_key_read(const struct world *world, const char *directory, struct uuid *ret_device,
-    uint8_t ret_seed[SIGN_SEED_BYTES])
+static int read_key(const struct world *world, const char *directory, const char *name,
+    struct uuid *ret_device, uint8_t ret_seed[SIGN_SEED_BYTES])
 {
-    _cleanup_free_ char *path = files_join(directory, KEY_NAME);
+    _cleanup_free_ char *path = files_join(directory, name);
     _cleanup_buffer_ struct buffer content = {0};
     char id[UUID_TEXT_LEN + 1];
     struct uuid device;
@@ -246,32 +343,83 @@ int device_key_read(const struct world *world, const char *directory, struct uui
     return 0;
 }
 
-int device_key_make(const struct world *world, const char *directory, struct uuid *ret_device,
+int device_key_read(const struct world *world, const char *directory, struct uuid *ret_device,
     uint8_t ret_seed[SIGN_SEED_BYTES])
 {
-    _cleanup_free_ char *path = files_join(directory, KEY_NAME);
+    return read_key(world, directory, KEY_NAME, ret_device, ret_seed);
+}
+
+static int write_key(const struct world *world, const char *directory, const char *name,
+    const struct uuid *device, const uint8_t seed[SIGN_SEED_BYTES])
+{
+    _cleanup_free_ char *path = files_join(directory, name);
     char id[UUID_TEXT_LEN + 1], seed_text[SEED_TEXT_LEN + 1], line[UUID_TEXT_LEN + SEED_TEXT_LEN + 3];
-    uint8_t random[UUID_BYTES], seed[SIGN_SEED_BYTES];
+    int r;
 
     if (!path)
         return -ENOMEM;
+    text_uuid(device->b, id);
+    text_hex(seed, SIGN_SEED_BYTES, seed_text);
+    snprintf(line, sizeof(line), "%s %s\n", id, seed_text);
+    r = files_replace(world, path, bytes_of_text(line), true);
+    sodium_memzero(seed_text, sizeof(seed_text));
+    sodium_memzero(line, sizeof(line));
+    return r;
+}
+
+int device_key_make(const struct world *world, const char *directory, struct uuid *ret_device,
+    uint8_t ret_seed[SIGN_SEED_BYTES])
+{
+    uint8_t random[UUID_BYTES], seed[SIGN_SEED_BYTES];
+    struct uuid device;
+
     /* One that cannot be read is not written over either: it may be all that is left of the device. */
     int r = device_key_read(world, directory, ret_device, ret_seed);
     if (r != -ENOENT)
         return r;
     world->verbs->random(world->context, random, sizeof(random));
     world->verbs->random(world->context, seed, sizeof(seed));
-    struct uuid device = uuid_from_random(random);
-    text_uuid(device.b, id);
-    text_hex(seed, sizeof(seed), seed_text);
-    snprintf(line, sizeof(line), "%s %s\n", id, seed_text);
-    r = files_replace(world, path, bytes_of_text(line), true);
+    device = uuid_from_random(random);
+    r = write_key(world, directory, KEY_NAME, &device, seed);
     if (r >= 0) {
         *ret_device = device;
         memcpy(ret_seed, seed, sizeof(seed));
     }
     sodium_memzero(seed, sizeof(seed));
-    sodium_memzero(seed_text, sizeof(seed_text));
-    sodium_memzero(line, sizeof(line));
     return r;
+}
+
+/* ---- the next one ---- */
+
+int device_next_key_read(const struct world *world, const char *directory, struct uuid *ret_device,
+    uint8_t ret_seed[SIGN_SEED_BYTES])
+{
+    return read_key(world, directory, NEXT_KEY_NAME, ret_device, ret_seed);
+}
+
+int device_next_key_make(const struct world *world, const char *directory, const struct uuid *device,
+    uint8_t ret_seed[SIGN_SEED_BYTES])
+{
+    uint8_t seed[SIGN_SEED_BYTES];
+    struct uuid of;
+    int r = device_next_key_read(world, directory, &of, seed);
+
+    /* Nothing was ever signed with one that is of another device, or damaged: then it is made anew. */
+    if (r == -ENOENT || r == -EBADMSG || (r >= 0 && !uuid_equal(&of, device))) {
+        world->verbs->random(world->context, seed, sizeof(seed));
+        r = write_key(world, directory, NEXT_KEY_NAME, device, seed);
+    }
+    if (r >= 0)
+        memcpy(ret_seed, seed, sizeof(seed));
+    sodium_memzero(seed, sizeof(seed));
+    return r;
+}
+
+int device_next_key_settle(const struct world *world, const char *directory, const struct uuid *device,
+    const uint8_t seed[SIGN_SEED_BYTES])
+{
+    _cleanup_free_ char *next_path = files_join(directory, NEXT_KEY_NAME);
+    int r = next_path ? write_key(world, directory, KEY_NAME, device, seed) : -ENOMEM;
+
+    return r < 0 ? r : world->verbs->unlink(world->context, next_path);
 }

@@ -324,6 +324,20 @@ static void call_receipts(struct client *client, const json_t *parameters)
         false);
 }
 
+static void call_rotate_key(struct client *client)
+{
+    const struct control_listener *listener = &client->control->listener;
+    bool waited = false;
+    int r = listener->rotate_key(listener->context, &waited);
+
+    if (r == -ENOTCONN)
+        client_error(client, CONTROL_ERROR_NOT_ENROLLED, NOT_ENROLLED_TEXT);
+    else if (r < 0)
+        client_error(client, CONTROL_ERROR_FAILED, strerror(-r));
+    else
+        client_reply(client, json_pack("{s:b}", "waited", (int)waited), false);
+}
+
 static void client_call(struct client *client, const json_t *message)
 {
     struct control *control = client->control;
@@ -348,6 +362,8 @@ static void client_call(struct client *client, const json_t *message)
         call_bundle(client, parameters);
     } else if (strcmp(method, CONTROL_METHOD_RECEIPTS) == 0) {
         call_receipts(client, parameters);
+    } else if (strcmp(method, CONTROL_METHOD_ROTATE_KEY) == 0) {
+        call_rotate_key(client);
     } else {
         client_error(client, CONTROL_ERROR_METHOD, "no such method");
     }

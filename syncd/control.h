@@ -26,6 +26,8 @@ struct control_listener {
     int (*bundle_part)(void *context, const struct uuid *log, uint64_t first_seq, struct buffer *ret_envelope,
         uint64_t *ret_end);
     int (*receipts)(void *context, struct bytes envelope, bool check_only, struct agent_receipts *ret);
+    /* Makes and announces a new key; `*ret_waited`: one that was made before still waits. -ENOTCONN. */
+    int (*rotate_key)(void *context, bool *ret_waited);
     bool (*enrolled)(void *context);
     void *context;
 };

@@ -10,6 +10,7 @@
 #include "syncd/metrics_file.h"
 #include "syncd/metrics_text.h"
 #include "syncd/network_kind.h"
+#include "syncd/rotation.h"
 #include "syncd/transport_worker.h"
 #include "syncd/trust_time.h"
 
@@ -51,6 +52,7 @@ struct daemon {
     int64_t started_wall_ms;
     enum network_metered metered; /* as NetworkManager says */
     bool ca_changed;              /* the network worker has still to be told */
+    bool key_waits;               /* the next device key, for its certificate */
     char status_line[160];
 };
 
@@ -214,6 +216,21 @@ static int on_trust(void *context, struct bytes list, struct bytes ca_pem)
     return r < 0 ? r : ca_write(daemon, ca_pem);
 }
 
+/* The change of enrolment.conf brings enrolment_load. */
+static int on_certificate(void *context, struct bytes envelope, const uint8_t public_key[SIGN_PUBLIC_BYTES])
+{
+    struct daemon *daemon = context;
+    return rotation_take(daemon->world, daemon->directory, &daemon->enrolment, envelope, public_key);
+}
+
+static void key_go_on(struct daemon *daemon)
+{
+    int r = rotation_go_on(
+        daemon->world, daemon->directory, &daemon->enrolment, daemon->agent, &daemon->key_waits);
+    if (r < 0)
+        log_err("the next device key cannot be announced (%s): tried again at the next start", strerror(-r));
+}
+
 /* Only what stands in its files is mended by enrolling again. */
 static void enrolment_complain(struct daemon *daemon, int error, const char *what)
 {
@@ -238,11 +255,8 @@ static void enrolment_load(struct daemon *daemon)
             log_info("not enrolled yet: records are kept here until `patrol enroll TOKEN-URL` was run");
         return;
     }
-    struct uuid device;
     if (r >= 0)
-        r = device_key_read(daemon->world, daemon->directory, &device, daemon->seed);
-    if (r >= 0 && !uuid_equal(&device, &fresh.device))
-        r = -EBADMSG;
+        r = rotation_load(daemon->world, daemon->directory, &fresh, daemon->seed);
     if (r < 0) {
         enrolment_complain(daemon, r, error);
         enrolment_done(&fresh);
@@ -264,6 +278,7 @@ static void enrolment_load(struct daemon *daemon)
     r = ca_write(daemon, agent_trusted_cas(daemon->agent));
     if (r < 0)
         log_err("the centre's new CAs cannot be kept (%s): tried again at the next start", strerror(-r));
+    key_go_on(daemon);
 }
 
 static int on_poll(sd_event_source *source, uint64_t usec, void *context)
@@ -461,7 +476,7 @@ static json_t *control_status(void *context)
                          : json_null();
     return json_pack(
         "{s:b, s:s, s:s?, s:b, s:s, s:s?, s:I, s:I, s:b, s:s?, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:I, "
-        "s:I, s:o, s:s, s:o}",
+        "s:I, s:o, s:s, s:o, s:b}",
         "enrolled", (int)daemon->enrolled, "device", device, "server_url",
         daemon->enrolled ? daemon->enrolment.server_url : NULL, "link",
         (int)(daemon->link ? link_watch_is_up(daemon->link) : false), "wait",
@@ -475,7 +490,8 @@ static json_t *control_status(void *context)
         (json_int_t)status.store.photos_pending, "bytes_pending", (json_int_t)status.store.bytes_pending,
         "all_acknowledged", (int)status.all_acknowledged, "exchanges", (json_int_t)status.exchanges,
         "bytes_up", (json_int_t)status.bytes_up, "bytes_down", (json_int_t)status.bytes_down, "resync",
-        resync, "network", engine_network_name(status.engine.network), "lanes", lanes_object(&status, now));
+        resync, "network", engine_network_name(status.engine.network), "lanes", lanes_object(&status, now),
+        "key_waits", (int)daemon->key_waits);
 }
 
 static void control_sync_now(void *context)
@@ -520,6 +536,19 @@ static int control_receipts(void *context, struct bytes envelope, bool check_onl
     int r = agent_take_receipts(daemon->agent, envelope, check_only, ret);
     after_event(daemon);
     return r;
+}
+
+static int control_rotate_key(void *context, bool *ret_waited)
+{
+    struct daemon *daemon = context;
+    if (!daemon->enrolled)
+        return -ENOTCONN;
+    int r = rotation_begin(daemon->world, daemon->directory, &daemon->enrolment, daemon->agent, ret_waited);
+    if (r < 0)
+        return r;
+    daemon->key_waits = true;
+    control_sync_now(daemon);
+    return 0;
 }
 
 static bool control_enrolled(void *context)
@@ -584,6 +613,7 @@ static int agent_begin(struct daemon *daemon)
             .alarm = on_alarm,
             .store_damaged = on_store_damaged,
             .trust = on_trust,
+            .certificate = on_certificate,
             .note = on_note,
             .context = daemon},
     };
@@ -649,6 +679,7 @@ static int ears_open(struct daemon *daemon)
         .bundle_begin = control_bundle_begin,
         .bundle_part = control_bundle_part,
         .receipts = control_receipts,
+        .rotate_key = control_rotate_key,
         .enrolled = control_enrolled,
         .context = daemon,
     };
@@ -718,6 +749,9 @@ static int start(struct daemon *daemon)
     r = agent_start(daemon->agent);
     if (r < 0)
         return r;
+    /* All may have been sent and its answer be lost: then nothing but this would bring the certificate. */
+    if (daemon->key_waits)
+        agent_sync_now(daemon->agent);
     after_event(daemon);
     return 0;
 }

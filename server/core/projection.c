@@ -52,6 +52,7 @@ bool projection_is_listed(const struct projection *projection)
     case RECORD_DEVICE_EVENT:
     case RECORD_REHOMED:
     case RECORD_CLOSED:
+    case RECORD_KEY_ROTATION:
         return false;
     }
     return false;

@@ -101,6 +101,10 @@ enum sqlite_sql {
     SQL_ORDERS_DONE,
     SQL_SET_ORDERS_DONE,
     SQL_ORDERS_DONE_MAX,
+    SQL_DEVICE_KEYS,
+    SQL_DEVICE_KEY_PUT,
+    SQL_DEVICE_KEY_DROP,
+    SQL_DEVICE_SET_KEY,
     SQL_COUNT,
 };
 /* The text of each statement, and the whole schema (sqlite_schema.c). */
@@ -161,6 +165,13 @@ int sqlite_device_certificate(struct storage *storage, uint64_t device, struct b
 int sqlite_device_put(struct storage *storage, const struct device_certificate *content,
     struct bytes certificate, int64_t now_ms, uint64_t *ret_number);
 int sqlite_device_seen(struct storage *storage, uint64_t device, int64_t now_ms);
+int sqlite_device_keys(struct storage *storage, uint64_t device,
+    struct stored_device_key ret[DEVICE_KEYS_MAX], size_t *ret_count);
+int sqlite_device_key_put(struct storage *storage, uint64_t device, const struct stored_device_key *key);
+int sqlite_device_key_drop(
+    struct storage *storage, uint64_t device, const uint8_t public_key[SIGN_PUBLIC_BYTES]);
+int sqlite_device_set_key(struct storage *storage, uint64_t device,
+    const uint8_t public_key[SIGN_PUBLIC_BYTES], struct bytes certificate);
 int sqlite_device_resync(struct storage *storage, uint64_t device, struct stored_resync *ret);
 int sqlite_device_set_resync(struct storage *storage, uint64_t device, const struct stored_resync *resync);
 int sqlite_devices_each(

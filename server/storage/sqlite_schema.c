@@ -87,6 +87,10 @@ const char *const sqlite_schema_additions[] = {
     " blobs_sent_again INTEGER NOT NULL, blobs_gone INTEGER NOT NULL,"
     " blobs_lost INTEGER NOT NULL, PRIMARY KEY (device, level))"
     " STRICT, WITHOUT ROWID",
+    /* The keys of devices beside the one in force: the next one, and those that are retired. */
+    "device_keys("
+    " device INTEGER, public_key BLOB, state INTEGER NOT NULL, at_ms INTEGER NOT NULL,"
+    " PRIMARY KEY (device, public_key)) STRICT, WITHOUT ROWID",
     NULL,
 };
 
@@ -260,4 +264,9 @@ const char *const sqlite_sql_texts[SQL_COUNT] = {
     [SQL_ORDERS_DONE] = "SELECT number FROM orders_done WHERE device = ?1",
     [SQL_SET_ORDERS_DONE] = "INSERT OR REPLACE INTO orders_done(device, number) VALUES (?1, ?2)",
     [SQL_ORDERS_DONE_MAX] = "SELECT coalesce(max(number), 0) FROM orders_done",
+    [SQL_DEVICE_KEYS] = "SELECT public_key, state, at_ms FROM device_keys WHERE device = ?1",
+    [SQL_DEVICE_KEY_PUT] =
+        "INSERT OR REPLACE INTO device_keys(device, public_key, state, at_ms) VALUES (?1, ?2, ?3, ?4)",
+    [SQL_DEVICE_KEY_DROP] = "DELETE FROM device_keys WHERE device = ?1 AND public_key = ?2",
+    [SQL_DEVICE_SET_KEY] = "UPDATE devices SET public_key = ?2, certificate = ?3 WHERE number = ?1",
 };

@@ -73,6 +73,14 @@ struct stored_device {
     struct stored_trust trust; /* filled by device_find only: what others read may be older than its table */
 };
 
+/* A key of a device that is not the one in force: the next one, or a retired one. Stored numbers. */
+enum device_key_state { DEVICE_KEY_RETIRED = 0, DEVICE_KEY_NEXT = 1 };
+struct stored_device_key {
+    uint8_t public_key[SIGN_PUBLIC_BYTES];
+    enum device_key_state state;
+    int64_t at_ms; /* next: when its certificate is issued; retired: since when */
+};
+
 /* The running or last manual resync of a device, added up over its windows. */
 struct stored_resync {
     int64_t at_ms; /* 0: never */
@@ -189,8 +197,9 @@ enum alarm_kind {
     ALARM_PREDECESSOR = 3,   /* a log was left before all of it had come */
     ALARM_RECORD_LOST = 4,   /* in neither place */
     ALARM_BLOB_LOST = 5,
-    ALARM_RECOVERED = 6, /* the handheld's database was damaged */
-    ALARM_ERASED = 7,    /* a handheld has erased a record by an order that is not known here */
+    ALARM_RECOVERED = 6,  /* the handheld's database was damaged */
+    ALARM_ERASED = 7,     /* a handheld has erased a record by an order that is not known here */
+    ALARM_DEVICE_KEY = 8, /* a handheld has announced another key of its own, or came with one */
 };
 
 struct storage;
@@ -226,6 +235,16 @@ struct storage_verbs {
     int (*device_put)(struct storage *storage, const struct device_certificate *content,
         struct bytes certificate, int64_t now_ms, uint64_t *ret_number);
     int (*device_seen)(struct storage *storage, uint64_t device, int64_t now_ms);
+    /* All keys of a device but the one in force; at most DEVICE_KEYS_MAX. In a database that was never
+     * written by a program which knows of them there are none. */
+    int (*device_keys)(struct storage *storage, uint64_t device,
+        struct stored_device_key ret[DEVICE_KEYS_MAX], size_t *ret_count);
+    int (*device_key_put)(struct storage *storage, uint64_t device, const struct stored_device_key *key);
+    int (*device_key_drop)(
+        struct storage *storage, uint64_t device, const uint8_t public_key[SIGN_PUBLIC_BYTES]);
+    /* Another key in force, and its certificate. */
+    int (*device_set_key)(struct storage *storage, uint64_t device,
+        const uint8_t public_key[SIGN_PUBLIC_BYTES], struct bytes certificate);
     int (*device_resync)(struct storage *storage, uint64_t device, struct stored_resync *ret);
     int (*device_set_resync)(struct storage *storage, uint64_t device, const struct stored_resync *resync);
     int (*devices_each)(

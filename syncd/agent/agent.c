@@ -355,8 +355,9 @@ static int take_enrolment(struct agent *agent, const struct enrolment *enrolment
     text_uuid(agent->device.b, agent->device_text);
     trust_load(agent, enrolment);
     sign_key_from_seed(name, device_seed, &agent->key);
-    agent->enrolled = true;
-    return 0;
+    r = device_key_load_former(agent, enrolment);
+    agent->enrolled = r >= 0;
+    return r;
 }
 
 int agent_new(const struct agent_options *options, struct agent **ret)

@@ -52,6 +52,10 @@ struct agent_listener {
      * durably, and with the enrolment that the agent is given at its next start. 0 or -errno: then they do
      * not count. NULL: nothing outlives this agent. */
     int (*trust)(void *context, struct bytes list, struct bytes ca_pem);
+    /* The certificate of a next key of this device has come: when it is the one that was announced, keeps it
+     * in the place of the one in force, and gives the agent its enrolment anew. 1; 0 it is of no key that is
+     * here; -errno: it is told again. NULL: none is ever taken. */
+    int (*certificate)(void *context, struct bytes envelope, const uint8_t public_key[SIGN_PUBLIC_BYTES]);
     /* For log lines: level as in base/log.h. */
     void (*note)(void *context, int level, const char *text);
     void *context;
@@ -93,6 +97,10 @@ void agent_response(struct agent *agent, uint32_t slot, const struct http_respon
 void agent_failed(struct agent *agent, uint32_t slot, enum engine_failure failure);
 int agent_set_enrolment(
     struct agent *agent, const struct enrolment *enrolment, const uint8_t device_seed[SIGN_SEED_BYTES]);
+
+/* Announces the device's next key (proto/README.md, "A device's next key"), unless that was done before: a
+ * record in the findings log. It is used when the certificate for it has come. -ENOTCONN; as the store's. */
+int agent_announce_key(struct agent *agent, const uint8_t seed[SIGN_SEED_BYTES]);
 
 /*
  * Bundles: what goes to the centre on a data carrier (proto/README.md, "Bundles"). Only requests that this

@@ -40,6 +40,7 @@
 #define SETTING_INCARNATION "server_incarnation"
 #define SETTING_DOUBT "doubted_server_time_ms"
 #define SETTING_BUDGET "budget_day"
+#define SETTING_ANNOUNCED "announced_key"
 #define SETTING_REPORT "last_resync"
 
 enum agent_use { AGENT_FREE, AGENT_EXCHANGE, AGENT_UPLOAD, AGENT_AUDIT, AGENT_REPAIR };
@@ -128,6 +129,10 @@ struct agent {
     char device_text[UUID_TEXT_LEN + 1];
     struct uuid device;
     struct sign_key key;
+    struct verify_key former_keys[DEVICE_KEYS_MAX]; /* of receipts from before a rotation */
+    size_t former_key_count;
+    uint8_t
+        taken_key[SIGN_PUBLIC_BYTES]; /* whose certificate was taken last: it may be told again meanwhile */
     struct trust trust; /* in the centre: the key that was pinned at enrolment, and its successors */
     struct buffer trust_list;
     struct arena trust_arena;
@@ -249,6 +254,13 @@ void trust_load(struct agent *agent, const struct enrolment *enrolment);
 void trust_forget(struct agent *agent);
 /* More statements, from an answer. */
 void trust_take(struct agent *agent, struct bytes more);
+
+/* ---- device_key.c ---- */
+
+/* The keys that were this device's before. After trust_load. 0 or -ENOMEM. */
+int device_key_load_former(struct agent *agent, const struct enrolment *enrolment);
+/* An answer's certificate of the next key, or nothing. */
+void device_key_take_certificate(struct agent *agent, struct bytes envelope);
 
 /* ---- exchange.c ---- */
 

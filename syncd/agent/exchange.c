@@ -450,6 +450,7 @@ static void take_answer(struct agent *agent, uint32_t number, const struct http_
     }
     signed_note_answer(agent, answer->server_time_ms, response);
     trust_take(agent, answer->trust);
+    device_key_take_certificate(agent, answer->next_certificate);
     event.exchanged.outcome = effect.outcome;
     event.exchanged.size = effect.size;
     event.exchanged.went_back = effect.went_back;

@@ -141,10 +141,15 @@ int signed_receipt(struct agent *agent, const struct uuid *log, struct bytes not
     char origin[ORIGIN_BYTES_MAX];
     struct checkpoint checkpoint;
     uint64_t time_s;
+    int r;
 
-    if (origin_format(agent->authority, agent->tenant, log, origin) < 0 ||
-        trust_verify_receipt(&agent->trust, note, &agent->key.public, &checkpoint, &time_s) < 0 ||
-        strcmp(checkpoint.origin, origin) != 0)
+    if (origin_format(agent->authority, agent->tenant, log, origin) < 0)
+        return -EBADMSG;
+    r = trust_verify_receipt(&agent->trust, note, &agent->key.public, &checkpoint, &time_s);
+    /* That of a log which did not grow since is signed by a key from before. */
+    for (size_t i = agent->former_key_count; i > 0 && r < 0; i--)
+        r = trust_verify_receipt(&agent->trust, note, &agent->former_keys[i - 1], &checkpoint, &time_s);
+    if (r < 0 || strcmp(checkpoint.origin, origin) != 0)
         return -EBADMSG;
     *ret = checkpoint;
     *ret_time_s = time_s;

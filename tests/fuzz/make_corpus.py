@@ -41,6 +41,9 @@ def seeds():
     for row in lines("records"):
         names[row[1]] += 1
         yield "record", "%s_%s_%d" % (row[0], row[1], names[row[1]]), data_of(row[2])
+    for row in lines("key_rotation"):
+        if row[0] != "keys":
+            yield "record", "key_rotation_%s_%s" % (row[0], row[1]), data_of(row[2])
     for row in lines("messages"):
         name = row[1] if row[0] == "newer" else "%s_%s" % (row[1], row[2])
         yield HARNESSES[row[1]], "%s_%s" % (row[0], name), data_of(row[-1])

@@ -33,7 +33,7 @@ MUTATIONS = [
     Mutation("believe-an-unsigned-answer", "unit/syncd/test_agent.c::an_answer_with_any_byte_altered_keeps_the_queue",
              [planted.ENVELOPE_UNCHECKED]),
     mutation("any-receipt-fits-any-log", "unit/syncd/test_agent.c::a_receipt_of_another_log_acknowledges_nothing",
-             "syncd/agent/signed.c", " ||\n        strcmp(checkpoint.origin, origin) != 0)", ")"),
+             "syncd/agent/signed.c", " || strcmp(checkpoint.origin, origin) != 0)", ")"),
     mutation("complete-without-photos", "system/test_uploads.py::test_incomplete_finding_says_so",
              "server/service_findings.c", "        *complete = false;\n", "        *complete = true;\n"),
     mutation("photo-not-synced", "sim/test_store_crash.c::everything_acknowledged_survives_any_crash_once",
@@ -206,6 +206,14 @@ MUTATIONS = [
              "    if (compose(file, &text))\n        write_text(file, &text);\n"
              "    (void)sd_event_source_set_time_relative(source, file->interval_ms * 1000);\n"
              "    return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);\n"),
+    mutation("replaced-device-key-taken",
+             "unit/server/test_service_device_keys.c::an_announced_key_is_certified_until_it_is_used_and_then_the_old_one_is_refused",
+             "server/service_job.c", "    if (job->key_use == KEY_RETIRED && ", "    if (false && "),
+    mutation("earlier-certificate-brings-a-key-back",
+             "unit/server/test_service_device_keys.c::a_centre_that_was_set_back_takes_the_later_certificate_and_never_an_earlier_one",
+             "server/service_device_keys.c", "job->certificate.issued_ms <= known.issued_ms", "false"),
+    mutation("next-device-key-signs-at-once", "unit/syncd/test_rotation.c::a_key_without_a_kept_certificate_does_not_sign",
+             "syncd/rotation.c", "        is_kept = find_certificate(enrolment, seed, &certificate);\n", "        is_kept = 1;\n"),
 ]
 
 

@@ -20,6 +20,7 @@
  *   sim_backup.c     backups of the centre, and photos that handhelds remove
  *   sim_budget.c     a metered network and the day's budget on it
  *   sim_erase.c      orders of the centre's admin to erase something
+ *   sim_rotate.c     another device key, and who is shut out by it
  *   sim_check.c      what must hold, during the run and at its end
  */
 #pragma once
@@ -101,6 +102,7 @@ struct handheld {
     uint64_t budgeted_bytes;                  /* of photos that keep to the budget, as they left */
     bool budget_is_uncertain;                 /* the disk did not take what was used */
     bool store_is_damaged;                    /* the agent wants to be started again */
+    bool is_shut_out;                         /* at the end: a copy with a key that was replaced */
     struct sim_disk_image *backup;
     uint64_t backup_findings;
     struct buffer carried;   /* receipts on their way back by hand */
@@ -188,6 +190,7 @@ struct sim {
     bool was_handheld_damaged; /* and not the centre */
     bool server_clock_was_set;
     bool was_set_back_wholly; /* the centre, with its backups */
+    bool was_rotated;         /* a device key, or it was begun */
     struct coverage *coverage;
 };
 
@@ -407,6 +410,21 @@ bool erase_has_photo(const struct sim *sim, const struct sha256 *sha256);
 bool erase_is_done(const struct sim *sim, const struct handheld *handheld);
 /* All is quiet: nothing that was erased stands in a database file or a photo directory. */
 void erase_check(struct sim *sim);
+
+/* ---- sim_rotate.c ---- */
+
+/* What the handheld is enrolled with, as its disk has it. */
+int rotate_load(struct handheld *handheld);
+/* Goes on with a rotation that was broken off; true while a next key waits. */
+bool rotate_go_on(struct handheld *handheld);
+/* For agent_listener.certificate. */
+int rotate_take(void *context, struct bytes envelope, const uint8_t public_key[SIGN_PUBLIC_BYTES]);
+/* A fault, though it is none. */
+bool rotate_key(struct sim *sim, struct handheld *handheld);
+/* It is refused for good, and may be: it is a copy, and another one goes on. */
+bool rotate_is_shut_out(struct sim *sim, const struct handheld *handheld);
+/* All is quiet: who is shut out now is asked for nothing more. */
+void rotate_note_shut_out(struct sim *sim);
 
 /* ---- sim_check.c ---- */
 

@@ -94,7 +94,7 @@ static void look_at_outcome(struct sim *sim, struct handheld *handheld, const st
     handheld->delivered_as_copy |= handheld->recorded_as_copy && answer->outcome == EXCHANGE_STORED;
     if (handheld->was_unknown && answer->outcome == EXCHANGE_STORED) {
         handheld->was_unknown = false;
-        sim_cover(sim, COVER_ADOPTED);
+        sim_cover(sim, handheld->enrolment.certificates_len > 0 ? COVER_KEY_FORCED : COVER_ADOPTED);
     }
     if (answer->quarantined_count > 0)
         sim_cover(sim, COVER_QUARANTINED);
@@ -365,7 +365,7 @@ static int see_finding(void *user, const struct service_finding *found)
         sim_fail(sim, "finding %llu has another id at the centre", (unsigned long long)number);
     finding->is_complete = found->complete;
     if (finding->truth == TRUTH_CERTAIN && !found->complete && !backup_may_lack_of(sim, finding) &&
-        !misses_erased_photo(sim, finding))
+        !misses_erased_photo(sim, finding) && !sim->handhelds[finding->handheld].is_shut_out)
         sim_fail(sim, "finding %llu has no photos at the centre, but the handheld is done",
             (unsigned long long)number);
     return 0;
@@ -407,7 +407,8 @@ static void check_findings(struct sim *sim)
     for (size_t i = 0; i < sim->finding_count && !sim_failed(sim); i++) {
         const struct sim_finding *finding = &sim->findings[i];
 
-        if (finding->truth != TRUTH_CERTAIN || erase_has_id(sim, &finding->id))
+        if (finding->truth != TRUTH_CERTAIN || erase_has_id(sim, &finding->id) ||
+            sim->handhelds[finding->handheld].is_shut_out)
             continue;
         if (finding->seen == 0)
             sim_fail(sim, "finding %llu of handheld %u was recorded and is not at the centre",
@@ -654,9 +655,11 @@ void check_end(struct sim *sim)
     for (size_t i = 0; i < sim->handheld_count && !sim_failed(sim); i++) {
         if (sim->was_handheld_damaged)
             continue; /* its old logs may have holes */
-        compare_logs(sim, &sim->handhelds[i]);
-        compare_quarantine(sim, &sim->handhelds[i]);
-        check_counters(sim, &sim->handhelds[i]);
+        if (!sim->handhelds[i].is_shut_out) {
+            compare_logs(sim, &sim->handhelds[i]);
+            compare_quarantine(sim, &sim->handhelds[i]);
+            check_counters(sim, &sim->handhelds[i]);
+        }
         check_store_start(sim, &sim->handhelds[i]);
         check_store(sim, &sim->handhelds[i]);
     }

@@ -73,6 +73,7 @@
     X(RESYNC_BY_PERSON, "resync asked for at the handheld")                                                  \
     X(RESYNC_BY_CENTRE, "resync asked for at the centre")                                                    \
     X(SYNC_BY_PERSON, "sync asked for at the handheld")                                                      \
+    X(KEY_ROTATED, "another device key asked for at the handheld")                                           \
     X(AUDIT_UNDER_LOSS, "resync while answers to audits are lost")                                           \
     X(AUDIT_AFTER_DAMAGE, "damage, and a resync while answers to audits are lost")                           \
     X(AUDIT_ANSWER_LOST, "answer to an audit of presence or records lost")                                   \
@@ -101,6 +102,9 @@
     X(COPIES_AT_WORK, "handheld and its clone both recorded, and both delivered")                            \
     X(UNKNOWN_DEVICE, "handheld not known to a restored centre")                                             \
     X(ADOPTED, "handheld known again by its certificate")                                                    \
+    X(KEY_CERTIFIED, "certificate of the next device key taken")                                             \
+    X(KEY_FORCED, "device key known by its certificate to a centre that was set back")                       \
+    X(KEY_SHUT_OUT, "copy with a replaced device key shut out")                                              \
     X(UPLOAD_CREATED, "upload created")                                                                      \
     X(UPLOAD_RESUMED, "upload resumed above 0")                                                              \
     X(UPLOAD_WRONG_OFFSET, "upload at a wrong offset refused")                                               \

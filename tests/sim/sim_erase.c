@@ -144,9 +144,12 @@ void erase_check(struct sim *sim)
         text_hex(sim->orders.blobs[i].sha256.b, SHA256_BYTES, hash);
         check_photo(sim, &sim->server.machine, "blobs", hash);
         for (size_t k = 0; k < sim->handheld_count; k++)
-            check_photo(sim, &sim->handhelds[k].machine, "photos", hash);
+            if (!sim->handhelds[k].is_shut_out) /* it is told nothing any more */
+                check_photo(sim, &sim->handhelds[k].machine, "photos", hash);
     }
     for (size_t i = 0; i < sim->handheld_count; i++) {
+        if (sim->handhelds[i].is_shut_out)
+            continue;
         check_file(sim, &sim->handhelds[i].machine, DATA_DIRECTORY "/queue.db");
         check_file(sim, &sim->handhelds[i].machine, DATA_DIRECTORY "/queue.db-wal");
     }

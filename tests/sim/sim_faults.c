@@ -164,24 +164,6 @@ static bool copy_handheld(struct sim *sim, struct handheld *handheld)
     return true;
 }
 
-static void copy_enrolment(const struct handheld *from, struct handheld *to)
-{
-    const struct enrolment *old = &from->enrolment;
-    struct enrolment *new = &to->enrolment;
-
-    *new = *old;
-    new->server_url = strdup(old->server_url);
-    new->authority = strdup(old->authority);
-    new->tenant = strdup(old->tenant);
-    new->name = strdup(old->name);
-    new->inspector = strdup(old->inspector);
-    new->certificate = malloc(old->certificate_len);
-    if (!new->certificate)
-        abort();
-    memcpy(new->certificate, old->certificate, old->certificate_len);
-    memcpy(to->device_seed, from->device_seed, SIGN_SEED_BYTES);
-}
-
 static bool clone_handheld(struct sim *sim, struct handheld *handheld)
 {
     struct handheld *clone = &sim->handhelds[1];
@@ -193,7 +175,7 @@ static bool clone_handheld(struct sim *sim, struct handheld *handheld)
     handheld_init(sim, clone, 1);
     sim_disk_restore(clone->machine.disk, image);
     sim_disk_image_free(image);
-    copy_enrolment(handheld, clone);
+    clone->enrolment.device = handheld->enrolment.device; /* the rest is read from its disk */
     sim->handheld_count = 2;
     sim->was_cloned = true;
     daemon_start_later(sim, clone, sim_between(sim, SECOND_MS, 10 * MINUTE_MS));
@@ -339,6 +321,23 @@ static bool restore_database(struct sim *sim, struct handheld *handheld)
     sim->was_restored = sim->was_set_back_wholly = true;
     check_server_restored(sim);
     server_start_later(sim, sim_between(sim, SECOND_MS, 10 * MINUTE_MS));
+    return true;
+}
+
+static void run_set_back(struct sim *sim, void *object, uint64_t number)
+{
+    (void)number;
+    if (sim->is_chaos && restore_database(sim, object))
+        sim_cover(sim, COVER_SERVER_DATABASE_RESTORED);
+}
+
+/* To before the handheld got another key, which it has used by then, or not. */
+static bool rotate_and_set_back(struct sim *sim, struct handheld *handheld)
+{
+    (void)copy_server(sim, handheld);
+    if (!may_restore(sim) || !rotate_key(sim, handheld))
+        return false;
+    sim_at(sim, sim_between(sim, SECOND_MS, HOUR_MS), run_set_back, handheld, 0);
     return true;
 }
 
@@ -555,6 +554,8 @@ static const struct fault faults[] = {
     {COVER_RESYNC_BY_PERSON, 4, resync_by_person},
     {COVER_RESYNC_BY_CENTRE, 4, resync_by_centre},
     {COVER_SYNC_BY_PERSON, 5, sync_by_person},
+    {COVER_KEY_ROTATED, 6, rotate_key},
+    {COVER_KEY_ROTATED, 4, rotate_and_set_back},
     {COVER_OTHER_NETWORK, 3, budget_other_network},
     {COVER_AUDIT_UNDER_LOSS, 3, audit_under_loss},
     {COVER_AUDIT_AFTER_DAMAGE, 3, audit_after_damage},

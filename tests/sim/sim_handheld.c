@@ -161,7 +161,9 @@ static int agent_begin(struct handheld *handheld)
             .alarm = on_alarm,
             .note = on_note,
             .store_damaged = on_store_damaged,
+            .certificate = rotate_take,
             .context = handheld}};
+    bool waits;
     int r;
 
     options.engine.idle_contact_ms = IDLE_CONTACT_MS;
@@ -170,7 +172,11 @@ static int agent_begin(struct handheld *handheld)
     if (r < 0)
         return r;
     agent_network(handheld->agent, handheld->is_metered ? NETWORK_METERED : NETWORK_UNMETERED, false);
-    return agent_start(handheld->agent);
+    waits = rotate_go_on(handheld);
+    r = agent_start(handheld->agent);
+    if (r >= 0 && waits)
+        agent_sync_now(handheld->agent);
+    return r;
 }
 
 static int process_begin(struct sim *sim, struct handheld *handheld)
@@ -190,7 +196,8 @@ static int process_begin(struct sim *sim, struct handheld *handheld)
                 handheld->number);
     }
     (void)store_sweep(handheld->store, SWEEP_AGE_MS, &removed);
-    return agent_begin(handheld);
+    r = rotate_load(handheld);
+    return r < 0 ? r : agent_begin(handheld);
 }
 
 void daemon_start(struct sim *sim, struct handheld *handheld)

@@ -39,6 +39,8 @@ static bool is_at_rest(struct handheld *handheld)
 {
     struct agent_status status;
 
+    if (rotate_is_shut_out(handheld->sim, handheld))
+        return true;
     return handheld->agent && erase_is_done(handheld->sim, handheld) &&
            agent_status(handheld->agent, &status) >= 0 && status.all_acknowledged &&
            !status.engine.resync_running && status.engine.wait == ENGINE_WAIT_NOTHING;
@@ -117,7 +119,8 @@ static const struct handheld *mend_all(struct sim *sim)
     nudge(sim, true);
     wait_for_rest(sim);
     for (size_t i = 0; i < sim->handheld_count; i++)
-        if (!sim->handhelds[i].resync_done || !is_mended(sim, &sim->handhelds[i]))
+        if (!rotate_is_shut_out(sim, &sim->handhelds[i]) &&
+            (!sim->handhelds[i].resync_done || !is_mended(sim, &sim->handhelds[i])))
             return &sim->handhelds[i];
     return NULL;
 }
@@ -206,6 +209,8 @@ void sim_run(uint64_t seed, bool prints_trace, struct coverage *coverage, struct
         ;
     if (!sim_failed(sim))
         come_to_rest(sim);
+    if (!sim_failed(sim))
+        rotate_note_shut_out(sim);
     if (!sim_failed(sim))
         check_end(sim);
     sim_trace(sim, "end after %llu events", (unsigned long long)sim->events_run);

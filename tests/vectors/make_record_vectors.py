@@ -256,6 +256,8 @@ MESSAGES = {
         "erasures": text(1, REQUEST_SHA) + text(2, INCARNATION) + each(21, ORDERS),
         "no upload": (text(1, REQUEST_SHA) + text(2, INCARNATION) + number(4, 300) + text(5, RECEIPT)
                       + signed(11, SERVER_TIME_MS) + number(24, 1)),
+        "next key": (text(1, REQUEST_SHA) + text(2, INCARNATION) + number(4, 300) + text(5, RECEIPT)
+                     + signed(11, SERVER_TIME_MS) + text(23, b"a certificate")),
     },
     "refusal": {
         "full": (text(1, REQUEST_SHA) + number(2, 3) + text(3, "quota of 1 GiB used") + number(4, 21600)

@@ -319,5 +319,8 @@ static inline void assert_record_equal(const struct record *a, const struct reco
     case RECORD_CLOSED:
         assert_int_equal(a->closed.reason, b->closed.reason);
         break;
+    case RECORD_KEY_ROTATION:
+        assert_memory_equal(&a->key_rotation, &b->key_rotation, sizeof(a->key_rotation));
+        break;
     }
 }

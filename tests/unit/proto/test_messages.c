@@ -107,6 +107,28 @@ static void an_answer_says_why_there_is_no_upload_token(void **state)
     assert_int_equal(decoded.no_upload, NO_UPLOAD_OVER_QUOTA);
 }
 
+static void an_answer_has_the_certificate_of_the_next_key(void **state)
+{
+    struct exchange_answer answer = {.request_sha256 = sample_hash("request"),
+        .incarnation = sample_incarnation(),
+        .size = 300,
+        .receipt = bytes_of_text("a receipt\n"),
+        .server_time_ms = SAMPLE_SERVER_TIME_MS,
+        .next_certificate = bytes_of_text("a certificate")};
+    static const uint8_t too_long[ENROLMENT_BYTES_MAX + 1];
+    _cleanup_buffer_ struct buffer encoded = {0};
+    _cleanup_arena_ struct arena arena;
+    struct exchange_answer decoded;
+
+    assert_encoded_as("exchange_answer", "next key", &answer);
+    assert_int_equal(exchange_answer_encode(&answer, &encoded), 0);
+    arena_init(&arena, BUDGET);
+    assert_int_equal(exchange_answer_decode(buffer_bytes(&encoded), &arena, &decoded), 0);
+    assert_bytes_equal(decoded.next_certificate, answer.next_certificate);
+    answer.next_certificate = bytes_of(too_long, sizeof(too_long));
+    assert_true(exchange_answer_encode(&answer, &encoded) < 0);
+}
+
 static void a_busy_refusal_says_why_and_a_cause_that_is_not_known_is_no_error(void **state)
 {
     const struct refusal refusal = {.request_sha256 = sample_hash("request"),
@@ -675,6 +697,7 @@ int main(void)
         cmocka_unit_test(full_messages_are_encoded_as_the_independent_writer_does),
         cmocka_unit_test(a_fork_names_the_leaf_that_the_server_holds),
         cmocka_unit_test(an_answer_says_why_there_is_no_upload_token),
+        cmocka_unit_test(an_answer_has_the_certificate_of_the_next_key),
         cmocka_unit_test(a_busy_refusal_says_why_and_a_cause_that_is_not_known_is_no_error),
         cmocka_unit_test(decoded_messages_are_encoded_to_the_same_bytes),
         cmocka_unit_test(fields_of_a_newer_sender_are_passed_over),

@@ -520,6 +520,7 @@ static void a_wrong_signature_is_refused_and_nothing_stored(void **state)
 
     append_opened(thief);
     thief->device = handheld->device;
+    thief->key.public = handheld->key.public; /* which it claims to have signed with */
     exchange(centre, thief, 0, 1, &answered);
     assert_int_equal(answered.status, 400);
     assert_true(answered.is_refused);

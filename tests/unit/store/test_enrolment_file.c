@@ -172,6 +172,75 @@ static void device_key_is_made_once_and_kept_secret(void **state)
     free(path);
 }
 
+static void next_key_waits_beside_the_one_in_force_until_it_takes_its_place(void **state)
+{
+    const char *directory = *state;
+    struct uuid device, read, stranger = {{9, 9, 9, 9, 9, 9, 0x49, 9, 0x89, 9}};
+    uint8_t old_seed[SIGN_SEED_BYTES], seed[SIGN_SEED_BYTES], again[SIGN_SEED_BYTES];
+    char *own = files_join(directory, "device.key"), *next = files_join(directory, "device-next.key");
+    struct stat status;
+
+    assert_int_equal(device_key_make(world_posix(), directory, &device, old_seed), 0);
+    assert_int_equal(device_next_key_read(world_posix(), directory, &read, seed), -ENOENT);
+    assert_int_equal(device_next_key_make(world_posix(), directory, &stranger, seed), 0);
+    /* One of another device was left over: nothing was signed with it. */
+    assert_int_equal(device_next_key_make(world_posix(), directory, &device, again), 0);
+    assert_memory_not_equal(seed, again, sizeof(seed));
+    assert_int_equal(device_next_key_make(world_posix(), directory, &device, seed), 0);
+    assert_memory_equal(seed, again, sizeof(seed));
+    assert_int_equal(stat(next, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0600);
+
+    assert_int_equal(device_key_read(world_posix(), directory, &read, again), 0);
+    assert_memory_equal(again, old_seed, sizeof(again));
+    assert_int_equal(device_next_key_settle(world_posix(), directory, &device, seed), 0);
+    assert_int_equal(access(next, F_OK), -1);
+    assert_int_equal(device_key_read(world_posix(), directory, &read, again), 0);
+    assert_memory_equal(again, seed, sizeof(again));
+    assert_int_equal(stat(own, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0600);
+    free(own);
+    free(next);
+}
+
+static void assert_certificates(const char *directory, const char *const *expected, size_t count)
+{
+    struct enrolment read;
+    struct cursor cursor;
+    struct bytes envelope;
+    char *error = NULL;
+
+    assert_int_equal(enrolment_read(world_posix(), directory, &read, &error), 0);
+    cursor = cursor_of(bytes_of(read.certificates, read.certificates_len));
+    for (size_t i = 0; i < count; i++) {
+        assert_true(enrolment_certificate_next(&cursor, &envelope));
+        assert_true(bytes_equal(envelope, bytes_of_text(expected[i])));
+    }
+    assert_false(enrolment_certificate_next(&cursor, &envelope));
+    enrolment_done(&read);
+}
+
+static void certificates_are_kept_once_each_the_newest_last_and_damage_ends_the_list(void **state)
+{
+    const char *directory = *state, *const all[] = {"the first", "the second", "the third"};
+    const struct bytes first = bytes_of_text(all[0]), second = bytes_of_text(all[1]),
+                       third = bytes_of_text(all[2]);
+    struct enrolment enrolment = example();
+    char *path = files_join(directory, "certificates");
+
+    assert_int_equal(enrolment_write(world_posix(), directory, &enrolment), 0);
+    assert_int_equal(enrolment_certificates_add(world_posix(), directory, first, second), 0);
+    assert_int_equal(enrolment_certificates_add(world_posix(), directory, first, second), 0);
+    assert_int_equal(enrolment_certificates_add(world_posix(), directory, second, third), 0);
+    assert_certificates(directory, all, 3);
+    assert_int_equal(truncate(path, 4 + 9 + 10), 0); /* cut in the second */
+    assert_certificates(directory, all, 1);
+    assert_int_equal(enrolment_certificates_add(world_posix(), directory, second, third), 0);
+    assert_certificates(directory, all, 3);
+    enrolment_done(&enrolment);
+    free(path);
+}
+
 static void doorbell_wakes_who_listens_however_long_the_path(void **state)
 {
     char *deep =
@@ -248,6 +317,8 @@ int main(void)
         directory_test(line_break_in_a_name_starts_no_line),
         directory_test(damaged_enrolment_is_told_in_one_line_that_names_the_fix),
         directory_test(device_key_is_made_once_and_kept_secret),
+        directory_test(next_key_waits_beside_the_one_in_force_until_it_takes_its_place),
+        directory_test(certificates_are_kept_once_each_the_newest_last_and_damage_ends_the_list),
         cmocka_unit_test(a_list_for_which_memory_is_short_is_not_taken_for_one_that_does_not_hold),
         directory_test(doorbell_wakes_who_listens_however_long_the_path),
     };

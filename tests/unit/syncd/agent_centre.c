@@ -239,6 +239,7 @@ static void answer_exchange(struct centre *centre, const struct sent_request *se
     assert_int_equal(exchange_request_decode(buffer_bytes(&request_plain), &arena, &request), 0);
     centre->last_trust_known = request.trust_known;
     answer.trust = buffer_bytes(&centre->trust);
+    answer.next_certificate = buffer_bytes(&centre->next_certificate);
     centre->last_record_count = request.record_count;
     centre->last_had_columns = request.as_columns;
     centre->last_had_certificate = request.certificate.len > 0;

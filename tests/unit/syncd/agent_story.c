@@ -102,6 +102,17 @@ static int story_trust(void *context, struct bytes list, struct bytes ca_pem)
     return 0;
 }
 
+static int story_certificate(
+    void *context, struct bytes envelope, const uint8_t public_key[SIGN_PUBLIC_BYTES])
+{
+    struct agent_story *story = context;
+
+    assert_true(envelope.len > 0);
+    story->certificates_told++;
+    memcpy(story->last_certified_key, public_key, SIGN_PUBLIC_BYTES);
+    return story->certificate_result;
+}
+
 static void story_note(void *context, int level, const char *text)
 {
     if (getenv("STORY_NOTES"))
@@ -125,6 +136,7 @@ static void start_agent(struct agent_story *story)
             .alarm = story_alarm,
             .store_damaged = story_damaged,
             .trust = story_trust,
+            .certificate = story_certificate,
             .note = story_note,
             .context = story},
     };
@@ -196,6 +208,7 @@ void agent_story_end(struct agent_story *story)
 {
     buffer_done(&story->trust);
     buffer_done(&story->centre.trust);
+    buffer_done(&story->centre.next_certificate);
     agent_free(story->agent);
     store_free(story->store);
     unit_directory_remove(story->directory);

@@ -59,6 +59,7 @@ struct centre {
     struct command command;
     struct buffer trust; /* a list that every answer carries */
     uint64_t last_trust_known;
+    struct buffer next_certificate; /* that every answer carries */
     bool gives_token, confirms_blobs, has_wanted, has_command;
     bool refuses;          /* instead of any signed answer */
     bool tells_tile_roots; /* in the next audit window, with zeros in place of the first one */
@@ -107,6 +108,9 @@ struct agent_story {
     struct buffer trust; /* as the agent gave it to be kept: the enrolment of the next start has it */
     int trust_result;    /* of keeping it */
     size_t trusts_kept;
+    size_t certificates_told; /* to the shell, of a next key; and what it says to that */
+    int certificate_result;
+    uint8_t last_certified_key[SIGN_PUBLIC_BYTES];
 };
 
 void agent_story_begin(struct agent_story *story);
