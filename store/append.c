@@ -163,8 +163,21 @@ int log_root_at(struct store *store, int64_t log_number, uint64_t size, struct s
     return 0;
 }
 
+int log_frontier_at(struct store *store, int64_t log_number, uint64_t tiles, struct merkle_frontier *ret)
+{
+    struct tile_row row;
+
+    int r = read_tile_before(store, log_number, tiles, &row);
+    if (r != 0)
+        return r < 0 ? r : -EUCLEAN;
+    *ret = row.frontier;
+    return 0;
+}
+
 int log_root_expected(struct store *store, const struct log_row *log, uint64_t size, struct sha256 *ret)
 {
+    if (size < log->pruned_size && size % TILE_LEAVES != 0)
+        return -EIDRM;
     int r = log_root_at(store, log->number, size, ret);
 
     if (r == -EUCLEAN && !log->has_rehomed)

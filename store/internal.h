@@ -69,6 +69,8 @@ struct log_row {
     uint64_t receipt_size;
     int64_t receipt_time_s;
     uint64_t ids_size; /* public ids of the records below are in the index */
+    /* Whole tiles: the records below were pruned, or are being pruned. Their tiles are here. 0: none. */
+    uint64_t pruned_size;
 };
 
 struct store {
@@ -81,7 +83,7 @@ struct store {
     int lock; /* handle of the world, -1: none */
     bool locked;
     bool damage_marked;
-    bool is_older; /* a reader's: the tables of version 2 are not there */
+    bool is_older; /* a reader's: tables of later versions are not there */
     bool disk_failed;       /* in the transaction under way */
     struct write_mark mark; /* set: what of the WAL is on the disk? */
     uint64_t wal_pages;     /* as the last commit here left it */
@@ -141,6 +143,8 @@ int schema_make(struct store *store);
 /* The same in two steps: page size and WAL; then, in a write transaction, the tables. */
 int schema_prepare(struct store *store);
 int schema_migrate(struct store *store);
+/* In a write transaction: from now on only programs that know of pruned records may use the database. */
+int schema_note_pruned(struct store *store);
 /* 0 usable as it is, 1 older: to be migrated, 2 nothing there yet, -EPROTONOSUPPORT, -EUCLEAN. */
 int schema_look(struct store *store);
 
@@ -247,8 +251,10 @@ struct log_sums {
     uint64_t people, bytes;
 };
 int log_root_at(struct store *store, int64_t log_number, uint64_t size, struct sha256 *ret);
+/* The frontier behind whole tiles. -EUCLEAN. */
+int log_frontier_at(struct store *store, int64_t log_number, uint64_t tiles, struct merkle_frontier *ret);
 /* The same of a log that has all its records, unless recovery has carried them over: else it is damage, which
- * the next open recovers. */
+ * the next open recovers. -EIDRM: it would take records that were pruned. */
 int log_root_expected(struct store *store, const struct log_row *log, uint64_t size, struct sha256 *ret);
 int log_sums_below(struct store *store, int64_t log_number, uint64_t size, struct log_sums *ret);
 
@@ -287,6 +293,8 @@ int store_read_row(struct store *store, const struct log_row *log, uint64_t seq,
  * `old_key`, or nowhere: -1): which blobs it names, which record it is about. */
 int rows_about_record(struct store *store, const struct position_in_log *recorded_at, struct bytes recorded,
     int64_t old_key, int64_t key);
+/* In a write transaction: what the index says of the records first .. end - 1 of a log that are gone. */
+int ids_forget(struct store *store, int64_t log_number, uint64_t first, uint64_t end);
 /* Appends the reason and a NUL to `ret`. 1 in quarantine, 0 not. */
 int quarantine_reason(struct store *store, int64_t key, struct buffer *ret);
 

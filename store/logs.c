@@ -54,6 +54,21 @@ static int read_row(struct store *store, sqlite3_stmt *statement, struct log_row
     return 0;
 }
 
+/* Only of a log that was left: reading the one that is appended to costs no more than before. */
+static int read_pruned(struct store *store, struct log_row *log)
+{
+    static const char sql[] = "SELECT size FROM pruned WHERE log = ?1";
+    int64_t size = 0;
+
+    if (!log->left || store->is_older)
+        return 0;
+    int r = database_read_number(store, sql, &log->number, 1, &size);
+    if (r < 0)
+        return r;
+    log->pruned_size = (uint64_t)size;
+    return 0;
+}
+
 int logs_read(struct store *store, struct log_row **ret, size_t *ret_count)
 {
     static const char sql[] = "SELECT " LOG_COLUMNS " FROM logs ORDER BY number";
@@ -82,7 +97,8 @@ int logs_read(struct store *store, struct log_row **ret, size_t *ret_count)
 
     struct log_row *logs = (struct log_row *)(void *)rows.data;
     for (size_t i = 0; i < count; i++) {
-        int r = logs[i].left ? 0 : read_size(store, logs[i].number, &logs[i].size);
+        int r = logs[i].left ? read_pruned(store, &logs[i])
+                             : read_size(store, logs[i].number, &logs[i].size);
         if (r < 0)
             return r;
         set_end(&logs[i]);
@@ -102,8 +118,8 @@ static int read_one(struct store *store, sqlite3_stmt *statement, struct log_row
     if (r <= 0)
         return r < 0 ? r : -ENOENT;
     r = read_row(store, statement, &row);
-    if (r >= 0 && !row.left)
-        r = read_size(store, row.number, &row.size);
+    if (r >= 0)
+        r = row.left ? read_pruned(store, &row) : read_size(store, row.number, &row.size);
     if (r < 0)
         return r;
     set_end(&row);
@@ -425,6 +441,7 @@ int store_logs(
             .receipt_size = logs[i].receipt_size,
             .has_receipt = logs[i].receipt_size > 0,
             .may_have_holes = logs[i].has_rehomed,
+            .pruned_size = logs[i].pruned_size,
         };
     }
     *ret_count = n;

@@ -60,6 +60,8 @@ int store_outbox_read(struct store *store, const struct uuid *log_id, uint64_t f
     int r = log_find(store, log_id, &log);
     if (r < 0)
         return r;
+    if (first_seq < log.pruned_size)
+        return -EIDRM;
     if (first_seq < log.size && max_count > 0) {
         r = read_run(store, &log, first_seq, max_count, max_bytes, ret_bytes, ret, &count);
         if (r >= 0 && count == 0)

@@ -85,7 +85,10 @@ const char sqlite_schema_additions_text[] =
     " records_gone INTEGER NOT NULL, blobs_checked INTEGER NOT NULL, blobs_missing INTEGER NOT NULL,"
     " blobs_sent_again INTEGER NOT NULL, blobs_gone INTEGER NOT NULL,"
     " blobs_lost INTEGER NOT NULL, PRIMARY KEY (device, level))"
-    " STRICT, WITHOUT ROWID;";
+    " STRICT, WITHOUT ROWID;"
+    /* Closed logs that a finished backup holds, where they were read again: handhelds may prune them. */
+    "CREATE TABLE IF NOT EXISTS logs_backed_up("
+    " log INTEGER PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL) STRICT;";
 
 const char sqlite_derived_clear_text[] =
     "DELETE FROM findings; DELETE FROM versions; DELETE FROM quarantined;"
@@ -180,6 +183,8 @@ const char *const sqlite_sql_texts[SQL_COUNT] = {
     [SQL_LOG_NOTE] = "SELECT note FROM logs WHERE number = ?1 AND note IS NOT NULL",
     [SQL_LOG_ADVANCE] = "UPDATE logs SET size = ?2, frontier = ?3, note = ?4 WHERE number = ?1",
     [SQL_LOG_FLAGS] = "UPDATE logs SET kind = ?2, closed = ?3, rehomed = ?4 WHERE number = ?1",
+    [SQL_LOG_BACKED_UP] = "SELECT size, root FROM logs_backed_up WHERE log = ?1",
+    [SQL_SET_LOG_BACKED_UP] = "INSERT OR REPLACE INTO logs_backed_up(log, size, root) VALUES (?1, ?2, ?3)",
     [SQL_LOGS] = "SELECT " LOG_COLUMNS " FROM logs ORDER BY number",
 
     [SQL_RECORD_PUT] = "INSERT OR REPLACE INTO records(key, arrival, received_ms, state, leaf, bytes)"

@@ -118,6 +118,11 @@ static void send_action(struct agent *agent, const struct engine_action *action,
 
     if (r >= 0)
         return;
+    if (r == -EIDRM) {
+        r = keep_give_up(agent, &action->exchange.log);
+        if (r >= 0)
+            r = -ENODATA;
+    }
     if (r == -ENODATA || r == -ENOENT || r == -ERANGE) {
         agent_feed_nothing(agent, action->slot);
         return;
@@ -356,6 +361,8 @@ int agent_new(const struct agent_options *options, struct agent **ret)
     agent->world = options->world;
     agent->store = options->store;
     agent->config = options->engine;
+    agent->photo_age_ms = options->photo_age_ms;
+    agent->records_age_ms = options->records_age_ms;
     agent->transport = options->transport;
     agent->listener = options->listener;
     agent->network = (struct engine_event){.kind = ENGINE_NETWORK};

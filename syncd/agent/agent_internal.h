@@ -12,6 +12,7 @@
  *   mend_list.c  what such a window shows to be sent again
  *   repair.c     runs of records with their proofs
  *   bundle.c     requests for a data carrier, and the receipts that come back on one
+ *   keep.c       what need not be here any more: photos, records of closed logs
  *   memory.c     what is remembered in the store's settings
  */
 #pragma once
@@ -59,6 +60,8 @@ struct agent_slot {
     uint64_t first_seq, records;
     size_t blobs_asked;
     bool more_quarantined; /* than it asked for */
+    bool has_asked_log;    /* it asked whether this one is in a backup */
+    struct uuid asked_log;
     uint64_t asked_at;     /* the agent's moment when it was sent; of an audit too */
     bool used_dictionary;  /* or columns: what a server may not know */
     /* upload: the step as it was carried out */
@@ -97,6 +100,7 @@ struct upload_place {
 
 /* What the last audit window showed to be sent again. */
 struct mend_list {
+    uint64_t pruned; /* of what the centre lacks, was removed here when a backup of it had it */
     struct uuid log;
     uint64_t size; /* of the tree that the server has, as far as is known */
     struct run *runs;
@@ -170,6 +174,11 @@ struct agent {
     int64_t known_server_time_ms; /* the same, or what was kept of it over a restart */
     int64_t doubt_server_time_ms; /* when the centre was last found to lack what it had signed for */
     uint64_t exchanges, bytes_up, bytes_down;
+
+    uint64_t photo_age_ms, records_age_ms;
+    bool has_prunable; /* this log may be pruned if a backup has it: asked with each exchange */
+    struct uuid prunable;
+    int64_t prunable_ms; /* the server's time when it was found so */
 };
 
 /* ---- agent.c ---- */
@@ -303,6 +312,17 @@ void mend_list_clear(struct mend_list *mend);
 
 int repair_send(struct agent *agent, const struct engine_action *action);
 void repair_answered(struct agent *agent, uint32_t number, const struct http_response *response);
+
+/* ---- keep.c ---- */
+
+/* What the answer says of the log that this slot has asked for. */
+void keep_take_backed_up(
+    struct agent *agent, const struct agent_slot *slot, const struct exchange_answer *answer);
+/* The centre has gone back to before it had records that were pruned here: what is left of the log is carried
+ * into the current one, and the rest is told as gone. */
+int keep_give_up(struct agent *agent, const struct uuid *log);
+/* Of the records that the centre lacks these were pruned: its backup has them. */
+void keep_tell_missing(struct agent *agent, uint64_t count);
 
 /* ---- memory.c ---- */
 

@@ -155,7 +155,8 @@ static void count_records(
 
     report->records_checked += answer->counted + missing;
     report->records_missing += missing;
-    report->records_damaged += mend->total > missing ? mend->total - missing : 0;
+    report->records_damaged +=
+        mend->total + mend->pruned > missing ? mend->total + mend->pruned - missing : 0;
     report->records_erased += run_total(answer->erased, answer->erased_count);
     report->records_lost += run_total(answer->lost, answer->lost_count);
     report->records_quarantined += answer->records_quarantined;
@@ -204,6 +205,9 @@ static int take_window(struct agent *agent, const struct agent_slot *slot, const
     if (event->audited.went_back)
         count_back(agent, slot, answer);
     note_mending(agent, &mend, event);
+    event->audited.gone_records += mend.pruned;
+    if (!slot->is_check)
+        keep_tell_missing(agent, mend.pruned);
     r = note_blobs(agent, slot, answer, &mend, event);
     if (r < 0) {
         mend_list_clear(&mend);
