@@ -38,7 +38,8 @@
 #define SEQ_BITS 40u
 #define TILE_BITS 32u
 #define SEQ_MAX (LOG_SIZE_MAX - 1)
-/* A log is left for a new one when it has this many records: closed, receipted logs can be pruned later. */
+/* A log is left for a new one when it has this many records, or when the centre's receipts have come into a
+ * new year and it has a tile: closed logs can be pruned. */
 #define LOG_ROTATE_RECORDS (UINT64_C(4) * 1000 * 1000)
 #define STATEMENTS_MAX 112u
 #define READ_ROWS_AT_ONCE 256u
@@ -323,6 +324,7 @@ void photo_name(const struct sha256 *sha256, char ret[PHOTO_NAME_LEN + 1]);
 
 /* In a write transaction. */
 int setting_put(struct store *store, const char *key, struct bytes value);
+#define SETTING_YEAR_OVER "year_over" /* number of the log whose receipts have come into a new year; decimal */
 /* In a write transaction: the record at `key` speaks of an urgent finding; the newest one is kept. */
 int urgent_note(struct store *store, int64_t key);
 

@@ -325,9 +325,28 @@ static int leave_in_order(
     return r < 0 ? r : set_left(store, log, -1);
 }
 
+/* True when the last receipt of this log that came was the first of a year. */
+static int is_year_over(struct store *store, const struct log_row *log, bool *ret)
+{
+    _cleanup_buffer_ struct buffer text = {0};
+    uint64_t number;
+
+    *ret = false;
+    if (log->size < TILE_LEAVES)
+        return 0;
+    int r = store_setting(store, SETTING_YEAR_OVER, &text);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    if (!buffer_text(&text))
+        return -ENOMEM;
+    *ret = text_parse_u64((const char *)text.data, &number) >= 0 && number == (uint64_t)log->number;
+    return 0;
+}
+
 int log_for_append(struct store *store, const struct store_author *author, struct log_row *ret)
 {
     struct log_row log;
+    bool year_is_over;
 
     int r = log_current(store, &log);
     /* A sound database without a log is one that nothing was recorded in yet: recovery opens its own. */
@@ -335,7 +354,10 @@ int log_for_append(struct store *store, const struct store_author *author, struc
         return log_open(store, author, OPEN_NEW, NULL, ret);
     if (r < 0)
         return r;
-    if (log.size >= store->rotate_records) {
+    r = is_year_over(store, &log, &year_is_over);
+    if (r < 0)
+        return r;
+    if (year_is_over || log.size >= store->rotate_records) {
         struct uuid predecessor = log.id;
 
         r = leave_in_order(store, author, &log, OPEN_ROTATED);

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tests of syncd/agent/keep.c: what is removed from the handheld, on whose word, and what when that was wrong. */
+#include "tests/unit/syncd/agent_story.h"
+
+#define RECORDS 600u
+#define PRUNED (2u * TILE_LEAVES)
+
+/* A log that was closed, and a finding in the one behind it; the centre has both. */
+static void begin(struct agent_story *story)
+{
+    agent_story_begin(story);
+    story->store->rotate_records = RECORDS;
+    agent_story_record(story, 0, RECORDS);
+    agent_story_record(story, RECORDS, 1);
+    agent_story_settle(story);
+    assert_int_equal(agent_story_status(story).records_queued, 0);
+    assert_int_equal(story->centre.log_count, 2);
+}
+
+/* A slow poll, and an exchange that has a record to send: nothing is asked without one. */
+static void poll_and_exchange(struct agent_story *story, unsigned finding)
+{
+    agent_poll(story->agent, story->centre.time_ms);
+    agent_story_record(story, finding, 1);
+    agent_story_settle(story);
+    agent_poll(story->agent, story->centre.time_ms);
+}
+
+static void begin_pruned(struct agent_story *story)
+{
+    begin(story);
+    story->centre.backs_up = true;
+    poll_and_exchange(story, RECORDS + 1);
+    assert_true(agent_story_status(story).records_pruned > PRUNED - 8);
+    assert_int_equal(story->alarms, 0);
+}
+
+static void records_of_a_closed_log_go_when_the_centre_has_signed_that_its_backup_has_them(void **state)
+{
+    struct agent_story story;
+
+    begin(&story);
+    assert_int_equal(story.centre.asked_logs, 0);
+    poll_and_exchange(&story, RECORDS + 1);
+    assert_int_equal(story.centre.asked_logs, 1);
+    assert_int_equal(agent_story_status(&story).records_pruned, 0);
+    story.centre.backs_up = true;
+    uint64_t sent = agent_story_status(&story).records_sent;
+    poll_and_exchange(&story, RECORDS + 2);
+    assert_true(agent_story_status(&story).records_pruned > PRUNED - 8);
+    assert_int_equal(agent_story_status(&story).records_sent, sent + 1);
+    size_t asked = story.centre.asked_logs;
+    poll_and_exchange(&story, RECORDS + 3);
+    assert_int_equal(story.centre.asked_logs, asked);
+    assert_int_equal(agent_resync(story.agent, AUDIT_RECORDS), 0);
+    agent_story_settle(&story);
+    assert_true(story.report.ok);
+    assert_int_equal(story.alarms, 0);
+    agent_story_end(&story);
+}
+
+static void a_backup_of_other_records_frees_nothing(void **state)
+{
+    struct agent_story story;
+
+    begin(&story);
+    story.centre.backs_up = true;
+    story.centre.logs[0].leaves[5].b[0] ^= 1;
+    poll_and_exchange(&story, RECORDS + 1);
+    assert_int_equal(story.centre.asked_logs, 1);
+    assert_int_equal(agent_story_status(&story).records_pruned, 0);
+    agent_story_end(&story);
+}
+
+static void what_the_centre_lacks_of_a_pruned_log_is_alarmed_and_not_called_lost(void **state)
+{
+    struct agent_story story;
+
+    begin_pruned(&story);
+    story.centre.missing[0] = (struct run){.first = PRUNED - 3, .count = 5};
+    story.centre.missing_count = 1;
+    assert_int_equal(agent_resync(story.agent, AUDIT_RECORDS), 0);
+    agent_story_settle(&story);
+    assert_int_equal(story.resyncs_done, 1);
+    assert_false(story.report.ok);
+    assert_true(story.report.records_gone >= 3);
+    assert_true(story.alarms > 0);
+    assert_non_null(strstr(story.last_alarm, "in its backup"));
+    assert_int_equal(story.centre.lost_told, 0);
+    assert_int_equal(story.centre.records_mended, 2);
+    assert_int_equal(story.damaged, 0);
+    agent_story_end(&story);
+}
+
+static void a_centre_set_back_to_before_a_pruned_log_gets_what_is_left_and_the_rest_is_alarmed(void **state)
+{
+    struct agent_story story;
+
+    begin_pruned(&story);
+    for (size_t i = 0; i < story.centre.log_count; i++) {
+        story.centre.logs[i].size = 0;
+        buffer_clear(&story.centre.logs[i].note);
+    }
+    story.centre.incarnation.b[0] ^= 1;
+    agent_story_record(&story, RECORDS + 5, 1);
+    agent_story_settle(&story);
+    struct store_status status = agent_story_status(&story);
+    assert_int_equal(status.records_queued, 0);
+    assert_int_equal(story.centre.logs[1].size, status.log_size);
+    assert_int_equal(story.centre.logs[0].size, 0);
+    assert_int_equal(story.damaged, 0);
+    assert_true(story.resyncs_done > 0);
+    assert_false(story.report.ok);
+    assert_int_equal(story.report.records_gone, PRUNED);
+    assert_true(story.alarms > 0);
+    agent_story_restart(&story);
+    agent_story_record(&story, RECORDS + 6, 1);
+    agent_story_settle(&story);
+    assert_int_equal(agent_story_status(&story).records_queued, 0);
+    agent_story_end(&story);
+}
+
+static void photos_go_by_age_at_the_slow_poll_and_only_by_the_time_of_the_centre(void **state)
+{
+    struct agent_story story;
+    struct store_blob blob;
+
+    agent_story_begin(&story);
+    struct sha256 photo = agent_story_photo(&story, "with a photo", "content");
+    agent_story_settle(&story);
+    agent_poll(story.agent, 0);
+    assert_int_equal(store_blob_find(story.store, &photo, &blob), 0);
+    assert_int_equal(blob.state, BLOB_STORED);
+    assert_int_equal(agent_story_status(&story).photos_held, 1);
+    assert_int_equal(agent_story_status(&story).held_bytes, 7);
+    agent_poll(story.agent, story.centre.time_ms);
+    assert_int_equal(store_blob_find(story.store, &photo, &blob), 0);
+    assert_int_equal(blob.state, BLOB_FREED);
+    assert_int_equal(agent_story_status(&story).photos_held, 0);
+    agent_story_end(&story);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(records_of_a_closed_log_go_when_the_centre_has_signed_that_its_backup_has_them),
+        cmocka_unit_test(a_backup_of_other_records_frees_nothing),
+        cmocka_unit_test(what_the_centre_lacks_of_a_pruned_log_is_alarmed_and_not_called_lost),
+        cmocka_unit_test(a_centre_set_back_to_before_a_pruned_log_gets_what_is_left_and_the_rest_is_alarmed),
+        cmocka_unit_test(photos_go_by_age_at_the_slow_poll_and_only_by_the_time_of_the_centre),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
