@@ -243,8 +243,7 @@ enum exit_status command_show(struct program *program, const char *const *argume
     if (r >= 0)
         r = store_find(store, &id, &bytes, &stored);
     if (r == -ENOENT)
-        return complain(
-            EXIT_STATUS_REFUSED, "id: no record %s on this handheld; patrol list shows them", arguments[0]);
+        return complain_no_record(store, "id", arguments[0]);
     if (r < 0)
         return complain_store(program, r, "read the record");
     program_read_enrolment(program);

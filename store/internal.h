@@ -93,6 +93,7 @@ struct store {
     struct uuid boot_id;
     uint64_t rotate_records;   /* LOG_ROTATE_RECORDS, less in tests */
     int64_t merkle_log_number; /* of the source given out last */
+    uint64_t merkle_pruned_size;
 };
 
 /* ---- database.c: connection, statements, errors, lock, transactions ---- */

@@ -107,7 +107,8 @@ static int source_leaves(void *context, uint64_t first, size_t count, struct sha
     int r = database_prepare(store, sql, &statement);
     if (r < 0)
         return r;
-    return read_hashes(store, statement, (uint64_t)record_key(store->merkle_log_number, first), count, ret);
+    r = read_hashes(store, statement, (uint64_t)record_key(store->merkle_log_number, first), count, ret);
+    return r == -EUCLEAN && first < store->merkle_pruned_size ? -EIDRM : r;
 }
 
 static int source_tiles(void *context, uint64_t first, size_t count, struct sha256 *ret)
@@ -130,6 +131,7 @@ int store_merkle_source(struct store *store, const struct uuid *log_id, struct m
     if (r < 0)
         return r;
     store->merkle_log_number = log.number;
+    store->merkle_pruned_size = log.pruned_size;
     *ret = (struct merkle_source){.leaves = source_leaves, .tiles = source_tiles, .context = store};
     return 0;
 }

@@ -121,6 +121,7 @@ struct sim_photo {
     uint64_t size;
     bool has_budget;                 /* a full photo of no urgent finding */
     bool freed_old, freed_backed_up; /* removed from a handheld, and why */
+    bool is_in_backup;               /* as it stood before the last slow poll */
 };
 
 struct sim_finding {
@@ -375,7 +376,7 @@ void faults_end(struct sim *sim);
 bool backup_make(struct sim *sim, struct handheld *handheld);
 bool backup_restore(struct sim *sim, struct handheld *handheld);
 /* What the daemon does with every slow poll. */
-void backup_free_photos(struct sim *sim, struct handheld *handheld);
+void backup_poll(struct sim *sim, struct handheld *handheld);
 /* The only copy may have been at the centre, which was damaged or set back. */
 bool backup_may_lack(const struct sim *sim, const struct sim_photo *photo);
 bool backup_may_lack_of(const struct sim *sim, const struct sim_finding *finding);

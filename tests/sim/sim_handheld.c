@@ -42,8 +42,10 @@ static void run_poll(struct sim *sim, void *object, uint64_t life)
 
     if (!handheld->agent || handheld->life != life)
         return;
-    agent_store_changed(handheld->agent);
-    backup_free_photos(sim, handheld);
+    if (handheld->photo_age_ms > 0)
+        backup_poll(sim, handheld);
+    else
+        agent_store_changed(handheld->agent);
     daemon_after(sim, handheld);
     if (handheld->agent && handheld->life == life)
         sim_at(sim, engine_config_default().slow_poll_ms, run_poll, handheld, life);
@@ -156,6 +158,7 @@ static int agent_begin(struct handheld *handheld)
         .enrolment = &handheld->enrolment,
         .device_seed = handheld->device_seed,
         .engine = engine_config_default(),
+        .photo_age_ms = handheld->photo_age_ms,
         .transport = network_transport(handheld),
         .listener = {.resync_done = on_resync_done,
             .alarm = on_alarm,
