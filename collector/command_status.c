@@ -199,11 +199,13 @@ static void print_plain(
         printf("quarantined   %" PRIu64 " record%s; see: patrol list --state quarantined\n",
             status->records_quarantined, plural(status->records_quarantined));
     if (status->records_pruned > 0)
-        printf("only there    %" PRIu64 " record%s of closed logs: removed here, as the centre has a backup of them\n",
+        printf("only there    %" PRIu64
+               " record%s of closed logs: removed here, as the centre has a backup of them\n",
             status->records_pruned, plural(status->records_pruned));
     if (status->photos_held > 0) {
         print_bytes(bytes, sizeof(bytes), status->held_bytes);
-        printf("photos held   %" PRIu64 " that the centre has, %s: they go when it has them in a backup, or are old\n",
+        printf("photos held   %" PRIu64
+               " that the centre has, %s: they go when it has them in a backup, or are old\n",
             status->photos_held, bytes);
     }
     if (status->blobs_lost > 0)

@@ -39,8 +39,8 @@ struct backup {
     size_t copied_count, copied_room;
     struct buffer closed_logs; /* struct stored_log, those that no backup before has marked */
     struct buffer whole_logs;  /* struct whole_log */
-    struct sha256 last; /* of the blobs looked at */
-    size_t seen;        /* in this step */
+    struct sha256 last;        /* of the blobs looked at */
+    size_t seen;               /* in this step */
     void (*told)(void *user, const struct service_backup_report *so_far);
     void (*fault)(void *user, const char *line);
     void *user;

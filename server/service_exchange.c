@@ -712,8 +712,8 @@ static int read_lists(struct service_job *job, struct storage *storage, struct a
     if (r >= 0)
         r = tell_backed_up_log(job, storage, answer);
     if (r >= 0)
-        r = storage->verbs->commands(storage, job->device.number, parts->commands, EXCHANGE_COMMANDS_MAX,
-            &answer->command_count);
+        r = storage->verbs->commands(
+            storage, job->device.number, parts->commands, EXCHANGE_COMMANDS_MAX, &answer->command_count);
     answer->commands = parts->commands;
     return r;
 }

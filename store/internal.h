@@ -84,7 +84,7 @@ struct store {
     int lock; /* handle of the world, -1: none */
     bool locked;
     bool damage_marked;
-    bool is_older; /* a reader's: tables of later versions are not there */
+    bool is_older;          /* a reader's: tables of later versions are not there */
     bool disk_failed;       /* in the transaction under way */
     struct write_mark mark; /* set: what of the WAL is on the disk? */
     uint64_t wal_pages;     /* as the last commit here left it */
@@ -325,7 +325,8 @@ void photo_name(const struct sha256 *sha256, char ret[PHOTO_NAME_LEN + 1]);
 
 /* In a write transaction. */
 int setting_put(struct store *store, const char *key, struct bytes value);
-#define SETTING_YEAR_OVER "year_over" /* number of the log whose receipts have come into a new year; decimal */
+#define SETTING_YEAR_OVER                                                                                    \
+    "year_over" /* number of the log whose receipts have come into a new year; decimal */
 /* In a write transaction: the record at `key` speaks of an urgent finding; the newest one is kept. */
 int urgent_note(struct store *store, int64_t key);
 

@@ -97,8 +97,7 @@ int logs_read(struct store *store, struct log_row **ret, size_t *ret_count)
 
     struct log_row *logs = (struct log_row *)(void *)rows.data;
     for (size_t i = 0; i < count; i++) {
-        int r = logs[i].left ? read_pruned(store, &logs[i])
-                             : read_size(store, logs[i].number, &logs[i].size);
+        int r = logs[i].left ? read_pruned(store, &logs[i]) : read_size(store, logs[i].number, &logs[i].size);
         if (r < 0)
             return r;
         set_end(&logs[i]);

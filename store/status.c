@@ -53,8 +53,8 @@ static int add_pruned(struct store *store, const struct log_row *log, struct sto
     uint64_t size = log->pruned_size < log->end ? log->pruned_size : log->end;
     int r = log_sums_below(store, log->number, size, &sums);
     if (r >= 0 && size > 0)
-        r = database_read_number(store, sql,
-            (int64_t[]){record_key(log->number, 0), record_key(log->number, size - 1)}, 2, &left);
+        r = database_read_number(
+            store, sql, (int64_t[]){record_key(log->number, 0), record_key(log->number, size - 1)}, 2, &left);
     if (r < 0)
         return r;
     status->records_pruned += sums.people > (uint64_t)left ? sums.people - (uint64_t)left : 0;

@@ -186,7 +186,7 @@ struct store_status {
     uint64_t blobs_lost;
     uint64_t free_bytes;
     uint64_t logs;
-    uint64_t records_pruned; /* of those sent: only the centre and its backup have them */
+    uint64_t records_pruned;          /* of those sent: only the centre and its backup have them */
     uint64_t photos_held, held_bytes; /* at the centre, and still here as they may not be freed yet */
 };
 /* Not slower at a million records than at a thousand: counts come from positions, sums from rows kept up to

@@ -84,7 +84,7 @@ void agent_store_changed(struct agent *agent); /* doorbell */
 /* The slow poll: looks at the store, and removes what need not be here any more, some of it at a time.
  * `server_ms` (Unix ms) has certainly passed by the server's clock; 0: nothing is known of it. */
 void agent_poll(struct agent *agent, int64_t server_ms);
-void agent_timer(struct agent *agent);         /* agent_next_timer_ms has passed */
+void agent_timer(struct agent *agent); /* agent_next_timer_ms has passed */
 void agent_link(struct agent *agent, bool up);
 /* A hint from elsewhere: the network leads somewhere again. */
 void agent_online(struct agent *agent);

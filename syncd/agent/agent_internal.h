@@ -62,8 +62,8 @@ struct agent_slot {
     bool more_quarantined; /* than it asked for */
     bool has_asked_log;    /* it asked whether this one is in a backup */
     struct uuid asked_log;
-    uint64_t asked_at;     /* the agent's moment when it was sent; of an audit too */
-    bool used_dictionary;  /* or columns: what a server may not know */
+    uint64_t asked_at;    /* the agent's moment when it was sent; of an audit too */
+    bool used_dictionary; /* or columns: what a server may not know */
     /* upload: the step as it was carried out */
     enum upload_step step;
     struct sha256 blob;

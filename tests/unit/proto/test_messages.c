@@ -129,7 +129,8 @@ static void a_request_asks_for_a_log_and_the_answer_says_what_a_backup_has_of_it
         .incarnation = sample_incarnation(),
         .has_backed_up_log = true,
         .backed_up_log = {.size = 700, .root = merkle_leaf(bytes_of_text("root"))}};
-    struct exchange_request request = {.log = sample_log, .has_asked_log = true, .asked_log = sample_other_log};
+    struct exchange_request request = {
+        .log = sample_log, .has_asked_log = true, .asked_log = sample_other_log};
     _cleanup_buffer_ struct buffer asked = {0}, told = {0};
     _cleanup_arena_ struct arena arena;
     struct exchange_answer decoded;

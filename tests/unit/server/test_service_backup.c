@@ -52,8 +52,7 @@ static void back_up(struct scene *scene)
 {
     struct service_backup_report report = {0};
 
-    assert_int_equal(
-        service_backup(scene->centre->service, scene->target, NULL, NULL, NULL, &report), 0);
+    assert_int_equal(service_backup(scene->centre->service, scene->target, NULL, NULL, NULL, &report), 0);
 }
 
 /* Asks, as `who`, about the log of the scene's handheld. */
@@ -130,8 +129,8 @@ static void what_was_erased_by_order_is_whole_as_its_leaf(void **state)
     struct scene *scene = *state;
     struct log_backed_up backed_up;
 
-    (void)centre_sql(
-        scene->centre, "UPDATE records SET state = 1, bytes = NULL WHERE key & 1099511627775 = 9 AND key >> 40 = 1");
+    (void)centre_sql(scene->centre,
+        "UPDATE records SET state = 1, bytes = NULL WHERE key & 1099511627775 = 9 AND key >> 40 = 1");
     close_log(scene);
     back_up(scene);
     assert_true(is_backed_up(scene, scene->handheld, &backed_up));

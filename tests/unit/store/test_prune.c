@@ -115,8 +115,7 @@ static void a_backup_of_less_or_of_other_records_prunes_nothing(void **state)
     assert_int_equal(receive(here->store, &closed.id, closed.size), 0);
     assert_int_equal(
         store_prune(here->store, &closed.id, closed.size - 1, &closed.root, OLD_MS, AGE_MS), -EBADMSG);
-    assert_int_equal(
-        store_prune(here->store, &closed.id, closed.size, &other, OLD_MS, AGE_MS), -EBADMSG);
+    assert_int_equal(store_prune(here->store, &closed.id, closed.size, &other, OLD_MS, AGE_MS), -EBADMSG);
     assert_int_equal(
         store_prune(here->store, &closed.next, closed.size, &closed.root, OLD_MS, AGE_MS), -ENOENT);
     remove_all(here);
@@ -262,10 +261,11 @@ static void when_the_centre_has_gone_back_what_is_left_is_carried_over(void **st
     struct checkpoint checkpoint = {.size = 100};
     struct buffer note = {0};
     make_note(&note, &checkpoint);
-    assert_int_equal(store_apply_receipt(here->store, &closed.id, &checkpoint, 1700000001, buffer_bytes(&note),
-                         NULL, 0),
+    assert_int_equal(
+        store_apply_receipt(here->store, &closed.id, &checkpoint, 1700000001, buffer_bytes(&note), NULL, 0),
         0);
-    assert_int_equal(store_leave_log(here->store, &author, &closed.id, OPEN_RECOVERED, &current, &rehomed), 0);
+    assert_int_equal(
+        store_leave_log(here->store, &author, &closed.id, OPEN_RECOVERED, &current, &rehomed), 0);
     assert_true(uuid_equal(&current, &closed.next));
     /* All but the record that closed the log. */
     assert_int_equal(rehomed, closed.size % TILE_LEAVES - 1);

@@ -258,8 +258,8 @@ static void answer_exchange(struct centre *centre, const struct sent_request *se
         const struct centre_log *asked = log_of(centre, &request.asked_log);
 
         answer.has_backed_up_log = true;
-        answer.backed_up_log = (struct log_backed_up){
-            .size = asked->size, .root = merkle_root_of(asked->leaves, asked->size)};
+        answer.backed_up_log =
+            (struct log_backed_up){.size = asked->size, .root = merkle_root_of(asked->leaves, asked->size)};
     }
     answer.erasures = &centre->order;
     answer.erasure_count = centre->order.number > request.orders_done;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tests of syncd/agent/keep.c: what is removed from the handheld, on whose word, and what when that was wrong. */
+/* Tests of syncd/agent/keep.c: what is removed from the handheld, on whose word, and what when that was
+ * wrong. */
 #include "tests/unit/syncd/agent_story.h"
 
 #define RECORDS 600u
