@@ -5,6 +5,8 @@
  */
 #include "tests/unit/proto/message_samples.h"
 
+#include "proto/merkle.h"
+
 #include <errno.h>
 
 #define VECTORS "tests/vectors/messages.tsv"
