@@ -118,7 +118,7 @@ static void send_action(struct agent *agent, const struct engine_action *action,
 
     if (r >= 0)
         return;
-    if (r == -EIDRM) {
+    if (r == -EIDRM && action->kind == ENGINE_SEND_EXCHANGE) {
         r = keep_give_up(agent, &action->exchange.log);
         if (r >= 0)
             r = -ENODATA;
