@@ -167,7 +167,8 @@ static enum exit_status read_settings(struct program *program)
     if (r < 0 && error)
         return complain(EXIT_STATUS_USAGE, "%s", error);
     if (r < 0 && !(r == -ENOENT && !path))
-        return complain(EXIT_STATUS_USAGE, "%s: %s", path ? path : PATROL_CONFIG_PATH, strerror(-r));
+        return complain(r == -ENOMEM ? EXIT_STATUS_FAILED : EXIT_STATUS_USAGE, "%s: %s",
+            path ? path : PATROL_CONFIG_PATH, strerror(-r));
     const char *environment = getenv(HANDHELD_DATA_ENVIRONMENT);
     program->directory = program->options.data           ? program->options.data
                          : environment && environment[0] ? environment

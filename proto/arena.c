@@ -11,6 +11,7 @@
 
 #include "proto/limits.h"
 
+#include <errno.h>
 #include <stdalign.h>
 
 #define ARENA_ALIGN alignof(max_align_t)
@@ -116,8 +117,10 @@ void *arena_alloc(struct arena *arena, size_t len)
     struct arena_block *block = NULL;
     void *ret;
 
-    if (len < SIZE_MAX / 2 && round_up(len) <= arena->budget_left)
+    if (len < SIZE_MAX / 2 && round_up(len) <= arena->budget_left) {
         block = block_for(arena, round_up(len));
+        arena->no_memory |= !block;
+    }
     if (!block) {
         arena->exhausted = true;
         return NULL;
@@ -127,6 +130,11 @@ void *arena_alloc(struct arena *arena, size_t len)
     block->used += len;
     arena->budget_left -= len;
     return memset(ret, 0, len);
+}
+
+int arena_error(const struct arena *arena)
+{
+    return arena->no_memory ? -ENOMEM : -ENOBUFS;
 }
 
 size_t arena_budget_for(size_t inflated_len)

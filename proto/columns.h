@@ -16,8 +16,8 @@
  * EXCHANGE_RECORDS_MAX records, RECORD_BYTES_MAX each, EXCHANGE_INFLATED_BYTES_MAX in all. */
 int columns_encode(const struct bytes *records, size_t record_count, struct buffer *ret);
 /* Rebuilds the records from bytes that came from elsewhere, within the arena's budget. Views point into the
- * arena. -EBADMSG malformed or over a limit, -ENOBUFS when the budget is used up. The records may be far
- * longer than `columns`, when they are alike: their bytes count against the budget, those of their texts
+ * arena. -EBADMSG malformed or over a limit, -ENOBUFS when the budget is used up, -ENOMEM. The records may be
+ * far longer than `columns`, when they are alike: their bytes count against the budget, those of their texts
  * twice, and some 100 bytes a record besides. DECODE_BUDGET_BYTES_MAX is enough for whatever keeps the
  * limits. */
 int columns_decode(

@@ -10,6 +10,7 @@
 #include "proto/columns_table.h"
 #include "proto/limits.h"
 
+#include <assert.h>
 #include <errno.h>
 
 #define VARINT_BYTES_MAX 10u
@@ -101,7 +102,7 @@ static int take_words(struct batch *batch, size_t count, struct column *ret)
         return -EBADMSG;
     words = allocate(batch, (size_t)word_count, sizeof(*words));
     if (!words)
-        return -ENOBUFS;
+        return arena_error(batch->arena);
     for (size_t i = 0; i < word_count; i++) {
         uint64_t len = take_varint(&batch->cursor);
 
@@ -144,7 +145,7 @@ static int order_by_key(struct batch *batch, size_t key_row)
     uint32_t *starts = allocate(batch, key->item_count + 2, sizeof(*starts));
 
     if (!groups || !starts)
-        return -ENOBUFS;
+        return arena_error(batch->arena);
     for (size_t i = 0, next = 0; i < batch->count; i++)
         groups[i] = (uint32_t)(columns_has(batch->shapes[i], key_row) ? number_at(&key->numbers, next++)
                                                                       : key->item_count);
@@ -212,7 +213,7 @@ static int take_texts(struct batch *batch, size_t row, size_t count, struct colu
     texts = allocate(batch, batch->count, sizeof(*texts));
     room = allocate(batch, start - cursor_left(cursor), 1);
     if (!texts || !room)
-        return -ENOBUFS;
+        return arena_error(batch->arena);
     join_texts(batch, row, letters, digits, room, texts);
     ret->items = texts;
     return 0;
@@ -258,6 +259,7 @@ static int take_shapes(struct batch *batch)
 
     if (r < 0)
         return r;
+    assert(column.items || batch->count == 0);
     for (size_t i = 0; i < batch->count; i++) {
         struct cursor word = cursor_of(column.items[number_at(&column.numbers, i)]);
 
@@ -277,7 +279,7 @@ static int take_batch(struct batch *batch)
     batch->shapes = allocate(batch, batch->count, sizeof(*batch->shapes));
     batch->order = allocate(batch, batch->count, sizeof(*batch->order));
     if (!batch->shapes || !batch->order)
-        return -ENOBUFS;
+        return arena_error(batch->arena);
     r = take_shapes(batch);
     for (size_t i = 0; r == 0 && i < batch->count; i++)
         for (size_t row = 0; row < COLUMNS_ROWS; row++)
@@ -340,7 +342,7 @@ static int make_record(struct batch *batch, size_t record, size_t *total, struct
         return -EBADMSG;
     room = allocate(batch, len, 1);
     if (!room)
-        return -ENOBUFS;
+        return arena_error(batch->arena);
     columns_put_together(&values, room, len);
     *total += len;
     *ret = bytes_of(room, len);
@@ -368,7 +370,7 @@ int columns_decode(
     if (count > 0)
         records = allocate(&batch, batch.count, sizeof(*records));
     if (count > 0 && !records)
-        return -ENOBUFS;
+        return arena_error(batch.arena);
     for (size_t i = 0; i < batch.count; i++) {
         r = make_record(&batch, i, &total, &records[i]);
         if (r < 0)

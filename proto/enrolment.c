@@ -172,7 +172,7 @@ int device_certificate_verify(struct bytes envelope, const struct verify_key *re
         return r;
     kept = arena_alloc(arena, plain.len);
     if (!kept)
-        return -ENOBUFS;
+        return arena_error(arena);
     if (plain.len > 0)
         memcpy(kept, plain.data, plain.len);
     return read_certificate(bytes_of(kept, plain.len), arena, ret);

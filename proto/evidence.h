@@ -26,7 +26,8 @@ struct evidence {
 
 /* Appends magic, length and head; the caller writes the blobs' bytes behind it. */
 int evidence_head_encode(const struct evidence *evidence, struct buffer *ret);
-/* Parses the head at the start of a file and says where the first blob starts. -EBADMSG, -ENOBUFS. */
+/* Parses the head at the start of a file and says where the first blob starts. -EBADMSG, -ENOBUFS, -ENOMEM.
+ */
 int evidence_head_decode(
     struct bytes file_start, struct arena *arena, struct evidence *ret, size_t *ret_blobs_offset);
 
@@ -53,7 +54,7 @@ struct evidence_facts {
 };
 
 /* Checks everything but the photos' bytes. `server` is the key that the checker has pinned: it may have
- * successors since, to which the file leads. 0 with a verdict, or -ENOBUFS. Facts that were not reached stay
- * zero. */
+ * successors since, to which the file leads. 0 with a verdict, or -ENOBUFS, -ENOMEM. Facts that were not
+ * reached stay zero. */
 int evidence_check(const struct evidence *evidence, const struct verify_key *server, struct arena *arena,
     struct evidence_facts *ret);

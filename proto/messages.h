@@ -6,7 +6,8 @@
  * `*_encode` appends a message's plain bytes (before compression) to a buffer: -ENOMEM, -EMSGSIZE over a
  * limit of limits.h.
  * `*_decode` reads bytes from elsewhere within an arena's budget: views point into the bytes or the arena;
- * -EBADMSG when malformed or over a limit, -ENOBUFS when the budget is used up. Both apply the same limits.
+ * -EBADMSG when malformed or over a limit, -ENOBUFS when the budget is used up, -ENOMEM. Both apply the same
+ * limits.
  */
 #pragma once
 

@@ -131,7 +131,7 @@ int record_encode(const struct record *record, struct buffer *ret);
 /* Decodes bytes from anywhere. Views in `ret` point into `bytes` or the arena. 0; -EBADMSG with `ret_reason`
  * (static, English, for a quarantine's reason; may be NULL) when it is not a record this program knows or
  * breaks a rule of proto/README.md: unknown kind, text not UTF-8, coordinates out of range, wrong id length,
- * too many photos; -ENOBUFS when the arena is used up. */
+ * too many photos; -ENOBUFS when the arena is used up, -ENOMEM. */
 int record_decode(struct bytes bytes, struct arena *arena, struct record *ret, const char **ret_reason);
 /* The rules that `record_decode` applies, for a record built here. 0 or -EINVAL with the reason. */
 int record_check(const struct record *record, const char **ret_reason);

@@ -126,7 +126,7 @@ void trust_in(const struct verify_key *anchor, struct trust *ret)
     ret->keys[0].key = *anchor;
 }
 
-/* The bytes outlive the buffer that they were inflated into. -ENOBUFS. */
+/* The bytes outlive the buffer that they were inflated into. -ENOBUFS, -ENOMEM. */
 static int keep_ca(struct bytes ca_pem, struct arena *arena, struct trust *trust)
 {
     uint8_t *kept;
@@ -135,7 +135,7 @@ static int keep_ca(struct bytes ca_pem, struct arena *arena, struct trust *trust
         return 0;
     kept = arena_alloc(arena, ca_pem.len);
     if (!kept)
-        return -ENOBUFS;
+        return arena_error(arena);
     memcpy(kept, ca_pem.data, ca_pem.len);
     trust->ca_pem = bytes_of(kept, ca_pem.len);
     return 0;
@@ -174,7 +174,7 @@ static int take_statement(
     const struct envelope *envelope, struct arena *arena, struct trust *trust, struct trust_item *item)
 {
     _cleanup_buffer_ struct buffer plain = {0};
-    struct trust_statement statement;
+    struct trust_statement statement = {0};
     int r = envelope_open(envelope, PAYLOAD_TRUST_STATEMENT, trust_newest(trust)->key.public_key,
         TRUST_STATEMENT_BYTES_MAX, &plain);
 

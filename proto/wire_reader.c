@@ -293,7 +293,7 @@ static void *allocate(struct wire_reader *reader, size_t count, size_t size)
     void *ret = arena_alloc(reader->arena, count * size);
 
     if (!ret)
-        stop(reader, -ENOBUFS, NULL);
+        stop(reader, arena_error(reader->arena), NULL);
     return ret;
 }
 

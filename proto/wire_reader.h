@@ -30,7 +30,7 @@ enum wire_type { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_RUN = 2, WIRE_FIXED32 =
 struct wire_reader {
     struct arena *arena; /* for the items of repeated fields */
     const uint8_t *next, *end;
-    int error;          /* 0, -EBADMSG, -ENOBUFS */
+    int error;          /* 0, -EBADMSG, -ENOBUFS, -ENOMEM */
     const char *reason; /* of -EBADMSG: static, English, a few words */
     uint64_t seen;      /* bit n: field n, which stands once, was read */
 
@@ -49,7 +49,8 @@ void wire_fail(struct wire_reader *reader, const char *reason);
 /* At the end of a message: it is an error when one of these fields, which stand once, was not there. */
 void wire_demand(struct wire_reader *reader, uint64_t fields);
 #define WIRE_FIELD(number) (UINT64_C(1) << (number))
-/* 0, -EBADMSG with the reason (`ret_reason` may be NULL), or -ENOBUFS when the arena is used up. */
+/* 0, -EBADMSG with the reason (`ret_reason` may be NULL), or what arena_error() says when the arena gave
+ * nothing. */
 int wire_finish(const struct wire_reader *reader, const char **ret_reason);
 
 /* The value of the current field, which stands at most once. */

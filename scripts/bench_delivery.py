@@ -98,14 +98,15 @@ def deliver(run, name, seed, kill=None, idle_s=0, make=None):
 def bench_drain(run):
     plain = [deliver(run, f"drain{index}", SEED + index, idle_s=30 if index == 0 and not run.quick else 0)
              for index in range(2 if run.quick else run.rounds or max(5, run.repeat))]
-    run.peers.append({"name": bench_peers.Gridpatrol.name, "plain": plain, "killed": [], "count": run.count})
+    ours = {"name": bench_peers.Gridpatrol.name, "plain": plain, "killed": [], "count": run.count}
+    run.peers.append(ours)
     up, seconds = [one["up"] for one in plain], [one["seconds"] for one in plain]
     add_line(run, "bytes up, IP packets of the handheld", in_megabytes(up) + " MB", "≤ 0.36 MB",
              statistics.median(up) <= 360_000)
     add_line(run, "from the daemon's start to the last receipt", bench.spread(seconds, "{:.1f}") + " s", "≤ 15 s",
              statistics.median(seconds) <= 15)
     killed = bench_kills(run, statistics.median(seconds))
-    run.peers[0]["killed"] = [one for one in killed if one["killed"] == "sender"]
+    ours["killed"] = [one for one in killed if one["killed"] == "sender"]
     ratios = [one["up"] / statistics.median(up) for one in killed]
     ends = [one["killed"] for one in killed]
     what = f"{len(killed)} × kill -9 ({ends.count('sender')} of the daemon, {ends.count('receiver')} of the server)"

@@ -296,7 +296,7 @@ def simulator_of(folder):
 
 
 def seeds(folder, count, limit_s):
-    """Runs the simulator over `count` seeds, in one run, so that what never happened in any of them is found. A failing
+    """Runs the simulator over `count` seeds, in one run, so that (from 1,000 on) what never happened in any of them is found. A failing
     seed prints how to replay it."""
     simulator = simulator_of(folder)
     if not simulator:

@@ -201,10 +201,9 @@ static int set_revoked(const struct command_run *run, bool revoked)
     int status = command_open(run, COMMAND_WRITES, (struct bytes){0}, &service);
     if (status != EXIT_STATUS_DONE)
         return status;
-    /* One that was revoked, and that a restored database does not know, is named by its whole id. */
-    int r = !revoked && text_parse_uuid(run->arguments[0], device.b) >= 0
-                ? service_revoke(service, &device, false)
-                : -ENOENT;
+    /* One that a restored database does not know is named by its whole id. */
+    int r = text_parse_uuid(run->arguments[0], device.b) >= 0 ? service_revoke(service, &device, revoked)
+                                                              : -ENOENT;
     if (r == -ENOENT) {
         status = command_find_device(service, run->arguments[0], &device);
         if (status != EXIT_STATUS_DONE)

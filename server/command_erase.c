@@ -139,7 +139,7 @@ static int print_order(void *user, const struct service_order *order)
     char time[RFC3339_LEN + 1], device[UUID_TEXT_LEN + 1];
 
     rfc3339_format(order->time_ms, 0, time);
-    printf("order %" PRIu64 "  %s  by %.*s  %" PRIu64 " records, %" PRIu64 " photos: %.*s\n", order->number,
+    printf("order %" PRIu64 "  %s  by %.*s  records %" PRIu64 ", photos %" PRIu64 ": %.*s\n", order->number,
         time, (int)order->by.len, (const char *)order->by.data, order->records, order->photos,
         (int)order->reason.len, (const char *)order->reason.data);
     for (size_t i = 0; i < order->waiting_count; i++) {

@@ -96,8 +96,8 @@ static int print_key(void *user, const struct service_key *key)
     format_id(key, id);
     if (key->valid_from_ms != 0)
         rfc3339_format(key->valid_from_ms / 1000 * 1000, 0, from);
-    int n = printf("%2zu  %s  %-7s  from %-20s  newest one known to %" PRIu64 " handhelds\n", key->number, id,
-        state_of(key), from, key->handhelds);
+    int n = printf("%2zu  %s  %-7s  from %-20s  handhelds that know none newer: %" PRIu64 "\n", key->number,
+        id, state_of(key), from, key->handhelds);
     return n < 0 ? -EIO : 0;
 }
 
@@ -125,7 +125,7 @@ static int key_list(const struct command_run *run)
     uint64_t behind = 0;
     int r = service_each_key(service, run->options.json ? print_key_json : print_key, NULL, &behind);
     if (r >= 0 && !run->options.json &&
-        printf("%" PRIu64 " handhelds have not heard the newest word on keys and CAs\n", behind) < 0)
+        printf("handhelds that have not heard the newest word on keys and CAs: %" PRIu64 "\n", behind) < 0)
         r = -EIO;
     if (r >= 0 && fflush(stdout) != 0)
         r = -errno;

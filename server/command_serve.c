@@ -80,7 +80,8 @@ static int load_tls(struct serving *serving, const struct listen_address *addres
     }
     int r = tls_load(cert, key, &serving->tls, &error);
     if (r < 0)
-        return command_fail(EXIT_STATUS_USAGE, "%s", error ? error : strerror(-r));
+        return command_fail(
+            r == -EINVAL ? EXIT_STATUS_USAGE : EXIT_STATUS_FAILED, "%s", error ? error : strerror(-r));
     serving->has_tls = true;
     if (serving->tls.expires_ms < world_posix()->verbs->wall_ms(NULL))
         log_warning(

@@ -234,8 +234,8 @@ static int read_config(struct command_run *run)
     if (r == -ENOENT && !run->options.config)
         r = 0;
     if (r < 0)
-        return command_fail(
-            EXIT_STATUS_USAGE, "%s%s%s", error ? "" : path, error ? "" : ": ", error ? error : strerror(-r));
+        return command_fail(r == -ENOMEM ? EXIT_STATUS_FAILED : EXIT_STATUS_USAGE, "%s%s%s",
+            error ? "" : path, error ? "" : ": ", error ? error : strerror(-r));
     const char *metrics = run->config.metrics;
     if (!metrics ||
         (strcmp(metrics, "loopback") != 0 && strcmp(metrics, "all") != 0 && strcmp(metrics, "off") != 0))

@@ -17,8 +17,8 @@
 #include "base/world.h"
 #include "proto/enrolment.h"
 #include "proto/messages.h"
-#include "server/core/quota.h"
 #include "proto/trust.h"
+#include "server/core/quota.h"
 
 struct service;
 struct service_job;
@@ -202,8 +202,8 @@ int service_token_make(struct service *service, const char *name, const char *in
     uint8_t ret_token[ENROL_TOKEN_BYTES]);
 int service_each_device(
     struct service *service, int (*each)(void *user, const struct service_device *device), void *user);
-/* -ENOENT no such device; one that was revoked can be restored although a restored database does not know it.
- */
+/* One that a restored database does not know can be revoked, and one that was revoked can be restored.
+ * -ENOENT it cannot be restored: it is not known, and was not revoked. */
 int service_revoke(struct service *service, const struct uuid *device, bool revoked);
 /* Asks one device, or all (NULL), for a resync with its next exchange. Count of devices asked, or -errno. */
 int service_ask_resync(struct service *service, const struct uuid *device, enum audit_level level);

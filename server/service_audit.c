@@ -351,7 +351,7 @@ int audit_prepare(struct service_job *job)
     int r = audit_request_decode(buffer_bytes(&job->plain), &job->arena, &audit->request);
 
     if (r < 0)
-        return job_refuse(job, REFUSAL_BAD_REQUEST, "the audit request cannot be decoded");
+        return job_refuse_undecodable(job, r, "the audit request cannot be decoded");
     audit->scan = malloc(sizeof(*audit->scan));
     if (!audit->scan)
         return -ENOMEM;

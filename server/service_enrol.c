@@ -55,7 +55,7 @@ int enrol_prepare(struct service_job *job, struct bytes body)
         return job_refuse(
             job, REFUSAL_BAD_REQUEST, "the enrolment request is not signed by the key it brings");
     if (r < 0)
-        return job_refuse(job, REFUSAL_BAD_REQUEST, "the enrolment request cannot be decoded");
+        return job_refuse_undecodable(job, r, "the enrolment request cannot be decoded");
     job->device_id = request->device;
     r = revocations_has(job->service, &request->device, &revoked);
     if (r < 0)

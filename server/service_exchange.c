@@ -30,7 +30,7 @@ static int verify_checkpoint(struct service_job *job)
         return r;
     r = checkpoint_verify(exchange->request.checkpoint, &key, &exchange->checkpoint);
     if (r < 0)
-        return job_refuse(job, REFUSAL_BAD_REQUEST, "the checkpoint is not signed by this device");
+        return job_refuse_undecodable(job, r, "the checkpoint is not signed by this device");
     if (strcmp(origin, exchange->checkpoint.origin) != 0)
         return job_refuse(job, REFUSAL_BAD_REQUEST, "the checkpoint is of another log");
     exchange->has_checkpoint = true;
@@ -101,7 +101,7 @@ int exchange_prepare(struct service_job *job)
     if (r == -ENOBUFS)
         return job_refuse(job, REFUSAL_TOO_LARGE, "the request takes too much memory when decoded");
     if (r < 0)
-        return job_refuse(job, REFUSAL_BAD_REQUEST, "the request cannot be decoded");
+        return job_refuse_undecodable(job, r, "the request cannot be decoded");
     if (exchange->request.first_seq > LOG_SIZE_MAX - EXCHANGE_RECORDS_MAX)
         return job_refuse(job, REFUSAL_BAD_REQUEST, "the position is over the limit");
     r = verify_checkpoint(job);
@@ -723,7 +723,7 @@ static int fill_answer(struct service_job *job, struct answer_parts *parts, stru
     _cleanup_reader_ struct reader reader = {0};
     int r = reader_take(job->service, &reader);
 
-    /* One view for all lists: each by itself would take and drop the storage's locks. */
+    /* One view: the lists are of one moment. */
     if (r >= 0)
         r = reader.storage->verbs->view(reader.storage);
     if (r >= 0) {

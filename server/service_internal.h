@@ -275,6 +275,9 @@ struct service_job {
 void job_set_known(struct service_job *job, uint64_t known);
 /* Ends the job with a signed refusal. Returns 0, so that it can be returned. */
 int job_refuse(struct service_job *job, enum refusal_reason reason, const char *text);
+/* Likewise with REFUSAL_BAD_REQUEST, unless `error` is -ENOMEM, which is returned: the request may be good.
+ */
+int job_refuse_undecodable(struct service_job *job, int error, const char *text);
 /* Likewise with REFUSAL_BUSY, for a cause that lasts until somebody does something about it. */
 int job_refuse_busy(struct service_job *job, enum busy_cause cause, const char *text);
 /* Seals an answer into the reply. */

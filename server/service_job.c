@@ -20,6 +20,11 @@ int job_refuse(struct service_job *job, enum refusal_reason reason, const char *
     return 0;
 }
 
+int job_refuse_undecodable(struct service_job *job, int error, const char *text)
+{
+    return error == -ENOMEM ? error : job_refuse(job, REFUSAL_BAD_REQUEST, text);
+}
+
 int job_refuse_busy(struct service_job *job, enum busy_cause cause, const char *text)
 {
     job->busy_cause = cause;
@@ -196,7 +201,7 @@ static int verify_own_certificate(struct service_job *job, struct bytes certific
 static int adopt(struct service_job *job, const struct envelope *envelope)
 {
     _cleanup_buffer_ struct buffer unchecked = {0};
-    struct exchange_request request;
+    struct exchange_request request = {0};
     int r;
 
     if (job->route != SERVICE_EXCHANGE)
@@ -207,8 +212,10 @@ static int adopt(struct service_job *job, const struct envelope *envelope)
         return r;
     if (r >= 0)
         r = exchange_request_decode(buffer_bytes(&unchecked), &job->certificate_arena, &request);
+    if (r == -ENOMEM)
+        return r;
     /* The refusal has to be understood, even where the claim of what is known is anybody's. */
-    job_set_known(job, r >= 0 && request.trust_known > 0 ? request.trust_known - 1 : 0);
+    job_set_known(job, request.trust_known > 0 ? request.trust_known - 1 : 0);
     if (r < 0 || request.certificate.len == 0)
         return job_refuse(job, REFUSAL_UNKNOWN_DEVICE, "this device is not enrolled here");
     r = verify_own_certificate(job, request.certificate);

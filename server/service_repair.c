@@ -118,7 +118,7 @@ int repair_prepare(struct service_job *job)
     if (r == -ENOBUFS)
         return job_refuse(job, REFUSAL_TOO_LARGE, "the repair takes too much memory when decoded");
     if (r < 0)
-        return job_refuse(job, REFUSAL_BAD_REQUEST, "the repair request cannot be decoded");
+        return job_refuse_undecodable(job, r, "the repair request cannot be decoded");
     /* NOLINTNEXTLINE(bugprone-sizeof-expression): an array of pointers */
     repair->leaves = calloc(repair->request.run_count + 1, sizeof(*repair->leaves));
     if (!repair->leaves)

@@ -166,21 +166,29 @@ static int append_decision(struct service *service, const char *path, const stru
     return r;
 }
 
-/* One that a restored database does not know must be let back in before it can show its certificate. 0, or
- * -ENOENT. */
-static int is_revoked_here(struct service *service, const struct uuid *device)
+/* A stolen one that a restored database does not know must be shut out before it shows its certificate, and
+ * let back in before that. To let in one that was never shut out is a slip. 0, or -ENOENT. */
+static int may_decide(
+    struct service *service, struct storage *storage, const struct uuid *device, bool revoked)
 {
-    bool revoked = false;
-    int r = revocations_has(service, device, &revoked);
+    struct stored_device stored;
+    bool is_revoked = false;
+    int r;
 
-    return r < 0 || revoked ? r : -ENOENT;
+    if (revoked)
+        return 0;
+    r = storage->verbs->device_find(storage, device, &stored);
+    if (r == -ENOENT) {
+        r = revocations_has(service, device, &is_revoked);
+        return r < 0 || is_revoked ? r : -ENOENT;
+    }
+    return r;
 }
 
 int service_revoke(struct service *service, const struct uuid *device, bool revoked)
 {
     _cleanup_free_ char *path = files_join(service->directory, REVOCATIONS_NAME);
     struct transaction transaction;
-    struct stored_device stored;
     int r;
 
     if (!path)
@@ -189,9 +197,7 @@ int service_revoke(struct service *service, const struct uuid *device, bool revo
     r = transaction_begin(service, &transaction);
     if (r < 0)
         return r;
-    r = transaction.storage->verbs->device_find(transaction.storage, device, &stored);
-    if (r == -ENOENT && !revoked)
-        r = is_revoked_here(service, device);
+    r = may_decide(service, transaction.storage, device, revoked);
     if (r >= 0) {
         pthread_mutex_lock(&service->revocations.mutex);
         r = append_decision(service, path, device, revoked);

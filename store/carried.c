@@ -31,7 +31,10 @@ int carried_read(struct store *store, struct carried_list *ret)
         struct carried row = {.holder = key_log_number(sqlite3_column_int64(statement, 0))};
         struct bytes recorded;
 
-        if (rehomed_inner(column_bytes(statement, 1), &row.recorded_at, &recorded) >= 0)
+        r = rehomed_inner(column_bytes(statement, 1), &row.recorded_at, &recorded);
+        if (r == -ENOMEM)
+            return r;
+        if (r >= 0)
             buffer_put(&rows, &row, sizeof(row));
     }
     if (r >= 0)

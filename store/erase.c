@@ -91,10 +91,12 @@ static int find_row(struct store *store, const struct position_in_log *at, int64
     ret->has_bytes = sqlite3_column_bytes(statement, 2) > 0;
     ret->first = *at;
     ret->first_leaf = ret->leaf;
-    if (sqlite3_column_int64(statement, 0) % KIND_INNER_FACTOR == RECORD_REHOMED &&
-        rehomed_inner(column_bytes(statement, 2), &ret->first, &recorded) >= 0)
-        ret->first_leaf = merkle_leaf(recorded);
-    return 0;
+    if (sqlite3_column_int64(statement, 0) % KIND_INNER_FACTOR == RECORD_REHOMED) {
+        r = rehomed_inner(column_bytes(statement, 2), &ret->first, &recorded);
+        if (r >= 0)
+            ret->first_leaf = merkle_leaf(recorded);
+    }
+    return r == -ENOMEM ? r : 0;
 }
 
 static int note_erased(
@@ -184,8 +186,10 @@ static int find_holders(
         struct position_in_log first;
         struct bytes recorded;
 
-        if (sha256_from_bytes(column_bytes(statement, 1), &holder.leaf) < 0 ||
-            rehomed_inner(column_bytes(statement, 2), &first, &recorded) < 0)
+        r = rehomed_inner(column_bytes(statement, 2), &first, &recorded);
+        if (r == -ENOMEM)
+            return r; /* or an order would count as carried out that was not */
+        if (r < 0 || sha256_from_bytes(column_bytes(statement, 1), &holder.leaf) < 0)
             continue;
         struct sha256 leaf = merkle_leaf(recorded);
         holder.order = order_about(orders, count, &first, &leaf);

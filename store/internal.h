@@ -282,7 +282,7 @@ struct recorded {
     struct uuid id;
 };
 struct recorded recorded_of(const struct log_row *log, const struct record_row *row);
-/* The record inside a re-homed one, a view into its bytes. -EBADMSG. */
+/* The record inside a re-homed one, a view into its bytes. -EBADMSG it is none, -ENOMEM. */
 int rehomed_inner(struct bytes bytes, struct position_in_log *ret_at, struct bytes *ret_record);
 /* A row as the programs see it, its state included; views point where the row's do. `reason` NULL when it is
  * not in quarantine. */

@@ -126,9 +126,11 @@ static int read_one(struct store *store, sqlite3_stmt *statement, struct log_row
     return 0;
 }
 
+/* The table has a few rows. Its index is a second copy of the ids, which may be damaged alone: then the rows
+ * would be listed, and never found. */
 int log_find(struct store *store, const struct uuid *id, struct log_row *ret)
 {
-    static const char sql[] = "SELECT " LOG_COLUMNS " FROM logs WHERE id = ?1";
+    static const char sql[] = "SELECT " LOG_COLUMNS " FROM logs NOT INDEXED WHERE id = ?1";
     _cleanup_statement_ sqlite3_stmt *statement = NULL;
 
     int r = database_prepare(store, sql, &statement);

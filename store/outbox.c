@@ -66,8 +66,9 @@ int store_outbox_read(struct store *store, const struct uuid *log_id, uint64_t f
         r = read_run(store, &log, first_seq, max_count, max_bytes, ret_bytes, ret, &count);
         if (r >= 0 && count == 0)
             r = -EUCLEAN; /* the row is not there */
-        /* What was never sent stands before all that follows it: only a new log goes on. */
-        if (r == -EUCLEAN && first_seq >= log.receipt_size)
+        /* What was never sent stands before all that follows it: only a new log goes on. (That a log which
+         * was left has holes is known since its recovery.) */
+        if (r == -EUCLEAN && first_seq >= log.receipt_size && !log.has_rehomed)
             database_mark_damage(store);
         if (r < 0) {
             ret_bytes->len = start;
@@ -75,7 +76,7 @@ int store_outbox_read(struct store *store, const struct uuid *log_id, uint64_t f
         }
     }
     for (size_t i = 0, at = start; i < count; at += ret[i].len, i++)
-        ret[i].data = ret_bytes->data + at;
+        ret[i].data = ret[i].len > 0 ? ret_bytes->data + at : NULL; /* empty: erased */
     *ret_count = count;
     return 0;
 }

@@ -145,7 +145,7 @@ static int read_batch(struct store *store, const struct log_row *log, const stru
     if (r < 0)
         return r;
     for (size_t i = 0, at = 0; r >= 0 && i < batch->count; at += batch->rows[i].bytes.len, i++) {
-        batch->rows[i].bytes.data = batch->bytes.data + at;
+        batch->rows[i].bytes.data = batch->bytes.data ? batch->bytes.data + at : NULL;
         r = erased_look(store, log, &batch->rows[i]);
     }
     if (r < 0)
@@ -275,7 +275,8 @@ int store_read_row(struct store *store, const struct log_row *log, uint64_t seq,
     r = quarantine_reason(store, record_key(log->number, seq), ret_bytes);
     if (r < 0)
         return r;
-    row.bytes.data = ret_bytes->data + start;
+    if (row.bytes.len > 0) /* of one that was erased there may be no buffer at all */
+        row.bytes.data = ret_bytes->data + start;
     int looked = erased_look(store, log, &row);
     if (looked < 0)
         return looked;

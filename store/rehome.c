@@ -39,8 +39,9 @@ int rows_about_record(struct store *store, const struct position_in_log *recorde
     int r = 0;
 
     arena_init(&arena, DECODE_BUDGET);
-    if (record_decode(recorded, &arena, &record, NULL) < 0)
-        return 0; /* what nobody can read names nothing */
+    r = record_decode(recorded, &arena, &record, NULL);
+    if (r < 0)
+        return r == -ENOMEM ? r : 0; /* what nobody can read names nothing */
     const struct finding *finding = record_finding(&record);
     const struct parent *parent = parent_of(&record);
     if (finding)
@@ -61,12 +62,16 @@ int rows_about_record(struct store *store, const struct position_in_log *recorde
 
 int rehomed_inner(struct bytes bytes, struct position_in_log *ret_at, struct bytes *ret_record)
 {
-    _cleanup_arena_ struct arena arena;
+    _cleanup_arena_ struct arena arena = {0};
     struct record record;
 
+    if (bytes.len == 0)
+        return -EBADMSG;
     arena_init(&arena, DECODE_BUDGET);
-    if (bytes.len == 0 || record_decode(bytes, &arena, &record, NULL) < 0 || record.kind != RECORD_REHOMED ||
-        record.rehomed.record.len == 0)
+    int r = record_decode(bytes, &arena, &record, NULL);
+    if (r == -ENOMEM)
+        return r;
+    if (r < 0 || record.kind != RECORD_REHOMED || record.rehomed.record.len == 0)
         return -EBADMSG;
     /* The decoder's copy goes with the arena; the same bytes stand in one piece in the outer record. */
     const uint8_t *inner =
@@ -101,8 +106,13 @@ static int rehome_one(struct store *store, const struct rehoming *rehoming, uint
     if (stored_kind == RECORD_OPENED || stored_kind == RECORD_CLOSED || !sha256_equal(&now, leaf))
         return 0;
     bool is_rehomed = stored_kind % KIND_INNER_FACTOR == RECORD_REHOMED;
-    if (is_rehomed && rehomed_inner(bytes, &at, &recorded) < 0)
-        recorded = bytes;
+    if (is_rehomed) {
+        r = rehomed_inner(bytes, &at, &recorded);
+        if (r == -ENOMEM)
+            return r;
+        if (r < 0)
+            recorded = bytes;
+    }
     if (rehoming->already && carried_into_later(rehoming->already, &at, rehoming->from->number))
         return 0;
     if (is_rehomed) {

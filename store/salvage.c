@@ -213,10 +213,11 @@ static int restore_about(struct store *store, const struct log_row *log, const s
     struct record record;
 
     arena_init(&arena, DECODE_BUDGET);
-    if (record_decode(recorded.bytes, &arena, &record, NULL) < 0)
-        return 0;
+    int r = record_decode(recorded.bytes, &arena, &record, NULL);
+    if (r < 0)
+        return r == -ENOMEM ? r : 0;
     const struct finding *finding = record_finding(&record);
-    int r = finding ? blobs_restore(store, finding, key, row->seq < log->receipt_size) : 0;
+    r = finding ? blobs_restore(store, finding, key, row->seq < log->receipt_size) : 0;
     return r < 0 ? r : rows_about_record(store, &recorded.at, recorded.bytes, -1, key);
 }
 
@@ -274,10 +275,14 @@ static int record_names_blob(struct store *store, int64_t key, const struct sha2
     r = database_step(store, statement);
     if (r <= 0)
         return r;
-    if (rehomed_inner(column_bytes(statement, 0), &at, &recorded) < 0)
+    r = rehomed_inner(column_bytes(statement, 0), &at, &recorded);
+    if (r == -ENOMEM)
+        return r;
+    if (r < 0)
         recorded = column_bytes(statement, 0);
-    if (record_decode(recorded, &arena, &record, NULL) < 0)
-        return 0;
+    r = record_decode(recorded, &arena, &record, NULL);
+    if (r < 0)
+        return r == -ENOMEM ? r : 0;
     const struct finding *finding = record_finding(&record);
     return finding && names_blob(finding, sha256);
 }

@@ -7,6 +7,8 @@
 #include "syncd/control.h"
 #include "syncd/lanes_object.h"
 #include "syncd/link.h"
+#include "syncd/metrics_file.h"
+#include "syncd/metrics_text.h"
 #include "syncd/network_kind.h"
 #include "syncd/transport_worker.h"
 #include "syncd/trust_time.h"
@@ -26,6 +28,7 @@
 #define SWEEP_AGE_MS (UINT64_C(3600) * 1000)
 #define TIMER_ACCURACY_US UINT64_C(50000)
 #define POLL_ACCURACY_US UINT64_C(10000000)
+#define ENROLMENT_AGAIN_MS UINT64_C(30000)
 
 struct daemon {
     const struct world *world;
@@ -37,12 +40,15 @@ struct daemon {
     struct store *store;
     struct enrolment enrolment;
     bool enrolled;
+    bool enrolment_is_unread; /* it could not be read: this must not last until its file changes */
     uint8_t seed[SIGN_SEED_BYTES];
     struct transport_worker *transport;
     struct agent *agent;
     struct control *control;
     struct link_watch *link;
     struct network_watch *network;
+    struct metrics_file *metrics; /* NULL: none are wanted */
+    int64_t started_wall_ms;
     enum network_metered metered; /* as NetworkManager says */
     bool ca_changed;              /* the network worker has still to be told */
     char status_line[160];
@@ -55,6 +61,17 @@ static uint64_t now_ms(const struct daemon *daemon)
 
 /* ---- what the agent wants to be woken for ---- */
 
+/* The poll mends what went wrong elsewhere, and nothing mends the poll: so it is never switched off. When it
+ * cannot be set it is due at once, and tries again. */
+static void poll_follow(struct daemon *daemon)
+{
+    uint64_t wait_ms = daemon->settings->slow_poll_ms;
+    if (daemon->enrolment_is_unread && wait_ms > ENROLMENT_AGAIN_MS)
+        wait_ms = ENROLMENT_AGAIN_MS;
+    (void)sd_event_source_set_time_relative(daemon->poll_timer, wait_ms * 1000);
+}
+
+/* What cannot be set now is set after the next event, at the latest after the poll. */
 static void timer_follow(struct daemon *daemon)
 {
     uint64_t at = agent_next_timer_ms(daemon->agent);
@@ -95,6 +112,7 @@ static void after_event(struct daemon *daemon)
 {
     timer_follow(daemon);
     control_changed(daemon->control);
+    metrics_file_changed(daemon->metrics);
     if (transport_worker_busy(daemon->transport) > 0)
         return;
     if (daemon->ca_changed && daemon->enrolled) {
@@ -116,20 +134,6 @@ static int on_agent_timer(sd_event_source *source, uint64_t usec, void *context)
     agent_timer(daemon->agent);
     after_event(daemon);
     return 0;
-}
-
-static int on_poll(sd_event_source *source, uint64_t usec, void *context)
-{
-    (void)usec;
-    struct daemon *daemon = context;
-    if (daemon->network)
-        network_watch_poll(daemon->network);
-    agent_poll(daemon->agent, trust_time_now(daemon->world, daemon->store).server_ms);
-    after_event(daemon);
-    if (transport_worker_busy(daemon->transport) == 0)
-        malloc_trim(0);
-    sd_event_source_set_time_relative(source, daemon->settings->slow_poll_ms * 1000);
-    return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
 static int on_doorbell(sd_event_source *source, int fd, uint32_t events, void *context)
@@ -210,12 +214,26 @@ static int on_trust(void *context, struct bytes list, struct bytes ca_pem)
     return r < 0 ? r : ca_write(daemon, ca_pem);
 }
 
+/* Only what stands in its files is mended by enrolling again. */
+static void enrolment_complain(struct daemon *daemon, int error, const char *what)
+{
+    daemon->enrolment_is_unread = error != -EBADMSG && error != -ENOENT;
+    if (daemon->enrolment_is_unread)
+        log_err("the enrolment in %s cannot be read (%s): records are kept here; tried again",
+            daemon->directory, what ? what : strerror(-error));
+    else
+        log_err("the enrolment in %s cannot be used (%s): records are kept here; run `patrol enroll` again",
+            daemon->directory, what ? what : strerror(-error));
+    poll_follow(daemon);
+}
+
 static void enrolment_load(struct daemon *daemon)
 {
     struct enrolment fresh = {0};
     _cleanup_free_ char *error = NULL;
     int r = enrolment_read(daemon->world, daemon->directory, &fresh, &error);
     if (r == -ENOENT) {
+        daemon->enrolment_is_unread = false;
         if (!daemon->enrolled)
             log_info("not enrolled yet: records are kept here until `patrol enroll TOKEN-URL` was run");
         return;
@@ -226,8 +244,7 @@ static void enrolment_load(struct daemon *daemon)
     if (r >= 0 && !uuid_equal(&device, &fresh.device))
         r = -EBADMSG;
     if (r < 0) {
-        log_err("the enrolment in %s cannot be used (%s): records are kept here; run `patrol enroll` again",
-            daemon->directory, error ? error : strerror(-r));
+        enrolment_complain(daemon, r, error);
         enrolment_done(&fresh);
         return;
     }
@@ -238,13 +255,32 @@ static void enrolment_load(struct daemon *daemon)
     transport_worker_set_server(daemon->transport, daemon->enrolment.server_url);
     network_tell(daemon);
     r = agent_set_enrolment(daemon->agent, &daemon->enrolment, daemon->seed);
+    daemon->enrolment_is_unread = r < 0;
+    poll_follow(daemon);
     if (r < 0)
-        log_err("the enrolment cannot be used: %s", strerror(-r));
+        log_err("the enrolment cannot be used now (%s): tried again", strerror(-r));
     else
         log_info("records go to %s", daemon->enrolment.server_url);
     r = ca_write(daemon, agent_trusted_cas(daemon->agent));
     if (r < 0)
         log_err("the centre's new CAs cannot be kept (%s): tried again at the next start", strerror(-r));
+}
+
+static int on_poll(sd_event_source *source, uint64_t usec, void *context)
+{
+    (void)source;
+    (void)usec;
+    struct daemon *daemon = context;
+    if (daemon->network)
+        network_watch_poll(daemon->network);
+    if (daemon->enrolment_is_unread)
+        enrolment_load(daemon);
+    agent_poll(daemon->agent, trust_time_now(daemon->world, daemon->store).server_ms);
+    after_event(daemon);
+    if (transport_worker_busy(daemon->transport) == 0)
+        malloc_trim(0);
+    poll_follow(daemon);
+    return 0;
 }
 
 static bool is_wal_file(const char *name)
@@ -314,6 +350,31 @@ static void on_rested(void *context)
 {
     (void)context;
     malloc_trim(0);
+}
+
+static void on_lost(void *context)
+{
+    metrics_file_changed(((struct daemon *)context)->metrics);
+}
+
+static int metrics_compose(void *context, struct buffer *ret)
+{
+    struct daemon *daemon = context;
+    struct transport_worker_counts workers = transport_worker_counted(daemon->transport);
+    struct agent_status status;
+    int r = agent_status(daemon->agent, &status);
+    if (r < 0)
+        return r;
+    metrics_text(
+        &(struct metrics_state){
+            .status = &status,
+            .link_is_up = daemon->link && link_watch_is_up(daemon->link),
+            .workers_started = workers.started,
+            .workers_lost = workers.lost,
+            .started_wall_ms = daemon->started_wall_ms,
+        },
+        ret);
+    return 0;
 }
 
 /* ---- what the agent tells ---- */
@@ -495,8 +556,11 @@ static int store_start(struct daemon *daemon)
 
 static int agent_begin(struct daemon *daemon)
 {
-    const struct transport_worker_listener network = {
-        .response = on_response, .failed = on_failed, .rested = on_rested, .context = daemon};
+    const struct transport_worker_listener network = {.response = on_response,
+        .failed = on_failed,
+        .rested = on_rested,
+        .lost = on_lost,
+        .context = daemon};
     _cleanup_free_ char *ca_path = files_join(daemon->directory, "ca.pem");
     if (!ca_path)
         return -ENOMEM;
@@ -556,6 +620,19 @@ static int doorbell_listen(struct daemon *daemon)
     return 0;
 }
 
+static int metrics_begin(struct daemon *daemon)
+{
+    const struct metrics_file_options options = {
+        .world = daemon->world,
+        .path = daemon->settings->metrics_path,
+        .interval_ms = daemon->settings->metrics_interval_ms,
+        .compose = metrics_compose,
+        .context = daemon,
+    };
+    daemon->started_wall_ms = daemon->world->verbs->wall_ms(daemon->world->context);
+    return options.path ? metrics_file_new(daemon->event, &options, &daemon->metrics) : 0;
+}
+
 static int ears_open(struct daemon *daemon)
 {
     int r = doorbell_listen(daemon);
@@ -589,8 +666,12 @@ static int ears_open(struct daemon *daemon)
     r = network_watch_new(daemon->event, &network, &daemon->network);
     if (r < 0)
         return r;
-    return sd_event_add_time_relative(daemon->event, &daemon->poll_timer, CLOCK_BOOTTIME,
+    r = metrics_begin(daemon);
+    if (r < 0)
+        return r;
+    r = sd_event_add_time_relative(daemon->event, &daemon->poll_timer, CLOCK_BOOTTIME,
         daemon->settings->slow_poll_ms * 1000, POLL_ACCURACY_US, on_poll, daemon);
+    return r < 0 ? r : sd_event_source_set_enabled(daemon->poll_timer, SD_EVENT_ON);
 }
 
 static int signals_take(struct daemon *daemon)
@@ -640,6 +721,7 @@ static int start(struct daemon *daemon)
 
 static void stop(struct daemon *daemon)
 {
+    metrics_file_free(daemon->metrics);
     network_watch_free(daemon->network);
     link_watch_free(daemon->link);
     control_free(daemon->control);

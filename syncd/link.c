@@ -63,9 +63,11 @@ static int on_netlink(sd_event_source *source, int fd, uint32_t events, void *co
         if (n <= 0)
             break;
     }
-    if (sd_event_source_set_time_relative(watch->quiet, (uint64_t)LINK_QUIET_MS * 1000) >= 0)
-        sd_event_source_set_enabled(watch->quiet, SD_EVENT_ONESHOT);
-    return 0;
+    int r = sd_event_source_set_time_relative(watch->quiet, (uint64_t)LINK_QUIET_MS * 1000);
+    if (r >= 0)
+        r = sd_event_source_set_enabled(watch->quiet, SD_EVENT_ONESHOT);
+    /* Told at once rather than never: the next message may be long in coming. */
+    return r < 0 ? on_quiet(watch->quiet, 0, watch) : 0;
 }
 
 int link_watch_new(

@@ -7,6 +7,7 @@
 #include "store/store.h"
 #include "syncd/daemon.h"
 #include "syncd/enrol.h"
+#include "syncd/metrics_file.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -60,6 +61,17 @@ static int settings_read(const char *path, struct syncd_settings *settings)
     return r;
 }
 
+/* Where metrics would do harm or never be found is a mistake of the configuration. */
+static bool metrics_path_is_good(const struct syncd_settings *settings, const char *directory)
+{
+    const char *problem =
+        settings->metrics_path ? metrics_file_problem(settings->metrics_path, directory) : NULL;
+    if (problem)
+        fprintf(stderr, "patrol-syncd: textfile = %s: %s: see man patrol-syncd\n", settings->metrics_path,
+            problem);
+    return !problem;
+}
+
 static const char *data_directory(const struct options *options, const struct syncd_settings *settings)
 {
     const char *environment = getenv(HANDHELD_DATA_ENVIRONMENT);
@@ -101,10 +113,15 @@ int main(int argc, char **argv)
     }
     struct syncd_settings settings = {0};
     enum exit_status status = EXIT_STATUS_USAGE;
-    if (settings_read(options.config, &settings) >= 0) {
+    int r = settings_read(options.config, &settings);
+    if (r == -ENOMEM) {
+        status = EXIT_STATUS_FAILED;
+    } else if (r >= 0) {
         const char *directory = data_directory(&options, &settings);
-        status = options.enroll ? enrol_run(world_posix(), directory, options.enroll, options.replace)
-                                : daemon_run(world_posix(), directory, &settings);
+        if (options.enroll)
+            status = enrol_run(world_posix(), directory, options.enroll, options.replace);
+        else if (metrics_path_is_good(&settings, directory))
+            status = daemon_run(world_posix(), directory, &settings);
     }
     config_free(syncd_config_rows, syncd_config_row_count, &settings);
     return (int)status;

@@ -33,6 +33,10 @@ const struct config_row syncd_config_rows[] = {
         "time."},
     {"network", "kind", CONFIG_CHOICE, offsetof(struct syncd_settings, network), 0, 0, "auto",
         "What the budgets go by; auto asks NetworkManager, and without one it is unmetered.", networks},
+    {"metrics", "textfile", CONFIG_TEXT, offsetof(struct syncd_settings, metrics_path), 0, 0, NULL,
+        "Where metrics for Prometheus are written, an absolute path that ends with .prom; none by default."},
+    {"metrics", "interval", CONFIG_DURATION, offsetof(struct syncd_settings, metrics_interval_ms), 100,
+        HOUR_MS, "15s", "They are written when something has changed, at most this often."},
     BUDGET("metered-text", NETWORK_METERED, LANE_TEXT,
         "Bytes a day for records on a metered network; 0: none go there but those of urgent findings."),
     BUDGET(

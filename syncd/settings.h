@@ -19,6 +19,8 @@ struct syncd_settings {
     uint64_t photo_age_ms, records_age_ms;
     uint64_t self_audit_ms; /* 0: off */
     uint64_t network;       /* enum network_setting */
+    char *metrics_path;     /* NULL: none are written */
+    uint64_t metrics_interval_ms;
     uint64_t budget_bytes[ENGINE_NETWORKS][ENGINE_LANES];
 };
 

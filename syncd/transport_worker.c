@@ -51,6 +51,7 @@ struct transport_worker {
     uint32_t serial;
     struct in_flight slots[ENGINE_SLOTS_MAX];
     struct bytes found_ca;
+    struct transport_worker_counts counts;
 };
 
 /* ---- end of a worker ---- */
@@ -119,6 +120,7 @@ static void worker_lost(struct transport_worker *transport, int r)
             transport->listener.rested(transport->listener.context);
         return;
     }
+    transport->counts.lost++;
     char detail[96];
     if (r != -ECONNRESET)
         snprintf(detail, sizeof(detail), "the network worker was ended: %s",
@@ -128,6 +130,8 @@ static void worker_lost(struct transport_worker *transport, int r)
             end.si_code == CLD_EXITED ? "status" : "signal", end.si_status);
     log_warning("%s: the next request starts another one", detail);
     tell_lost(transport, detail);
+    if (transport->listener.lost)
+        transport->listener.lost(transport->listener.context);
 }
 
 static int on_idle(sd_event_source *source, uint64_t usec, void *context)
@@ -284,6 +288,7 @@ static int worker_start(struct transport_worker *transport)
     }
     transport->stream = (struct transport_stream){.fd = take_fd(&fd)};
     transport->state = WORKER_WORKING;
+    transport->counts.started++;
     r = sd_event_add_io(transport->event, &transport->io, transport->stream.fd, EPOLLIN, on_io, transport);
     if (r >= 0)
         r = trust_tell(transport);
@@ -381,6 +386,11 @@ void transport_worker_set_time(struct transport_worker *transport, struct tls_ti
 struct transport transport_worker_verbs(struct transport_worker *transport)
 {
     return (struct transport){.send = transport_send, .cancel = transport_cancel, .context = transport};
+}
+
+struct transport_worker_counts transport_worker_counted(const struct transport_worker *transport)
+{
+    return transport->counts;
 }
 
 unsigned transport_worker_busy(const struct transport_worker *transport)

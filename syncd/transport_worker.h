@@ -27,6 +27,8 @@ struct transport_worker_listener {
     void (*failed)(void *context, uint32_t slot, enum engine_failure failure, const char *detail);
     /* The worker was ended because there was nothing to do: time to give memory back. May be NULL. */
     void (*rested)(void *context);
+    /* It ended otherwise, and what was in flight has been told. May be NULL. */
+    void (*lost)(void *context);
     void *context;
 };
 
@@ -61,6 +63,11 @@ struct transport transport_worker_verbs(struct transport_worker *transport);
 void transport_worker_network_changed(struct transport_worker *transport);
 /* Requests in flight. */
 unsigned transport_worker_busy(const struct transport_worker *transport);
+/* Workers started, and those of them that ended otherwise than they were told to. */
+struct transport_worker_counts {
+    uint64_t started, lost;
+};
+struct transport_worker_counts transport_worker_counted(const struct transport_worker *transport);
 /* At enrolment, inside of `response`: the CA that vouched for it, DER, with the hash that was asked for;
  * empty over plain HTTP. */
 struct bytes transport_worker_found_ca(const struct transport_worker *transport);

@@ -579,6 +579,24 @@ static int write_keep(struct blob_writer *writer, int64_t expires_ms, struct blo
     return 0;
 }
 
+/* The promise is taken back first, durably. A crash may leave a file that was renamed with both of its names;
+ * whoever went on with the partial then would write into the blob. */
+static int forget_promise(struct blob_writer *writer)
+{
+    const struct files *files = writer->files;
+    const struct blob_partial *partial = &writer->partial;
+    _cleanup_free_ char *directory = partial_directory(files, &partial->device);
+    _cleanup_free_ char *offset = partial_path(files, &partial->device, &partial->sha256, OFFSET_SUFFIX);
+    int r;
+
+    if (!directory || !offset)
+        return -ENOMEM;
+    r = files->world->verbs->unlink(files->world->context, offset);
+    if (r >= 0 || r == -ENOENT)
+        r = files->world->verbs->sync_directory(files->world->context, directory);
+    return r;
+}
+
 static int place(struct blob_writer *writer)
 {
     struct files *files = writer->files;
@@ -591,6 +609,8 @@ static int place(struct blob_writer *writer)
     if (!part || !directory || !path)
         return -ENOMEM;
     r = files_make_directory(files->world, directory);
+    if (r >= 0)
+        r = forget_promise(writer);
     if (r >= 0)
         r = files->world->verbs->rename(files->world->context, part, path);
     if (r >= 0)

@@ -15,7 +15,7 @@ int projection_decode(struct bytes bytes, struct arena *arena, struct projection
     for (unsigned depth = 0; depth <= PROJECTION_REHOMED_DEPTH_MAX; depth++) {
         int r = record_decode(bytes, arena, &ret->record, &ret->reason);
 
-        if (r == -ENOBUFS)
+        if (r == -ENOBUFS || r == -ENOMEM)
             return r;
         if (r < 0) {
             if (!ret->reason)

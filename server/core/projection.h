@@ -20,7 +20,7 @@ struct projection {
 };
 
 /* Decodes a record, unwrapping re-homed ones. Views point into `bytes` and the arena. 0, also for what cannot
- * be applied; -ENOBUFS when the arena is used up. */
+ * be applied; -ENOBUFS when the arena is used up, -ENOMEM. */
 int projection_decode(struct bytes bytes, struct arena *arena, struct projection *ret);
 
 /* True for what people recorded: findings, amendments, withdrawals. They have rows in the list of findings.

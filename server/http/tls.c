@@ -44,12 +44,18 @@ static int refuse(char **ret_error, const char *format, ...)
     return n < 0 ? -ENOMEM : -EINVAL;
 }
 
+/* `error` is GnuTLS's. That there is no memory says nothing of the file. */
+static bool is_no_memory(int error)
+{
+    return error == GNUTLS_E_MEMORY_ERROR;
+}
+
 static int read_text(const char *what, const char *path, char **ret, char **ret_error)
 {
     _cleanup_buffer_ struct buffer file = {0};
     int r = files_read(world_posix(), path, TLS_FILE_BYTES_MAX, &file);
     if (r < 0)
-        return refuse(ret_error, "%s: %s: %s", what, path, strerror(-r));
+        return r == -ENOMEM ? r : refuse(ret_error, "%s: %s: %s", what, path, strerror(-r));
     const char *text = buffer_text(&file);
     *ret = text ? strdup(text) : NULL;
     return *ret ? 0 : -ENOMEM;
@@ -103,12 +109,18 @@ static int check_key(
 
     if (gnutls_x509_privkey_init(&key) < 0)
         return -ENOMEM;
-    if (gnutls_x509_privkey_import2(key, &datum, GNUTLS_X509_FMT_PEM, NULL, 0) < 0)
+    int r = gnutls_x509_privkey_import2(key, &datum, GNUTLS_X509_FMT_PEM, NULL, 0);
+    if (is_no_memory(r))
+        return -ENOMEM;
+    if (r < 0)
         return refuse(ret_error, "tls-key: %s: no private key in PEM without a password", key_path);
-    if (gnutls_x509_privkey_get_key_id(key, GNUTLS_KEYID_USE_SHA256, of_key, &key_len) < 0 ||
-        gnutls_x509_crt_get_key_id(
-            chain->certificates[0], GNUTLS_KEYID_USE_SHA256, of_certificate, &certificate_len) < 0 ||
-        !bytes_equal(bytes_of(of_key, key_len), bytes_of(of_certificate, certificate_len)))
+    r = gnutls_x509_privkey_get_key_id(key, GNUTLS_KEYID_USE_SHA256, of_key, &key_len);
+    if (r >= 0)
+        r = gnutls_x509_crt_get_key_id(
+            chain->certificates[0], GNUTLS_KEYID_USE_SHA256, of_certificate, &certificate_len);
+    if (is_no_memory(r))
+        return -ENOMEM;
+    if (r < 0 || !bytes_equal(bytes_of(of_key, key_len), bytes_of(of_certificate, certificate_len)))
         return refuse(
             ret_error, "tls-key: %s: not the key of the first certificate in %s", key_path, cert_path);
     return 0;
@@ -127,10 +139,12 @@ int tls_load(const char *cert_path, const char *key_path, struct tls *ret, char 
         return r;
     }
     gnutls_datum_t datum = datum_of(tls.chain_pem);
-    if (gnutls_x509_crt_list_import(chain.certificates, &chain.count, &datum, GNUTLS_X509_FMT_PEM,
-            GNUTLS_X509_CRT_LIST_IMPORT_FAIL_IF_EXCEED) < 0 ||
-        chain.count == 0) {
+    r = gnutls_x509_crt_list_import(chain.certificates, &chain.count, &datum, GNUTLS_X509_FMT_PEM,
+        GNUTLS_X509_CRT_LIST_IMPORT_FAIL_IF_EXCEED);
+    if (r < 0 || chain.count == 0) {
         chain.count = 0;
+        if (is_no_memory(r))
+            return -ENOMEM;
         return refuse(ret_error, "tls-cert: %s: no chain of 1 to %u certificates in PEM", cert_path,
             CHAIN_CERTIFICATES_MAX);
     }

@@ -29,6 +29,8 @@
 
 int sqlite_errno(int code)
 {
+    if (code == SQLITE_IOERR_NOMEM)
+        return -ENOMEM;
     switch (code & 0xff) {
     case SQLITE_NOMEM:
         return -ENOMEM;
@@ -143,7 +145,8 @@ static int execute(struct sqlite *sqlite, const char *text)
 }
 
 /* Lets go whatever the transaction has read or written. Its statement was prepared when the database was
- * opened: one that could not be had now would leave the transaction open for ever. */
+ * opened. But SQLite may have to prepare it anew, and have no memory for that: then the transaction stays
+ * open, and who begins the next one ends it first. */
 static void end_transaction(struct sqlite *sqlite)
 {
     int r = 0;
@@ -263,6 +266,7 @@ static int begin(struct storage *storage)
     r = lock_take(sqlite);
     if (r < 0)
         return r;
+    end_transaction(sqlite);
     r = trust_disk_again(sqlite);
     if (r >= 0)
         r = execute(sqlite, "BEGIN IMMEDIATE");
@@ -302,6 +306,7 @@ static int commit(struct storage *storage)
 
 static int view(struct storage *storage)
 {
+    end_transaction(sqlite_of(storage));
     return execute(sqlite_of(storage), "BEGIN");
 }
 
@@ -539,6 +544,34 @@ static int create_schema(struct sqlite *sqlite)
     return execute(sqlite, (const char *)text.data);
 }
 
+static int add_table(struct sqlite *sqlite, const char *what, const char *addition)
+{
+    _cleanup_buffer_ struct buffer text = {0};
+
+    buffer_printf(&text, "CREATE %s %s", what, addition);
+    return buffer_text(&text) ? execute(sqlite, (const char *)text.data) : -ENOMEM;
+}
+
+/* A program that only reads may meet a database that no writer has opened since tables were added. It sees
+ * them empty, which is what they would be: as temporary ones, which stand nowhere but in this connection. */
+static int stand_in_for_additions(struct sqlite *sqlite)
+{
+    int r = execute(sqlite, "PRAGMA temp_store = MEMORY");
+
+    for (size_t i = 0; r >= 0 && sqlite_schema_additions[i]; i++) {
+        const char *addition = sqlite_schema_additions[i];
+        _cleanup_buffer_ struct buffer text = {0};
+        int64_t tables = 0;
+
+        buffer_printf(&text, "SELECT count(*) FROM main.sqlite_schema WHERE name = '%.*s'",
+            (int)strcspn(addition, "("), addition);
+        r = buffer_text(&text) ? read_number(sqlite, (const char *)text.data, &tables) : -ENOMEM;
+        if (r >= 0 && tables == 0)
+            r = add_table(sqlite, "TEMP TABLE", addition);
+    }
+    return r;
+}
+
 /* Makes the schema if the database is new. Under the lock. */
 static int create_if_new(struct sqlite *sqlite, bool *ret_created)
 {
@@ -552,8 +585,8 @@ static int create_if_new(struct sqlite *sqlite, bool *ret_created)
     r = read_number(sqlite, "SELECT count(*) FROM sqlite_schema WHERE name = 'state'", &tables);
     if (r >= 0 && tables == 0)
         r = create_schema(sqlite);
-    if (r >= 0)
-        r = execute(sqlite, sqlite_schema_additions_text);
+    for (size_t i = 0; r >= 0 && sqlite_schema_additions[i]; i++)
+        r = add_table(sqlite, "TABLE IF NOT EXISTS", sqlite_schema_additions[i]);
     if (r >= 0)
         r = commit_marked(sqlite);
     if (r < 0)
@@ -603,8 +636,9 @@ static int open_database(struct sqlite *sqlite, bool read_only, bool *ret_create
     r = execute(sqlite, "PRAGMA wal_autocheckpoint = 0; PRAGMA synchronous = FULL");
     if (r < 0)
         return r;
-    r = read_only ? execute(sqlite, "PRAGMA query_only = 1; PRAGMA cache_size = -8192")
-                  : open_writer(sqlite, ret_created);
+    r = read_only ? stand_in_for_additions(sqlite) : open_writer(sqlite, ret_created);
+    if (r >= 0 && read_only)
+        r = execute(sqlite, "PRAGMA query_only = 1; PRAGMA cache_size = -8192");
     return r < 0 ? r : check_schema(sqlite);
 }
 

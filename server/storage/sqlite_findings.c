@@ -102,7 +102,7 @@ static int write_finding(sqlite3_stmt *statement, const struct stored_finding *r
 }
 
 /* Mostly there is no such row yet. Replacing takes a journal of the statement's own besides, as the table has
- * an index, and so nearly twice the time. */
+ * an index. */
 int sqlite_finding_put(struct storage *storage, const struct stored_finding *row)
 {
     struct sqlite *sqlite = sqlite_of(storage);

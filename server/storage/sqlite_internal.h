@@ -109,7 +109,7 @@ enum sqlite_sql {
 extern const char *const sqlite_sql_texts[SQL_COUNT];
 extern const char sqlite_schema_text[];
 /* What was added since: makes what is missing. */
-extern const char sqlite_schema_additions_text[];
+extern const char *const sqlite_schema_additions[]; /* "name(columns) ...", to NULL */
 extern const char sqlite_derived_clear_text[];
 
 #define CENTRE_SCHEMA 1        /* of this program */

@@ -65,19 +65,20 @@ const char sqlite_schema_text[] =
     " device INTEGER, blob INTEGER, PRIMARY KEY (device, blob)) STRICT, WITHOUT ROWID;"
     "CREATE INDEX blob_wanted_blob ON blob_wanted(blob);";
 
-const char sqlite_schema_additions_text[] =
-    "CREATE TABLE IF NOT EXISTS clock_marks(key INTEGER PRIMARY KEY, receipt_ms INTEGER NOT NULL) STRICT;"
+/* Tables that came later, each with its name and what follows it. */
+const char *const sqlite_schema_additions[] = {
+    "clock_marks(key INTEGER PRIMARY KEY, receipt_ms INTEGER NOT NULL) STRICT",
     /* Up to which erasure order each handheld says that it has carried them out. */
-    "CREATE TABLE IF NOT EXISTS orders_done(device INTEGER PRIMARY KEY, number INTEGER NOT NULL) STRICT;"
+    "orders_done(device INTEGER PRIMARY KEY, number INTEGER NOT NULL) STRICT",
     /* What devices have used of their quotas of a day; kept only while there are some. */
-    "CREATE TABLE IF NOT EXISTS quota_use(device INTEGER PRIMARY KEY, since_ms INTEGER NOT NULL,"
-    " records INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT;"
+    "quota_use(device INTEGER PRIMARY KEY, since_ms INTEGER NOT NULL,"
+    " records INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT",
     /* Which of the centre's receipt keys a device, or whoever has a token, knows of: those without a row know
      * the first. */
-    "CREATE TABLE IF NOT EXISTS trust_known("
-    " who BLOB PRIMARY KEY, enrolled INTEGER NOT NULL, told INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "trust_known("
+    " who BLOB PRIMARY KEY, enrolled INTEGER NOT NULL, told INTEGER NOT NULL) STRICT, WITHOUT ROWID",
     /* Resyncs that an admin has asked for: how far each has come. */
-    "CREATE TABLE IF NOT EXISTS asked_resyncs("
+    "asked_resyncs("
     " device INTEGER, level INTEGER, id BLOB NOT NULL, asked_ms INTEGER NOT NULL, taken_ms INTEGER NOT NULL,"
     " ended_ms INTEGER NOT NULL, outcome INTEGER NOT NULL, problem TEXT NOT NULL,"
     " records_checked INTEGER NOT NULL, records_missing INTEGER NOT NULL, records_damaged INTEGER NOT NULL,"
@@ -85,10 +86,12 @@ const char sqlite_schema_additions_text[] =
     " records_gone INTEGER NOT NULL, blobs_checked INTEGER NOT NULL, blobs_missing INTEGER NOT NULL,"
     " blobs_sent_again INTEGER NOT NULL, blobs_gone INTEGER NOT NULL,"
     " blobs_lost INTEGER NOT NULL, PRIMARY KEY (device, level))"
-    " STRICT, WITHOUT ROWID;"
+    " STRICT, WITHOUT ROWID",
     /* Closed logs that a finished backup holds, where they were read again: handhelds may prune them. */
-    "CREATE TABLE IF NOT EXISTS logs_backed_up("
-    " log INTEGER PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL) STRICT;";
+    "logs_backed_up("
+    " log INTEGER PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL) STRICT",
+    NULL,
+};
 
 const char sqlite_derived_clear_text[] =
     "DELETE FROM findings; DELETE FROM versions; DELETE FROM quarantined;"

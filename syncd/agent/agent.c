@@ -64,6 +64,7 @@ int agent_transport_send(struct agent *agent, uint32_t slot, const struct http_r
 
 void agent_alarm(struct agent *agent, const char *text)
 {
+    agent->alarms++;
     if (agent->listener.alarm)
         agent->listener.alarm(agent->listener.context, text);
 }
@@ -125,6 +126,18 @@ static void send_action(struct agent *agent, const struct engine_action *action,
     }
     if (r == -ENODATA || r == -ENOENT || r == -ERANGE) {
         agent_feed_nothing(agent, action->slot);
+        return;
+    }
+    if (r == -EUCLEAN && action->kind == ENGINE_SEND_EXCHANGE)
+        r = outbox_leave_holed(agent, &action->exchange.log);
+    if (r >= 0) {
+        agent_feed_nothing(agent, action->slot);
+        outbox_feed(agent);
+        return;
+    }
+    if (r == -EMSGSIZE) {
+        /* As if the centre had said so: the next one is made smaller. */
+        agent_feed_failed(agent, action->slot, FAILURE_TOO_LARGE, 0);
         return;
     }
     agent_store_error(agent, r);
@@ -445,8 +458,8 @@ void agent_timer(struct agent *agent)
     if (!agent->running)
         return;
     /* A blob that was held back may be due, and a doorbell may have been missed. */
-    if (agent->outbox.blobs_pending > 0 || store_change_counter(agent->store, &counter) < 0 ||
-        counter != agent->change_counter)
+    if (agent->outbox.blobs_pending > 0 || agent->outbox_again_ms > 0 ||
+        store_change_counter(agent->store, &counter) < 0 || counter != agent->change_counter)
         outbox_feed(agent);
     feed_and_run(agent, &(struct engine_event){.kind = ENGINE_TIMER});
 }
@@ -532,6 +545,8 @@ void agent_failed(struct agent *agent, uint32_t slot, enum engine_failure failur
 
 uint64_t agent_next_timer_ms(const struct agent *agent)
 {
+    if (agent->outbox_again_ms > 0 && (agent->timer_ms == 0 || agent->outbox_again_ms < agent->timer_ms))
+        return agent->outbox_again_ms;
     return agent->timer_ms;
 }
 
@@ -546,6 +561,7 @@ int agent_status(struct agent *agent, struct agent_status *ret)
         .exchanges = agent->exchanges,
         .bytes_up = agent->bytes_up,
         .bytes_down = agent->bytes_down,
+        .alarms = agent->alarms,
         .resync = agent->report,
     };
     int r = store_status(agent->store, &status.store);

@@ -158,7 +158,7 @@ struct agent_status {
     int64_t last_server_time_ms; /* from the last signed answer, 0: never */
     int64_t last_answer_wall_ms;
     const char *last_failure; /* static text or NULL */
-    uint64_t exchanges, bytes_up, bytes_down;
+    uint64_t exchanges, bytes_up, bytes_down, alarms;
     bool all_acknowledged;       /* every record has a receipt, every blob is on a signed stored-list */
     struct resync_report resync; /* the running or last one, also from before a restart */
 };

@@ -30,6 +30,7 @@
 #define RESULTS_KEPT_MAX 4u
 #define AUDITED_LOGS_MAX 1024u
 #define STATUS_EVERY_MS UINT64_C(600000)
+#define OUTBOX_AGAIN_MS UINT64_C(30000) /* the store could not be read */
 #define SERVER_TIME_EVERY_MS UINT64_C(600000)
 #define BUDGET_TEXT_MAX 256u
 #define ANSWER_INFLATED_MAX EXCHANGE_INFLATED_BYTES_MAX
@@ -141,6 +142,7 @@ struct agent {
     struct engine_outbox outbox; /* as last fed */
     uint64_t change_counter;
     uint64_t timer_ms;
+    uint64_t outbox_again_ms; /* when the store, which could not be read, is looked at again; 0: it could */
     bool damage_told;
 
     struct unconfirmed_blob unconfirmed[UNCONFIRMED_MAX];
@@ -173,7 +175,7 @@ struct agent {
     int64_t last_server_time_ms, last_answer_wall_ms;
     int64_t known_server_time_ms; /* the same, or what was kept of it over a restart */
     int64_t doubt_server_time_ms; /* when the centre was last found to lack what it had signed for */
-    uint64_t exchanges, bytes_up, bytes_down;
+    uint64_t exchanges, bytes_up, bytes_down, alarms;
 
     uint64_t photo_age_ms, records_age_ms;
     bool has_prunable; /* this log may be pruned if a backup has it: asked with each exchange */
@@ -205,6 +207,12 @@ int agent_store_error(struct agent *agent, int error);
 void outbox_feed(struct agent *agent);
 /* All logs in order of opening, allocated; at most AUDITED_LOGS_MAX. */
 int outbox_all_logs(struct agent *agent, struct store_log **ret, size_t *ret_count);
+/* 1: a recovery may have left this log with holes. Then it can neither be sent in order nor be compared with
+ * a receipt, and the end may be one of them. 0: if it has any the disk has lost records since. */
+int outbox_is_holed(struct agent *agent, const struct uuid *log);
+/* What is here of such a log behind its receipt is carried over into the current log. -EUCLEAN: it is none.
+ */
+int outbox_leave_holed(struct agent *agent, const struct uuid *log);
 /* The size of the receipt held for a log, 0: none. */
 int outbox_receipt(struct agent *agent, const struct uuid *log, uint64_t *ret_size);
 
@@ -224,13 +232,15 @@ int signed_seal(struct agent *agent, const struct signed_request *request, struc
 int signed_send(struct agent *agent, uint32_t slot, const char *path, struct bytes body);
 void signed_request_id(struct agent *agent, uint8_t ret[REQUEST_ID_BYTES]);
 
-enum signed_answer { ANSWER_INVALID, ANSWER_GOOD, ANSWER_REFUSAL };
+enum signed_answer { ANSWER_INVALID, ANSWER_GOOD, ANSWER_REFUSAL, ANSWER_NO_MEMORY };
 /* Checks direction, addressee and signature, and inflates. What the message says of the request is checked by
  * who decodes it. */
 enum signed_answer signed_open(struct agent *agent, enum payload_type type,
     const struct http_response *response, struct buffer *ret_plain);
 /* The end of a request whose answer is not valid: fed by its HTTP status. */
 void signed_invalid(struct agent *agent, uint32_t slot, const struct http_response *response);
+/* The end of a request whose answer cannot be read for want of memory: the answer may be good. */
+void signed_no_memory(struct agent *agent, uint32_t slot);
 /* A refusal; fed when it answers this request. */
 void signed_refused(
     struct agent *agent, uint32_t slot, const struct http_response *response, const struct buffer *plain);
@@ -257,7 +267,8 @@ void exchange_answered(struct agent *agent, uint32_t number, const struct http_r
  * slot means nothing. `*ret_end` is the position behind its last record. */
 int exchange_seal(struct agent *agent, const struct engine_action *action,
     const uint8_t request_id[REQUEST_ID_BYTES], struct buffer *ret_envelope, uint64_t *ret_end);
-/* Carries out the centre's erasure orders; those that cannot be now the centre tells again. */
+/* Carries out the centre's erasure orders: 1 when it has, 0 when there are none, or they cannot be carried
+ * out now: the centre tells them again. */
 int exchange_take_erasures(struct agent *agent, const struct erasure_order *orders, size_t count);
 /* Every receipt must be of this log as it is here, also one that brings nothing new: -EBADMSG it is not,
  * -ERANGE it is of more records than there are here, -ENOENT there is no such log. */

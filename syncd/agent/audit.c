@@ -110,7 +110,8 @@ static int note_blobs(struct agent *agent, const struct agent_slot *slot, const 
 }
 
 /* The server has less of the log than it had signed for: the rest goes out again by exchanges. */
-static int take_back(struct agent *agent, const struct agent_slot *slot, const struct audit_answer *answer)
+static int take_back(struct agent *agent, const struct agent_slot *slot, const struct store_log *log,
+    const struct audit_answer *answer)
 {
     struct checkpoint checkpoint;
     uint64_t time_s;
@@ -120,7 +121,7 @@ static int take_back(struct agent *agent, const struct agent_slot *slot, const s
         signed_receipt(agent, &slot->log, answer->receipt, &checkpoint, &time_s) >= 0 &&
         checkpoint.size == answer->size)
         r = store_apply_receipt(agent->store, &slot->log, &checkpoint, time_s, answer->receipt, NULL, 0);
-    if (r == -EBADMSG || r == -ERANGE)
+    if (r == -EBADMSG || r == -ERANGE || (r == -EUCLEAN && log->may_have_holes))
         r = store_drop_receipt(agent->store, &slot->log); /* all is offered again, and it skips what it has */
     return r;
 }
@@ -194,7 +195,7 @@ static int take_window(struct agent *agent, const struct agent_slot *slot, const
     event->audited.went_back = r >= 0 && engine_went_back(slot->receipt_before, answer->size);
     if (event->audited.went_back) {
         agent_doubt(agent);
-        r = take_back(agent, slot, answer);
+        r = take_back(agent, slot, &log, answer);
     }
     if (r < 0) {
         mend_list_clear(&mend);
@@ -252,6 +253,7 @@ void audit_answered(struct agent *agent, uint32_t number, const struct http_resp
     _cleanup_buffer_ struct buffer plain = {0};
     _cleanup_arena_ struct arena arena = {0};
     struct audit_answer answer;
+    int r;
 
     switch (signed_open(agent, PAYLOAD_AUDIT_ANSWER, response, &plain)) {
     case ANSWER_REFUSAL:
@@ -260,13 +262,20 @@ void audit_answered(struct agent *agent, uint32_t number, const struct http_resp
     case ANSWER_INVALID:
         signed_invalid(agent, number, response);
         return;
+    case ANSWER_NO_MEMORY:
+        signed_no_memory(agent, number);
+        return;
     case ANSWER_GOOD:
         break;
     }
     /* Runs take more room here than in the short form of their lists. */
     arena_init(&arena, arena_budget_for(plain.len) + RUN_LISTS_BYTES_MAX);
-    if (audit_answer_decode(buffer_bytes(&plain), &arena, &answer) < 0 ||
-        !sha256_equal(&answer.request_sha256, &agent->slots[number].request_sha256)) {
+    r = audit_answer_decode(buffer_bytes(&plain), &arena, &answer);
+    if (r == -ENOMEM) {
+        signed_no_memory(agent, number);
+        return;
+    }
+    if (r < 0 || !sha256_equal(&answer.request_sha256, &agent->slots[number].request_sha256)) {
         signed_invalid(agent, number, response);
         return;
     }

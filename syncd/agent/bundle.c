@@ -181,7 +181,7 @@ static int open_receipts(struct agent *agent, struct bytes bytes, struct buffer 
     arena_init(arena, arena_budget_for(plain->len));
     r = bundle_receipts_decode(buffer_bytes(plain), arena, ret);
     if (r < 0)
-        return -EBADMSG;
+        return r == -ENOMEM ? r : -EBADMSG;
     return uuid_equal(&ret->device, &agent->device) ? 0 : -EXDEV;
 }
 
@@ -269,6 +269,13 @@ static int take_log(
     if (signed_receipt(agent, &receipts->log, receipts->receipt, &checkpoint, &time_s) < 0)
         return -EBADMSG;
     r = exchange_compare_root(agent, &receipts->log, &checkpoint);
+    if (r == -EUCLEAN) {
+        int holed = outbox_is_holed(agent, &receipts->log);
+
+        if (holed != 0)
+            return holed < 0 ? holed
+                             : 0; /* what the receipt might be for was carried over into another log */
+    }
     if (r == -ENOENT || r == -ERANGE || r == -EBADMSG) {
         /* Nothing of it is taken; a log that is here cannot go on (leave_misfit). */
         ret->log = r == -ENOENT   ? RECEIPTS_LOG_UNKNOWN
@@ -317,6 +324,8 @@ static int take_part(
         r = take_blob(agent, &receipts->stored_blobs[i], receipts->server_time_ms, check_only, ret);
     if (r >= 0 && !check_only)
         r = exchange_take_erasures(agent, receipts->erasures, receipts->erasure_count);
+    if (r > 0)
+        r = 0; /* that it is done is told with the next bundle */
     if (r >= 0 && receipts->is_last && !check_only)
         r = keep_taken(agent, receipts->bundle, receipts->server_time_ms);
     return r;

@@ -394,7 +394,7 @@ int exchange_take_erasures(struct agent *agent, const struct erasure_order *orde
     if (store_has_set_aside(agent->store, &has_set_aside) >= 0 && has_set_aside)
         agent_alarm(agent, "a damaged database is set aside (damaged-*): it may hold what an order of the "
                            "centre has erased; delete it when it is not needed any more");
-    return 0;
+    return 1;
 }
 
 static bool take_token(struct agent *agent, const struct exchange_answer *answer)
@@ -444,6 +444,11 @@ static void take_answer(struct agent *agent, uint32_t number, const struct http_
     struct effect effect;
     int r = take_log(agent, &slot, answer, &effect);
 
+    if (r == -EUCLEAN && outbox_leave_holed(agent, &slot.log) >= 0) {
+        agent_feed_nothing(agent, number);
+        outbox_feed(agent);
+        return;
+    }
     if (r == -EBADMSG) {
         signed_invalid(agent, number, response);
         return;
@@ -463,8 +468,9 @@ static void take_answer(struct agent *agent, uint32_t number, const struct http_
     event.exchanged.blobs_asked = slot.blobs_asked;
     event.exchanged.blobs_confirmed = blobs_take_stored(agent, &slot, answer);
     blobs_take_wanted(agent, &slot, answer);
-    (void)exchange_take_erasures(agent, answer->erasures, answer->erasure_count);
-    event.exchanged.more_quarantined = take_released(agent, &slot, answer);
+    /* What was erased is told at once: somebody at the centre waits to see it done. */
+    event.exchanged.ask_again = exchange_take_erasures(agent, answer->erasures, answer->erasure_count) > 0;
+    event.exchanged.ask_again |= take_released(agent, &slot, answer);
     if (effect.went_back)
         agent_doubt(agent);
     keep_take_backed_up(agent, &slot, answer);
@@ -489,6 +495,7 @@ void exchange_answered(struct agent *agent, uint32_t number, const struct http_r
     _cleanup_buffer_ struct buffer plain = {0};
     _cleanup_arena_ struct arena arena = {0};
     struct exchange_answer answer;
+    int r;
 
     switch (signed_open(agent, PAYLOAD_EXCHANGE_ANSWER, response, &plain)) {
     case ANSWER_REFUSAL:
@@ -497,12 +504,19 @@ void exchange_answered(struct agent *agent, uint32_t number, const struct http_r
     case ANSWER_INVALID:
         signed_invalid(agent, number, response);
         return;
+    case ANSWER_NO_MEMORY:
+        signed_no_memory(agent, number);
+        return;
     case ANSWER_GOOD:
         break;
     }
     arena_init(&arena, arena_budget_for(plain.len));
-    if (exchange_answer_decode(buffer_bytes(&plain), &arena, &answer) < 0 ||
-        !sha256_equal(&answer.request_sha256, &slot->request_sha256)) {
+    r = exchange_answer_decode(buffer_bytes(&plain), &arena, &answer);
+    if (r == -ENOMEM) {
+        signed_no_memory(agent, number);
+        return;
+    }
+    if (r < 0 || !sha256_equal(&answer.request_sha256, &slot->request_sha256)) {
         signed_invalid(agent, number, response);
         return;
     }

@@ -179,7 +179,8 @@ int mend_list_note(struct agent *agent, const struct store_log *log, const struc
         r = add_runs(mend, answer->damaged, answer->damaged_count);
     if (r >= 0 && !mend->is_diverged)
         r = compare_trees(agent, answer, mend);
-    if (r == -EUCLEAN && log->may_have_holes) {
+    /* -ERANGE: the hole is at its end. */
+    if ((r == -EUCLEAN || r == -ERANGE) && log->may_have_holes) {
         mend->is_diverged = true;
         r = 0;
     }

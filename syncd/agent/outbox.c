@@ -5,6 +5,8 @@
  */
 #include "syncd/agent/agent_internal.h"
 
+#include "base/log.h"
+
 #include <errno.h>
 
 int outbox_all_logs(struct agent *agent, struct store_log **ret, size_t *ret_count)
@@ -21,6 +23,34 @@ int outbox_all_logs(struct agent *agent, struct store_log **ret, size_t *ret_cou
     *ret = take_ptr(logs);
     *ret_count = count;
     return 0;
+}
+
+int outbox_is_holed(struct agent *agent, const struct uuid *log)
+{
+    _cleanup_free_ struct store_log *logs = NULL;
+    size_t count;
+    int r = outbox_all_logs(agent, &logs, &count);
+
+    for (size_t i = 0; r >= 0 && i < count; i++)
+        if (uuid_equal(&logs[i].id, log))
+            return logs[i].may_have_holes;
+    return r < 0 ? r : 0;
+}
+
+int outbox_leave_holed(struct agent *agent, const struct uuid *log)
+{
+    struct store_author author = agent_author(agent);
+    uint64_t carried = 0;
+    int r = outbox_is_holed(agent, log);
+
+    if (r <= 0)
+        return r < 0 ? r : -EUCLEAN;
+    r = store_leave_log(agent->store, &author, log, OPEN_RECOVERED, NULL, &carried);
+    if (r >= 0 && carried > 0)
+        agent_note(agent, LOG_LEVEL_WARNING,
+            "a log has holes since the database was recovered: %llu records were carried over into the current one",
+            (unsigned long long)carried);
+    return r;
 }
 
 int outbox_receipt(struct agent *agent, const struct uuid *log, uint64_t *ret_size)
@@ -114,10 +144,12 @@ void outbox_feed(struct agent *agent)
     if (r >= 0)
         r = read_blobs(agent, &event.outbox);
     if (r < 0) {
-        /* The next poll or doorbell tries again; what the engine knows stays. */
+        /* What the engine knows stays. Nobody may ring again: it is looked at again by itself. */
         agent_store_error(agent, r);
+        agent->outbox_again_ms = agent_now_ms(agent) + OUTBOX_AGAIN_MS;
         return;
     }
+    agent->outbox_again_ms = 0;
     agent->change_counter = counter;
     agent->outbox = event.outbox;
     agent_feed(agent, &event);

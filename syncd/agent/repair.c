@@ -281,7 +281,8 @@ static void make_views(struct parcel *parcel)
         run->records = parcel->records + record;
         run->proof = proof;
         record += run->record_count;
-        proof += run->proof_count;
+        if (run->proof_count > 0) /* bare runs have no buffer of proofs at all */
+            proof += run->proof_count;
     }
 }
 
@@ -351,8 +352,9 @@ int repair_send(struct agent *agent, const struct engine_action *action)
     /* Records may have been stored since the audit: the proofs are for the tree as it is now. */
     if (agent->mend.size < receipt_size)
         agent->mend.size = receipt_size;
-    /* -ERANGE: the server has more of this log than we have; an exchange finds that, and acts. */
-    r = store_root_at(agent->store, &agent->mend.log, agent->mend.size, &root);
+    /* -ERANGE: the server has more of this log than we have; an exchange finds that, and acts. Of a log that
+     * cannot be compared only photos are told of, which are in neither place. */
+    r = agent->mend.is_diverged ? 0 : store_root_at(agent->store, &agent->mend.log, agent->mend.size, &root);
     if (r < 0)
         return r;
     for (;;) {
@@ -435,6 +437,7 @@ void repair_answered(struct agent *agent, uint32_t number, const struct http_res
     _cleanup_buffer_ struct buffer plain = {0};
     _cleanup_arena_ struct arena arena = {0};
     struct repair_answer answer;
+    int r;
 
     switch (signed_open(agent, PAYLOAD_REPAIR_ANSWER, response, &plain)) {
     case ANSWER_REFUSAL:
@@ -443,12 +446,19 @@ void repair_answered(struct agent *agent, uint32_t number, const struct http_res
     case ANSWER_INVALID:
         signed_invalid(agent, number, response);
         return;
+    case ANSWER_NO_MEMORY:
+        signed_no_memory(agent, number);
+        return;
     case ANSWER_GOOD:
         break;
     }
     arena_init(&arena, arena_budget_for(plain.len));
-    if (repair_answer_decode(buffer_bytes(&plain), &arena, &answer) < 0 ||
-        !sha256_equal(&answer.request_sha256, &slot.request_sha256)) {
+    r = repair_answer_decode(buffer_bytes(&plain), &arena, &answer);
+    if (r == -ENOMEM) {
+        signed_no_memory(agent, number);
+        return;
+    }
+    if (r < 0 || !sha256_equal(&answer.request_sha256, &slot.request_sha256)) {
         signed_invalid(agent, number, response);
         return;
     }

@@ -43,6 +43,7 @@ enum signed_answer signed_open(struct agent *agent, enum payload_type type,
     const struct trust_key *key;
     struct envelope envelope;
     bool is_refusal;
+    int r;
 
     if (response->body.len == 0 || envelope_parse(response->body, &envelope) < 0)
         return ANSWER_INVALID;
@@ -50,9 +51,12 @@ enum signed_answer signed_open(struct agent *agent, enum payload_type type,
     if ((!is_refusal && envelope.type != type) || !uuid_equal(&envelope.device, &agent->device))
         return ANSWER_INVALID;
     key = trust_find_current(&agent->trust, envelope.key_id, agent->known_server_time_ms);
-    if (!key || envelope_open(&envelope, is_refusal ? PAYLOAD_REFUSAL : type, key->key.public_key,
-                    ANSWER_INFLATED_MAX, ret_plain) < 0)
+    if (!key)
         return ANSWER_INVALID;
+    r = envelope_open(
+        &envelope, is_refusal ? PAYLOAD_REFUSAL : type, key->key.public_key, ANSWER_INFLATED_MAX, ret_plain);
+    if (r < 0)
+        return r == -ENOMEM ? ANSWER_NO_MEMORY : ANSWER_INVALID;
     return is_refusal ? ANSWER_REFUSAL : ANSWER_GOOD;
 }
 
@@ -79,6 +83,12 @@ void signed_invalid(struct agent *agent, uint32_t slot, const struct http_respon
     agent_feed_failed(agent, slot, failure, signed_retry_after(response));
 }
 
+void signed_no_memory(struct agent *agent, uint32_t slot)
+{
+    agent_note(agent, LOG_LEVEL_WARNING, "there is no memory to read an answer with: asked again");
+    agent_feed_failed(agent, slot, FAILURE_LOCAL, 0);
+}
+
 void signed_note_answer(struct agent *agent, int64_t server_time_ms, const struct http_response *response)
 {
     agent->last_answer_wall_ms = agent->world->verbs->wall_ms(agent->world->context);
@@ -92,10 +102,15 @@ void signed_refused(
     struct engine_event event = {.kind = ENGINE_REFUSED, .slot = slot};
     _cleanup_arena_ struct arena arena;
     struct refusal refusal;
+    int r;
 
     arena_init(&arena, arena_budget_for(plain->len));
-    if (refusal_decode(buffer_bytes(plain), &arena, &refusal) < 0 ||
-        !sha256_equal(&refusal.request_sha256, &own->request_sha256)) {
+    r = refusal_decode(buffer_bytes(plain), &arena, &refusal);
+    if (r == -ENOMEM) {
+        signed_no_memory(agent, slot);
+        return;
+    }
+    if (r < 0 || !sha256_equal(&refusal.request_sha256, &own->request_sha256)) {
         signed_invalid(agent, slot, response);
         return;
     }

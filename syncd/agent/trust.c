@@ -62,7 +62,7 @@ static int take(struct agent *agent, struct bytes more)
     _cleanup_buffer_ struct buffer joined = {0}, kept = {0};
     _cleanup_arena_ struct arena arena;
     const struct verify_key anchor = agent->trust.keys[0].key;
-    struct trust fresh;
+    struct trust fresh = {0};
     int r;
 
     arena_init(&arena, arena_budget_for(2 * TRUST_LIST_BYTES_MAX));

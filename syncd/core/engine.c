@@ -126,6 +126,7 @@ static bool take_request(
 
 static void lane_failed(struct engine *engine, const struct slot *slot, enum engine_failure failure)
 {
+    engine->counts.failures[failure]++;
     switch (slot->use) {
     case SLOT_FREE:
         break;
@@ -161,6 +162,7 @@ static void on_refused(struct engine *engine, const struct engine_event *event)
     if (event->slot >= ENGINE_SLOTS_MAX ||
         !take_request(engine, event, engine->slots[event->slot].use, &slot) || slot.use == SLOT_UPLOAD)
         return;
+    engine->counts.refusals[reason]++;
     /* An audit over quota stops the audit alone. */
     if (refusal_is_about_device(reason) && (slot.use == SLOT_EXCHANGE || reason != REFUSAL_OVER_QUOTA)) {
         contact_refused(engine, &slot, reason);
@@ -204,6 +206,8 @@ static void on_answer(struct engine *engine, const struct engine_event *event)
     switch (event->kind) {
     case ENGINE_EXCHANGED:
         if (take_request(engine, event, SLOT_EXCHANGE, &slot)) {
+            engine->counts.exchanges[event->exchanged.outcome]++;
+            engine->counts.blobs_confirmed += event->exchanged.blobs_confirmed;
             contact_answered(engine, &slot, true);
             text_exchanged(engine, &slot, event);
         }

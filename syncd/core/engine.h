@@ -125,7 +125,7 @@ enum engine_failure {
     FAILURE_TLS,
     FAILURE_UNSIGNED,      /* an HTTP answer that carries no valid signature: captive portal, proxy */
     FAILURE_BUSY,          /* 429 or 503, maybe unsigned, with or without Retry-After */
-    FAILURE_TOO_LARGE,     /* 413 */
+    FAILURE_TOO_LARGE,     /* 413, or it came out over the limit here */
     FAILURE_UPLOAD_OFFSET, /* 409: ask for the offset again */
     FAILURE_UPLOAD_GONE,   /* 404 or 410: create again */
     FAILURE_UPLOAD_TOKEN,  /* 401 or 403 on an upload: a new token is needed */
@@ -133,6 +133,8 @@ enum engine_failure {
     FAILURE_UPLOAD_FULL,   /* 507: no room for photos; records may well be taken */
     FAILURE_LOCAL,         /* the store could not give what was to be sent */
 };
+
+#define ENGINE_FAILURES (FAILURE_LOCAL + 1u)
 
 /* CREATE finds or makes the upload and tells its offset; the agent may answer it by asking for the offset
  * when it still knows where the upload is. */
@@ -186,8 +188,7 @@ struct engine_event {
             bool went_back;       /* decided by engine_went_back(), applied by the agent */
             bool rolled_back;     /* the receipt is larger than the handheld's own log */
             bool new_incarnation; /* the server's database is another one than before */
-            bool
-                more_quarantined; /* some were applied since, and it was not asked about all: asked at once */
+            bool ask_again;       /* there is more to ask or to tell than this exchange did: at once */
         } exchanged;
         struct {
             enum upload_step step;
@@ -330,6 +331,16 @@ struct engine_lane_report {
     uint64_t used, budget_bytes; /* of the day, on the kind of network there is now */
 };
 
+/* What has become of requests since the engine was made. */
+struct engine_counts {
+    uint64_t exchanges[EXCHANGE_ROOT_MISMATCH + 1u];     /* by enum exchange_outcome */
+    uint64_t refusals[REFUSAL_LOG_OF_OTHER_DEVICE + 1u]; /* by enum refusal_reason */
+    uint64_t failures[ENGINE_FAILURES];
+    uint64_t blobs_confirmed; /* by signed lists */
+    /* As budgets count them: bodies, also of what failed. */
+    uint64_t sent_bytes[ENGINE_NETWORKS][ENGINE_LANES];
+};
+
 struct engine_report {
     enum engine_wait wait;
     const char *reason;       /* static text for people, e.g. "the server could not be reached" */
@@ -343,6 +354,9 @@ struct engine_report {
     enum engine_network network;
     uint64_t day_ends_ms; /* of the budget, boot clock; 0: nothing was counted yet */
     struct engine_lane_report lanes[ENGINE_LANES];
+    struct engine_counts counts;
+    /* Of the day; those of the present network are in the lanes too. */
+    uint64_t used_bytes[ENGINE_NETWORKS][ENGINE_LANES], budget_bytes[ENGINE_NETWORKS][ENGINE_LANES];
 };
 
 int engine_new(const struct engine_config *config, struct engine **ret);
@@ -365,4 +379,5 @@ const char *engine_wait_name(enum engine_wait wait);
 const char *engine_lane_name(enum engine_lane lane);
 const char *engine_lane_wait_name(enum engine_lane_wait wait);
 const char *engine_network_name(enum engine_network network);
+const char *engine_failure_name(enum engine_failure failure);
 const char *resync_cause_name(enum resync_cause cause);

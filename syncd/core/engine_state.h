@@ -45,6 +45,7 @@ _Static_assert(TEXT_SLOTS == 2 && ENGINE_SLOTS_MAX == 4, "lanes and slots do not
 #define ASK_AGAIN_MIN_MS UINT64_C(2000)
 #define ASK_AGAIN_MAX_MS UINT64_C(1800000)
 #define BLOB_HOLD_MIN_MS UINT64_C(600000)
+#define BLOB_LOCAL_HOLD_MIN_MS UINT64_C(5000) /* its file could not be read: it may be a moment only */
 #define BLOB_HOLD_MAX_MS (UINT64_C(6) * 3600000)
 #define BLOB_HOLDS_MAX 64u
 #define BLOB_CORRECTIONS_MAX 8u  /* 404, 409 on one blob without progress */
@@ -268,6 +269,7 @@ struct engine {
     bool sync_announced, sync_done_wanted, sync_refused_wanted, sync_held_wanted;
     bool sync_asked; /* by `patrol sync`, and not told its end yet */
     bool alarms[ALARM_COUNT];
+    struct engine_counts counts;
 };
 
 /* ---- engine.c ---- */

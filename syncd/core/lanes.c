@@ -121,6 +121,7 @@ void budget_charge(struct engine *engine, enum engine_lane lane, uint64_t bytes)
     struct budget *budget = &engine->budget;
     uint64_t *used = &budget->day.used[engine->way.network][lane];
 
+    engine->counts.sent_bytes[engine->way.network][lane] += bytes;
     if (bytes == 0)
         return;
     if (!budget->day.day_open) {

@@ -335,7 +335,7 @@ void media_failed(struct engine *engine, const struct slot *slot, enum engine_fa
         wrong_hash(engine, slot);
         break;
     case FAILURE_LOCAL:
-        hold_blob(engine, &slot->action.upload.blob, BLOB_HOLD_MIN_MS);
+        hold_blob(engine, &slot->action.upload.blob, BLOB_LOCAL_HOLD_MIN_MS);
         break;
     }
 }

@@ -89,6 +89,35 @@ const char *resync_cause_name(enum resync_cause cause)
     return "unknown";
 }
 
+const char *engine_failure_name(enum engine_failure failure)
+{
+    switch (failure) {
+    case FAILURE_NETWORK:
+        return "network";
+    case FAILURE_TLS:
+        return "tls";
+    case FAILURE_UNSIGNED:
+        return "unsigned";
+    case FAILURE_BUSY:
+        return "busy";
+    case FAILURE_TOO_LARGE:
+        return "too large";
+    case FAILURE_UPLOAD_OFFSET:
+        return "upload offset";
+    case FAILURE_UPLOAD_GONE:
+        return "upload gone";
+    case FAILURE_UPLOAD_TOKEN:
+        return "upload token";
+    case FAILURE_UPLOAD_HASH:
+        return "upload hash";
+    case FAILURE_UPLOAD_FULL:
+        return "upload full";
+    case FAILURE_LOCAL:
+        return "local";
+    }
+    return "unknown";
+}
+
 const char *failure_text(enum engine_failure failure)
 {
     switch (failure) {
@@ -101,7 +130,7 @@ const char *failure_text(enum engine_failure failure)
     case FAILURE_BUSY:
         return "the centre is busy";
     case FAILURE_TOO_LARGE:
-        return "the centre says that a request was too large";
+        return "a request was too large for the centre";
     case FAILURE_UPLOAD_OFFSET:
     case FAILURE_UPLOAD_GONE:
     case FAILURE_UPLOAD_HASH:
@@ -379,6 +408,7 @@ void engine_report(const struct engine *engine, struct engine_report *ret)
         .resync_cause = engine->resync.cause,
         .network = engine->way.network,
         .day_ends_ms = budget_day_ends_ms(engine),
+        .counts = engine->counts,
     };
     bool may_be_closed;
 
@@ -392,6 +422,8 @@ void engine_report(const struct engine *engine, struct engine_report *ret)
     }
     for (size_t i = 0; i < ENGINE_LANES; i++)
         report_lane(engine, (enum engine_lane)i, &report);
+    memcpy(report.used_bytes, engine->budget.day.used, sizeof(report.used_bytes));
+    memcpy(report.budget_bytes, engine->config.budget_bytes, sizeof(report.budget_bytes));
     /* After a failure whose wait is over a lane may still be closed. */
     may_be_closed = report.wait == ENGINE_WAIT_NOTHING || report.wait == ENGINE_WAIT_BACKOFF;
     if (engine->started && engine->outbox_known && may_be_closed && report.next_attempt_ms == 0 &&

@@ -196,7 +196,7 @@ void text_exchanged(struct engine *engine, const struct slot *slot, const struct
     engine->text.ask_hold_failures = 0;
     note_asked(engine, event);
     note_contact(engine, slot, event);
-    if (event->exchanged.more_quarantined)
+    if (event->exchanged.ask_again)
         text_want_answer(engine);
     media_token(engine, event->exchanged.has_token, event->exchanged.token_s, event->exchanged.no_upload);
     if (slot->records > 0 && event->exchanged.outcome == EXCHANGE_STORED)

@@ -24,6 +24,7 @@ struct request_slot {
     struct transport_curl *transport;
     CURL *easy; /* kept between requests: libcurl keeps its buffers with it */
     bool busy;
+    curl_socket_t fd; /* of its connection, while libcurl waits for that */
     uint32_t number;
     struct curl_slist *headers;
     struct buffer body_up, body_down;
@@ -187,12 +188,18 @@ static int on_socket(sd_event_source *source, int fd, uint32_t events, void *con
 
 static int socket_wanted(CURL *easy, curl_socket_t fd, int what, void *context, void *socket_context)
 {
-    (void)easy;
     struct transport_curl *transport = context;
     sd_event_source *source = socket_context;
     struct open_socket *wanted = find_socket(transport, fd); /* NULL: the resolver's */
-    if (wanted)
+    struct request_slot *slot = NULL;
+    if (wanted) {
         wanted->in_use = what != CURL_POLL_REMOVE;
+        curl_easy_getinfo(easy, CURLINFO_PRIVATE, &slot);
+    }
+    if (slot && what != CURL_POLL_REMOVE)
+        slot->fd = fd;
+    else if (slot && slot->fd == fd) /* and not one that was tried beside it */
+        slot->fd = CURL_SOCKET_BAD;
     if (what == CURL_POLL_REMOVE) {
         if (source)
             sd_event_source_disable_unref(source);
@@ -397,6 +404,7 @@ int transport_curl_send(struct transport_curl *transport, uint32_t number, const
     }
     slot->location[0] = slot->upload_offset[0] = slot->upload_expires[0] = slot->retry_after[0] = '\0';
     slot->sent = 0;
+    slot->fd = CURL_SOCKET_BAD;
     buffer_clear(&slot->body_down);
     buffer_clear(&slot->body_up);
     buffer_put_bytes(&slot->body_up, request->body);
@@ -422,11 +430,10 @@ int transport_curl_send(struct transport_curl *transport, uint32_t number, const
 static void drop_unsent(struct request_slot *slot)
 {
     const struct linger at_once = {.l_onoff = 1};
-    curl_socket_t fd = CURL_SOCKET_BAD;
 
-    curl_easy_getinfo(slot->easy, CURLINFO_ACTIVESOCKET, &fd);
-    if (fd != CURL_SOCKET_BAD)
-        (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    /* (CURLINFO_ACTIVESOCKET knows the socket of a request only when that has ended.) */
+    if (slot->fd != CURL_SOCKET_BAD)
+        (void)setsockopt(slot->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
 }
 
 void transport_curl_cancel(struct transport_curl *transport, uint32_t number)

@@ -56,6 +56,7 @@ def sweep(directory, program, kind, attempt, points=None):
     attempt(counted)
     calls, _ = counted.tally()
     print(f"{program}: {calls} calls of {kind}", flush=True)
+    assert calls > 0 or kind != "memory", f"{program} allocates nothing: inject.c is not in it"
     generator = random.Random(zlib.crc32(f"{SEED} {program} {kind}".encode()))
     problems = []
     for goes_on in (False, True):

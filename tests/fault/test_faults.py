@@ -18,14 +18,21 @@ import stored
 
 pytestmark = pytest.mark.skipif("GRIDPATROL_SANITIZED" in os.environ, reason="a sanitizer has the same functions for itself")
 
-# Done, failed, no space. And what a person named and cannot be read is refused as such (GnuTLS does not say why it cannot).
+# Done, failed, no space. And what a person named and cannot be read is refused as such; but that there is no memory is never
+# told as a fault of what they named.
 STATUSES = {0: "", 1: "", 4: "", 2: r"\.conf: |: tls-(cert|key): ", 3: r"photo: |\.bundle: |\.receipts: "}
+STATUSES_WITHOUT_MEMORY = (0, 1, 4)
+WRONG_WITHOUT_MEMORY = r"damaged|not the key of|is no (bundle|file of receipts)|run `patrol enroll` again"
 GOES_ON_S = 0.3  # how long a program is watched that will not come to an end
 BACKED_BY_POLL = harness.QUICK.replace("slow-poll = 1h", "slow-poll = 5s").replace("answer-deadline = 20s", "answer-deadline = 5s")
 
 
 def assert_ended_well(fault, status, told):
     assert re.search(STATUSES.get(status, "no such status"), told), f"ended with {status}: {told[-2000:]}"
+    # The decoder of photos has a limit of its own: that it has run out of memory does say something of the photo.
+    if fault.kind == "memory" and fault.program != "patrol-photo":
+        assert status in STATUSES_WITHOUT_MEMORY, f"ended with {status}, as if it were no matter of memory: {told[-2000:]}"
+        assert not re.search(WRONG_WITHOUT_MEMORY, told), f"told the wrong reason: {told[-2000:]}"
     if status:
         assert "patrol" in told and told.endswith("\n"), f"ended with {status} and did not say why: {told[-2000:]}"
 

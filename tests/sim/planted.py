@@ -58,7 +58,9 @@ PLANTED = [
              "    int r = commit_marked(sqlite);\n\n    if (r < 0) {\n        bool",
              "    int r = 0;\n\n    if (r < 0) {\n        bool"),
         Edit("server/storage/sqlite.c",
-             "    if (r >= 0)\n        r = execute(sqlite, \"BEGIN IMMEDIATE\");\n    if (r < 0)\n        lock_release(sqlite);\n",
+             "    end_transaction(sqlite);\n    r = trust_disk_again(sqlite);\n    if (r >= 0)\n"
+             "        r = execute(sqlite, \"BEGIN IMMEDIATE\");\n    if (r < 0)\n        lock_release(sqlite);\n",
+             "    (void)trust_disk_again(sqlite);\n"
              "    if (!sqlite3_get_autocommit(sqlite->db))\n        (void)execute(sqlite, \"COMMIT\");\n"
              "    r = execute(sqlite, \"BEGIN IMMEDIATE\");\n    if (r < 0)\n        lock_release(sqlite);\n"),
     ]),

@@ -406,7 +406,7 @@ bool erase_has_id(const struct sim *sim, const struct uuid *id);
 bool erase_has_photo(const struct sim *sim, const struct sha256 *sha256);
 /* The handheld has carried out all orders: all handhelds of a run are one device, or its copies. */
 bool erase_is_done(const struct sim *sim, const struct handheld *handheld);
-/* All is quiet: nothing that was erased stands in any file. */
+/* All is quiet: nothing that was erased stands in a database file or a photo directory. */
 void erase_check(struct sim *sim);
 
 /* ---- sim_check.c ---- */

@@ -13,7 +13,7 @@
 
 #define BACKUP_DIRECTORY "/backup"
 #define BACKUP_OPERATIONS_MAX 300u
-#define REVOCATIONS_BYTES_MAX (1u << 20)
+#define KEPT_BYTES_MAX (1u << 20)
 
 /* ---- at the handheld ---- */
 
@@ -25,7 +25,8 @@ static void note_photos(struct sim *sim, struct handheld *handheld, bool after)
             struct sim_photo *photo = &sim->findings[i].photos[k];
             struct store_blob blob;
 
-            if (photo->freed_old || photo->freed_backed_up ||
+            /* One that was erased counts as freed in the store. */
+            if (photo->freed_old || photo->freed_backed_up || erase_has_photo(sim, &photo->sha256) ||
                 store_blob_find(handheld->store, &photo->sha256, &blob) < 0)
                 continue;
             if (!after) {
@@ -74,13 +75,14 @@ static bool counts_as_backed_up(struct sim *sim, const struct sim_photo *photo)
 
 static void check_backup(struct sim *sim)
 {
-    if (sim->was_damaged || sim->was_set_back_wholly)
+    if (sim->was_damaged || sim->was_set_back_wholly || sim->erase_is_uncertain)
         return;
     for (size_t i = 0; i < sim->finding_count; i++)
         for (size_t k = 0; k < sim->findings[i].photo_count; k++) {
             const struct sim_photo *photo = &sim->findings[i].photos[k];
 
-            if (counts_as_backed_up(sim, photo) && !is_backed_up(sim, photo))
+            if (!erase_has_photo(sim, &photo->sha256) && counts_as_backed_up(sim, photo) &&
+                !is_backed_up(sim, photo))
                 sim_fail(sim, "a photo of finding %llu counts as backed up, and is in no backup",
                     (unsigned long long)sim->findings[i].number);
         }
@@ -110,15 +112,15 @@ bool backup_make(struct sim *sim, struct handheld *handheld)
     return r >= 0;
 }
 
-/* The backup is copied to where the centre serves from; the list of who is locked out stays, where it can be
- * read. */
+/* The backup is copied to where the centre serves from; who is locked out and what was ordered away stays
+ * known, where it can be read. */
 bool backup_restore(struct sim *sim, struct handheld *handheld)
 {
-    static const char revocations[] = DATA_DIRECTORY "/revocations";
+    static const char *const files[] = {DATA_DIRECTORY "/revocations", DATA_DIRECTORY "/orders"};
     struct machine *centre = &sim->server.machine;
-    _cleanup_buffer_ struct buffer kept = {0};
+    struct buffer kept[ARRAY_LEN(files)] = {0};
+    int found[ARRAY_LEN(files)];
     struct sim_disk_image *image;
-    int found;
 
     (void)handheld;
     if (sim->was_damaged || sim->was_rolled_back)
@@ -129,7 +131,8 @@ bool backup_restore(struct sim *sim, struct handheld *handheld)
         return false;
     }
     check_backup(sim);
-    found = files_read(centre->world, revocations, REVOCATIONS_BYTES_MAX, &kept);
+    for (size_t i = 0; i < ARRAY_LEN(files); i++)
+        found[i] = files_read(centre->world, files[i], KEPT_BYTES_MAX, &kept[i]);
     image = sim_disk_snapshot(centre->disk);
     sim_disk_image_copy(image, BACKUP_DIRECTORY, DATA_DIRECTORY);
     sim_disk_restore(centre->disk, image);
@@ -137,8 +140,11 @@ bool backup_restore(struct sim *sim, struct handheld *handheld)
     /* Whoever restores has a disk that works. */
     sim_disk_set_capacity(centre->disk, 0);
     sim_disk_fail_syncs(centre->disk, 0);
-    if (found >= 0 && files_replace(centre->world, revocations, buffer_bytes(&kept), false) < 0)
-        abort();
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        if (found[i] >= 0 && files_replace(centre->world, files[i], buffer_bytes(&kept[i]), false) < 0)
+            abort();
+        buffer_done(&kept[i]);
+    }
     sim->was_restored = true;
     check_server_restored(sim);
     server_start_later(sim, sim_between(sim, SECOND_MS, 10 * MINUTE_MS));

@@ -119,7 +119,7 @@
     X(QUARANTINED, "record in quarantine")                                                                   \
     X(RELEASED, "record out of quarantine again")                                                            \
     X(ERASED, "order to erase something")                                                                    \
-    X(ERASED_CHECKED, "all files searched for what was erased")
+    X(ERASED_CHECKED, "databases and photos searched for what was erased")
 
 enum coverage_kind {
 #define COVERAGE_ENUM(name, text) COVER_##name,

@@ -234,7 +234,7 @@ def test_new_ca_is_trusted_before_it_is_used_and_the_old_one_is_dropped(make_ser
     server.run("key", "ca", both)
     handheld.run("sync", "--wait", "30")
     handheld.run("sync", "--wait", "30")
-    assert server.run("key", "list").stdout.endswith("0 handhelds have not heard the newest word on keys and CAs\n")
+    assert server.run("key", "list").stdout.endswith("handhelds that have not heard the newest word on keys and CAs: 0\n")
 
     server.stop()
     server.certificates = new

@@ -220,10 +220,9 @@ def test_full_disk_at_the_centre_is_called_so_at_the_handheld(small_disk, make_s
     handheld.record("while there is room")
     handheld.wait_until_drained()
     filler = small_disk / "filler"
-    with open(filler, "wb") as file, pytest.raises(OSError):
+    with open(filler, "wb", buffering=0) as file, pytest.raises(OSError):
         while True:
             file.write(b"x" * 65536)
-            file.flush()
     ids = handheld.record_many(200)
     wait_for(lambda: "disk is full" in (handheld.status()["reason"] or ""), "the handheld says what is wrong")
     assert handheld.status()["records_queued"] == len(ids)

@@ -61,36 +61,43 @@ static void envelopes_of_the_independent_implementation_open(void **state)
     assert_int_equal(checked, TYPE_COUNT);
 }
 
-/* What is signed is DSSE's PAE to the byte: the vectors' PAE verifies the signature that we made. */
+/* DSSE's PAE, written down once more. */
+static void put_pae(struct buffer *ret, struct bytes kind, struct bytes payload)
+{
+    buffer_printf(ret, "DSSEv1 %zu ", kind.len);
+    buffer_put_bytes(ret, kind);
+    buffer_printf(ret, " %zu ", payload.len);
+    buffer_put_bytes(ret, payload);
+    assert_int_equal(buffer_finish(ret), 0);
+}
+
+/* Another zlib writes another stream of the same bytes, so that payloads cannot be compared: what is signed
+ * is the PAE of our payload, written as that of the vectors is. */
 static void signature_is_over_the_independent_pre_authentication_encoding(void **state)
 {
     struct vector_file vectors = vector_open("tests/vectors/envelopes.tsv");
     struct vector_file plains = vector_open("tests/vectors/envelopes.tsv");
     struct sign_key key = key_of(1);
-    size_t compared = 0;
 
-    while (vector_next(&vectors, "pae")) {
-        _cleanup_buffer_ struct buffer bytes = {0};
-        struct bytes payload = vector_bytes(&vectors, 2), pae = vector_bytes(&vectors, 3);
+    for (unsigned type = 0; type < TYPE_COUNT; type++) {
+        _cleanup_buffer_ struct buffer sealed = {0}, theirs = {0}, ours = {0};
         struct envelope envelope;
 
+        assert_true(vector_next(&vectors, "pae"));
         assert_true(vector_next(&plains, "envelope"));
+        struct bytes kind = vector_bytes(&vectors, 1);
+        put_pae(&theirs, kind, vector_bytes(&vectors, 2));
+        assert_true(bytes_equal(buffer_bytes(&theirs), vector_bytes(&vectors, 3)));
         assert_int_equal(envelope_seal((enum payload_type)vector_number(&plains, 1), vector_bytes(&plains, 3),
-                             9, DICTIONARY_NONE, NULL, &key, &bytes, NULL),
+                             9, DICTIONARY_NONE, NULL, &key, &sealed, NULL),
             0);
-        assert_int_equal(envelope_parse(buffer_bytes(&bytes), &envelope), 0);
-        /* Another zlib may write another stream of the same length or not: then there is nothing to compare.
-         */
-        if (!bytes_equal(envelope.payload, payload))
-            continue;
+        assert_int_equal(envelope_parse(buffer_bytes(&sealed), &envelope), 0);
+        put_pae(&ours, kind, envelope.payload);
         assert_int_equal(
-            crypto_sign_verify_detached(envelope.signature, pae.data, pae.len, key.public.public_key), 0);
-        compared++;
+            crypto_sign_verify_detached(envelope.signature, ours.data, ours.len, key.public.public_key), 0);
     }
     vector_close(&vectors);
     vector_close(&plains);
-    if (compared == 0)
-        skip();
 }
 
 static void sealed_envelope_opens_for_its_type_and_key_only(void **state)

@@ -254,6 +254,23 @@ static inline uint64_t append_finding_with_photo(
     return append_record(handheld, &record);
 }
 
+/* The whole photo, as an upload in one piece brings it. */
+static inline void upload_photo(struct centre *centre, const struct handheld *handheld, struct bytes photo)
+{
+    struct sha256 sha256 = sha256_of(photo);
+    struct service_patch *patch = NULL;
+    struct service_upload upload;
+    bool stored = false;
+
+    assert_int_equal(
+        service_upload_create(centre->service, &handheld->device, &sha256, photo.len, &upload), 0);
+    assert_int_equal(service_patch_begin(centre->service, &handheld->device, &sha256, 0, NULL, &patch), 0);
+    assert_int_equal(service_patch_write(patch, photo.data, photo.len), 0);
+    assert_int_equal(service_patch_end(patch, true, &upload, &stored), 0);
+    assert_true(stored);
+    assert_int_equal(service_blob_stored(centre->service, &sha256, photo.len), 0);
+}
+
 static inline struct uuid record_id(const struct handheld *handheld, uint64_t seq)
 {
     return record_public_id(&handheld->log, seq, &handheld->leaves[seq]);

@@ -123,20 +123,10 @@ static void without_a_quota_nothing_is_noted_of_anybody(void **state)
 
 static void store_photo(struct centre *centre, const struct handheld *handheld, uint8_t fill)
 {
-    struct service_patch *patch = NULL;
-    struct service_upload upload;
     uint8_t photo[PHOTO_BYTES];
-    bool stored = false;
 
     memset(photo, fill, sizeof(photo));
-    struct sha256 sha256 = sha256_of(bytes_of(photo, sizeof(photo)));
-    assert_int_equal(
-        service_upload_create(centre->service, &handheld->device, &sha256, sizeof(photo), &upload), 0);
-    assert_int_equal(service_patch_begin(centre->service, &handheld->device, &sha256, 0, NULL, &patch), 0);
-    assert_int_equal(service_patch_write(patch, photo, sizeof(photo)), 0);
-    assert_int_equal(service_patch_end(patch, true, &upload, &stored), 0);
-    assert_true(stored);
-    assert_int_equal(service_blob_stored(centre->service, &sha256, sizeof(photo)), 0);
+    upload_photo(centre, handheld, bytes_of(photo, sizeof(photo)));
 }
 
 static struct sha256 append_photo(struct handheld *handheld, uint8_t fill)

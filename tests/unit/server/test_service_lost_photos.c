@@ -34,19 +34,7 @@ static struct handheld *handheld_with_photo(struct scene *scene)
 
 static void upload(struct scene *scene)
 {
-    struct service *service = scene->centre->service;
-    struct service_upload upload;
-    struct service_patch *patch;
-    bool stored = false;
-
-    assert_int_equal(
-        service_upload_create(service, &scene->handheld->device, &scene->sha256, PHOTO_BYTES, &upload), 0);
-    assert_int_equal(
-        service_patch_begin(service, &scene->handheld->device, &scene->sha256, 0, NULL, &patch), 0);
-    assert_int_equal(service_patch_write(patch, scene->photo, PHOTO_BYTES), 0);
-    assert_int_equal(service_patch_end(patch, true, &upload, &stored), 0);
-    assert_true(stored);
-    assert_int_equal(service_blob_stored(service, &scene->sha256, PHOTO_BYTES), 0);
+    upload_photo(scene->centre, scene->handheld, bytes_of(scene->photo, PHOTO_BYTES));
 }
 
 static int start(void **state)

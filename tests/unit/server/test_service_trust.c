@@ -168,10 +168,8 @@ static void a_revoked_device_is_refused_until_it_is_restored(void **state)
     struct centre *centre = *state;
     struct handheld *handheld = handheld_enrolled(centre);
     _cleanup_answered_ struct answered revoked = {0}, restored = {0};
-    struct uuid unknown = random_uuid();
 
     append_opened(handheld);
-    assert_int_equal(service_revoke(centre->service, &unknown, true), -ENOENT);
     assert_int_equal(service_revoke(centre->service, &handheld->device, true), 0);
     assert_true(last_device(centre).revoked);
     assert_false(service_knows_device(centre->service, &handheld->device));
@@ -242,6 +240,21 @@ static void a_revoked_device_that_a_restored_centre_does_not_know_can_be_let_bac
     exchange_with(centre, handheld, 0, 0, &with, &adopted);
     assert_false(adopted.is_refused);
     assert_int_equal(adopted.exchange.outcome, EXCHANGE_STORED);
+    handheld_free(handheld);
+}
+
+static void a_stolen_device_that_a_restored_centre_does_not_know_is_shut_out_before_it_shows_up(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_enrolled(centre);
+    struct exchange_request with = {.certificate = buffer_bytes(&handheld->certificate)};
+    _cleanup_answered_ struct answered refused = {0};
+
+    centre_sql(centre, "DELETE FROM devices");
+    assert_int_equal(service_revoke(centre->service, &handheld->device, true), 0);
+    exchange_with(centre, handheld, 0, 0, &with, &refused);
+    assert_int_equal(refused.refusal.reason, REFUSAL_REVOKED);
+    assert_int_equal(centre_sql(centre, "SELECT count(*) FROM devices"), 0);
     handheld_free(handheld);
 }
 
@@ -357,6 +370,48 @@ static void looking_only_needs_a_data_directory_and_changes_nothing(void **state
     handheld_free(handheld);
 }
 
+static int count_finding(void *user, const struct service_finding *finding)
+{
+    (*(unsigned *)user)++;
+    return 0;
+}
+
+static void a_database_that_no_writer_has_added_tables_to_can_be_read_as_it_is(void **state)
+{
+    struct centre *centre = *state;
+    const struct service_options options = {
+        .world = &centre->world, .directory = centre->directory, .read_only = true};
+    const struct service_finding_filter all = {0};
+    struct handheld *handheld = handheld_enrolled(centre);
+    _cleanup_answered_ struct answered answered = {0};
+    struct service_check_report report;
+    struct service_device device = {0};
+    struct service *looking = NULL;
+    unsigned findings = 0;
+    char *error = NULL;
+
+    append_opened(handheld);
+    exchange(centre, handheld, 0, 1, &answered);
+    centre_stop(centre);
+    centre_sql(centre, "DROP TABLE clock_marks");
+    centre_sql(centre, "DROP TABLE quota_use");
+    centre_sql(centre, "DROP TABLE orders_done");
+    centre_sql(centre, "DROP TABLE trust_known");
+    centre_sql(centre, "DROP TABLE asked_resyncs");
+    assert_int_equal(service_open(&options, &looking, &error), 0);
+    assert_int_equal(service_each_device(looking, keep_device, &device), 0);
+    assert_memory_equal(device.id.b, handheld->device.b, UUID_BYTES);
+    assert_int_equal(service_each_finding(looking, &all, count_finding, &findings), 0);
+    assert_int_equal(service_check(looking, true, false, NULL, NULL, &report), 0);
+    assert_int_equal(report.records, 1);
+    service_free(looking);
+    /* It was only read: the tables are a writer's to make. */
+    assert_int_equal(centre_sql(centre, "SELECT count(*) FROM sqlite_schema WHERE name = 'quota_use'"), 0);
+    centre_start(centre);
+    assert_int_equal(centre_sql(centre, "SELECT count(*) FROM sqlite_schema WHERE name = 'quota_use'"), 1);
+    handheld_free(handheld);
+}
+
 static void a_database_of_a_newer_program_is_refused_with_a_clear_word(void **state)
 {
     struct centre *centre = *state;
@@ -390,6 +445,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_revocation_survives_a_restored_database, start, stop),
         cmocka_unit_test_setup_teardown(
             a_revoked_device_that_a_restored_centre_does_not_know_can_be_let_back_in, start, stop),
+        cmocka_unit_test_setup_teardown(
+            a_stolen_device_that_a_restored_centre_does_not_know_is_shut_out_before_it_shows_up, start, stop),
         cmocka_unit_test_setup_teardown(nobody_is_let_back_in_who_was_never_there, start, stop),
         cmocka_unit_test_setup_teardown(
             a_restored_database_has_less_and_a_new_incarnation_and_takes_the_rest_again, start, stop),
@@ -398,6 +455,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             a_receipt_key_that_is_gone_is_not_replaced_once_handhelds_are_enrolled, start, stop),
         cmocka_unit_test_setup_teardown(looking_only_needs_a_data_directory_and_changes_nothing, start, stop),
+        cmocka_unit_test_setup_teardown(
+            a_database_that_no_writer_has_added_tables_to_can_be_read_as_it_is, start, stop),
         cmocka_unit_test_setup_teardown(
             a_database_of_a_newer_program_is_refused_with_a_clear_word, start, stop),
     };

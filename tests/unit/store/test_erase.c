@@ -52,7 +52,7 @@ static struct store_record read_at(struct here *here, const struct position_in_l
 static void an_erased_record_is_in_no_file_and_every_root_stays(void **state)
 {
     struct here *here = *state;
-    struct store_appended appended;
+    struct store_appended appended = {0};
     struct sha256 before, after;
     struct buffer bytes = {0};
     uint64_t done = 0;
@@ -89,11 +89,30 @@ static void an_erased_record_is_in_no_file_and_every_root_stays(void **state)
     buffer_done(&bytes);
 }
 
+/* One that fills pages of its own: these are freed, and nothing would write over them. */
+static void an_erased_record_of_several_pages_is_in_no_file(void **state)
+{
+    struct here *here = *state;
+    struct store_appended appended = {0};
+    char note[3 * 4096 + 1] = "";
+
+    for (size_t at = 0; at + sizeof(MARKER) < sizeof(note); at += sizeof(MARKER) - 1)
+        memcpy(note + at, MARKER, sizeof(MARKER));
+    append_many(here->store, 0, 3);
+    assert_int_equal(append_note(here->store, note, &appended), 0);
+    append_many(here->store, 3, 3);
+    struct erased_record record = leaf_at(here->store, &appended.at.log, appended.at.seq);
+    assert_true(is_anywhere(here->directory, MARKER));
+    assert_int_equal(erase_one(here, 1, &record), 0);
+    assert_false(is_anywhere(here->directory, MARKER));
+    assert_sound(here);
+}
+
 static void another_leaf_at_that_position_is_not_touched(void **state)
 {
     struct here *here = *state;
     struct buffer bytes = {0};
-    struct store_appended appended;
+    struct store_appended appended = {0};
 
     assert_int_equal(append_note(here->store, MARKER, &appended), 0);
     struct erased_record record = leaf_at(here->store, &appended.at.log, appended.at.seq);
@@ -106,7 +125,7 @@ static void another_leaf_at_that_position_is_not_touched(void **state)
 static void the_same_order_again_changes_nothing(void **state)
 {
     struct here *here = *state;
-    struct store_appended appended;
+    struct store_appended appended = {0};
     struct buffer bytes = {0};
 
     assert_int_equal(append_note(here->store, MARKER, &appended), 0);
@@ -122,7 +141,7 @@ static void as_long_as_a_reader_is_in_the_way_the_order_is_not_done(void **state
 {
     struct here *here = *state;
     struct store *reader = store_opened_in(here->directory, STORE_READER), *reading = NULL;
-    struct store_appended appended;
+    struct store_appended appended = {0};
     uint64_t done = 0, counter;
 
     assert_int_equal(append_note(here->store, MARKER, &appended), 0);
@@ -143,7 +162,7 @@ static void as_long_as_a_reader_is_in_the_way_the_order_is_not_done(void **state
 static void a_run_to_send_has_an_empty_record_and_its_leaf(void **state)
 {
     struct here *here = *state;
-    struct store_appended appended;
+    struct store_appended appended = {0};
     struct bytes views[16];
     struct buffer bytes = {0};
     struct sha256 leaf;
@@ -167,7 +186,7 @@ static void a_run_to_send_has_an_empty_record_and_its_leaf(void **state)
 static void a_rehomed_copy_goes_with_the_record_and_keeps_its_first_id(void **state)
 {
     struct here *here = *state;
-    struct store_appended appended;
+    struct store_appended appended = {0};
     struct store_record found;
     struct buffer bytes = {0};
     struct uuid next;
@@ -191,7 +210,7 @@ static void a_rehomed_copy_goes_with_the_record_and_keeps_its_first_id(void **st
 static void an_erased_record_is_not_carried_into_a_new_log(void **state)
 {
     struct here *here = *state;
-    struct store_appended appended;
+    struct store_appended appended = {0};
     struct uuid next;
     uint64_t rehomed = 0;
 
@@ -207,7 +226,7 @@ static void an_erased_record_is_not_carried_into_a_new_log(void **state)
 static void an_erased_amendment_amends_nothing_any_more(void **state)
 {
     struct here *here = *state;
-    struct store_appended finding, amendment;
+    struct store_appended finding = {0}, amendment = {0};
     struct position_in_log newest;
     bool amended = false, withdrawn = false;
 
@@ -253,7 +272,7 @@ static void photos_and_previews_go_and_are_never_pending_again(void **state)
 static void a_recovery_keeps_what_is_known_of_an_erased_record(void **state)
 {
     struct here *here = *state;
-    struct store_appended appended;
+    struct store_appended appended = {0};
     struct store_opened opened;
     struct store_record found;
     struct buffer bytes = {0};
@@ -284,6 +303,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(an_erased_record_is_in_no_file_and_every_root_stays),
+        TEST(an_erased_record_of_several_pages_is_in_no_file),
         TEST(another_leaf_at_that_position_is_not_touched),
         TEST(the_same_order_again_changes_nothing),
         TEST(as_long_as_a_reader_is_in_the_way_the_order_is_not_done),

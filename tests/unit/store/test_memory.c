@@ -1,40 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Each allocation that SQLite makes fails in turn, once: what was asked for is refused, or done all the same,
- * and the same connection goes on as if nothing had been. A transaction that stayed open would show it an old
- * state for ever, or keep all others out.
+ * Each allocation that SQLite makes fails in turn, once, or with all that follow: what was asked for is
+ * refused, or done all the same, and the same connection goes on as if nothing had been. A transaction that
+ * stayed open would show it an old state for ever, or keep all others out.
  */
+#include "tests/unit/failing_memory.h"
 #include "tests/unit/store/fixture.h"
-
-static sqlite3_mem_methods real;
-static unsigned until_failure; /* allocations up to the one that fails; 0: none does */
-
-static bool must_fail(void)
-{
-    return until_failure > 0 && --until_failure == 0;
-}
-
-static void *allocate(int len)
-{
-    return must_fail() ? NULL : real.xMalloc(len);
-}
-
-static void *allocate_again(void *old, int len)
-{
-    return must_fail() ? NULL : real.xRealloc(old, len);
-}
-
-static int take_memory_over(void **state)
-{
-    sqlite3_mem_methods own;
-
-    if (sqlite3_config(SQLITE_CONFIG_GETMALLOC, &real) != SQLITE_OK)
-        return -1;
-    own = real;
-    own.xMalloc = allocate;
-    own.xRealloc = allocate_again;
-    return sqlite3_config(SQLITE_CONFIG_MALLOC, &own) == SQLITE_OK ? 0 : -1;
-}
 
 /* What of it comes first, is prepared anew: statements that are kept allocate nothing. */
 static void reopen(struct here *here)
@@ -53,10 +24,9 @@ static void sweep(struct here *here, int (*work)(struct here *here))
         struct store_appended appended;
 
         reopen(here);
-        until_failure = at;
+        failing_memory_begin(at);
         int r = work(here);
-        failed = until_failure == 0;
-        until_failure = 0;
+        failed = failing_memory_end();
         assert_true(r >= 0 || (failed && r == -ENOMEM));
 
         uint64_t queued = status_of(here->store).records_queued;
@@ -76,9 +46,17 @@ static int read_status(struct here *here)
     return store_status(here->store, &status);
 }
 
+static void sweep_both(struct here *here, int (*work)(struct here *here))
+{
+    failing_memory.goes_on = false;
+    sweep(here, work);
+    failing_memory.goes_on = true;
+    sweep(here, work);
+}
+
 static void reading_goes_on_after_any_allocation_has_failed(void **state)
 {
-    sweep(*state, read_status);
+    sweep_both(*state, read_status);
 }
 
 static int write_note(struct here *here)
@@ -90,7 +68,7 @@ static int write_note(struct here *here)
 
 static void writing_goes_on_after_any_allocation_has_failed(void **state)
 {
-    sweep(*state, write_note);
+    sweep_both(*state, write_note);
 }
 
 int main(void)
@@ -99,5 +77,5 @@ int main(void)
         store_test(reading_goes_on_after_any_allocation_has_failed),
         store_test(writing_goes_on_after_any_allocation_has_failed),
     };
-    return cmocka_run_group_tests(tests, take_memory_over, NULL);
+    return cmocka_run_group_tests(tests, failing_memory_take_over, NULL);
 }

@@ -47,6 +47,29 @@ static void runs_keep_count_and_bytes_and_are_the_records(void **state)
     buffer_done(&bytes);
 }
 
+/* As after a flipped bit in it: the index of the logs has none of them, and the table has all. */
+static void a_log_that_its_index_has_lost_is_found_and_sent(void **state)
+{
+    struct here *here = *state;
+    struct bytes views[4];
+    _cleanup_buffer_ struct buffer bytes = {0};
+    size_t count = 0;
+
+    append_many(here->store, 0, 2);
+    struct uuid log = current_log(here->store);
+    assert_int_equal(database_run(here->store, "PRAGMA writable_schema=1"), 0);
+    assert_int_equal(database_run(here->store,
+                         "UPDATE sqlite_schema SET rootpage=(SELECT rootpage FROM sqlite_schema"
+                         " WHERE name='sqlite_autoindex_blobs_1') WHERE name='sqlite_autoindex_logs_1'"),
+        0);
+    store_free(here->store);
+    here->store = store_opened_in(here->directory, STORE_DAEMON);
+    struct uuid listed = current_log(here->store);
+    assert_true(uuid_equal(&listed, &log));
+    assert_int_equal(store_outbox_read(here->store, &log, 2, 4, SIZE_MAX, &bytes, views, &count), 0);
+    assert_int_equal(count, 2);
+}
+
 static void runs_behind_what_is_in_the_buffer_leave_that_alone(void **state)
 {
     struct here *here = *state;
@@ -410,6 +433,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         store_test(runs_keep_count_and_bytes_and_are_the_records),
+        store_test(a_log_that_its_index_has_lost_is_found_and_sent),
         store_test(runs_behind_what_is_in_the_buffer_leave_that_alone),
         store_test(run_ends_before_a_damaged_record_and_says_so_at_it),
         store_test(unknown_log_is_told),

@@ -257,6 +257,34 @@ static void large_backlog_is_carried_over_whole(void **state)
     assert_true(sound);
 }
 
+static int64_t newest_number(struct store *store)
+{
+    struct store_log logs[8];
+    size_t count = 0;
+
+    assert_int_equal(store_logs(store, false, logs, ARRAY_LEN(logs), &count), 0);
+    assert_true(count > 0);
+    return logs[count - 1].number;
+}
+
+/* The first of them is there no more, and still its number is never given to another. */
+static void a_log_after_a_lost_database_has_a_number_that_none_had_before(void **state)
+{
+    struct here *here = *state;
+    int64_t before;
+
+    assert_int_equal(append_note(here->store, "a", NULL), 0);
+    before = newest_number(here->store);
+    for (unsigned lost = 1; lost <= 2; lost++) {
+        store_free(here->store);
+        remove_file(here->directory, DATABASE_NAME);
+        remove_file(here->directory, WAL_NAME);
+        remove_file(here->directory, SHM_NAME);
+        here->store = store_opened_in(here->directory, STORE_COLLECTOR);
+        assert_true(newest_number(here->store) == before + lost);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -268,6 +296,7 @@ int main(void)
         store_test(fork_of_a_log_that_was_closed_carries_its_rest_into_the_current_one),
         store_test(second_fork_of_a_log_carries_what_its_receipt_covers_no_longer),
         store_test(large_backlog_is_carried_over_whole),
+        store_test(a_log_after_a_lost_database_has_a_number_that_none_had_before),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

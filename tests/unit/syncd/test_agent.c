@@ -728,9 +728,38 @@ static void a_new_enrolment_ends_what_was_in_flight(void **state)
     agent_story_end(&story);
 }
 
+static int interrupt_it(void *user)
+{
+    return 1;
+}
+
+/* And nobody rings again, as nothing else is recorded. */
+static void a_store_that_could_not_be_read_is_looked_at_again_by_itself(void **state)
+{
+    struct agent_story story;
+
+    agent_story_begin(&story);
+    agent_story_record(&story, 0, 1);
+    agent_story_settle(&story);
+    assert_true(agent_story_status(&story).records_queued == 0);
+    struct store_appended appended;
+    assert_int_equal(append_note(story.store, "recorded while the store cannot be read", &appended), 0);
+    sqlite3_progress_handler(story.store->database, 1, interrupt_it, NULL);
+    agent_store_changed(story.agent);
+    sqlite3_progress_handler(story.store->database, 0, NULL, NULL);
+    expect_queued(&story, 1);
+    assert_true(agent_next_timer_ms(story.agent) > 0);
+    assert_true(agent_next_timer_ms(story.agent) <= story.boot_ms + 60000);
+    agent_story_wait(&story, 60000);
+    agent_story_settle(&story);
+    expect_queued(&story, 0);
+    agent_story_end(&story);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_store_that_could_not_be_read_is_looked_at_again_by_itself),
         cmocka_unit_test(records_are_sent_in_order_and_count_by_their_receipt),
         cmocka_unit_test(an_answer_cut_at_every_byte_keeps_the_queue),
         cmocka_unit_test(an_answer_with_any_byte_altered_keeps_the_queue),

@@ -3,6 +3,7 @@
 #include "tests/unit/syncd/agent_story.h"
 
 #include "proto/compression.h"
+#include "store/internal.h"
 
 #include <errno.h>
 
@@ -632,6 +633,32 @@ static void the_newest_256_bundles_are_remembered_over_a_restart(void **state)
     agent_story_end(&story);
 }
 
+/* Between the export and the receipts the database was recovered, and a record was not found again. */
+static void receipts_for_a_log_with_holes_say_of_their_photos_what_they_can(void **state)
+{
+    struct agent_story story;
+    struct agent_receipts taken = {0};
+    _cleanup_on_carrier_ struct on_carrier carried;
+    struct uuid fresh, log;
+
+    begin_without_network(&story);
+    agent_story_record(&story, 0, 20);
+    carry(&story, &carried);
+    assert_int_equal(
+        store_leave_log(story.store, &author, &carried.receipts.log, OPEN_RECOVERED, &fresh, NULL), 0);
+    assert_int_equal(
+        sqlite3_exec(story.store->database,
+            "DELETE FROM records WHERE key >> 40 = 1 AND key & 1099511627775 = 3", NULL, NULL, NULL),
+        SQLITE_OK);
+    assert_int_equal(take(&story, &carried.receipts, &taken), 0);
+    assert_int_equal(taken.log, RECEIPTS_LOG_NONE);
+    assert_int_equal(taken.records_acknowledged, 0);
+    assert_int_equal(story.damaged, 0);
+    log = current_log(&story);
+    assert_true(uuid_equal(&log, &fresh)); /* which goes on */
+    agent_story_end(&story);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -650,6 +677,7 @@ int main(void)
         cmocka_unit_test(receipts_older_than_what_the_centre_was_found_to_lack_are_refused),
         cmocka_unit_test(the_state_of_a_photo_goes_only_forward),
         cmocka_unit_test(quarantine_is_noted_and_ended_by_a_whole_list_that_names_it_no_more),
+        cmocka_unit_test(receipts_for_a_log_with_holes_say_of_their_photos_what_they_can),
         cmocka_unit_test(the_newest_256_bundles_are_remembered_over_a_restart),
     };
 

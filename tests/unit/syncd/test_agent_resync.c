@@ -445,47 +445,6 @@ static void a_centre_that_has_more_of_the_log_is_no_damage_of_ours(void **state)
     agent_story_end(&story);
 }
 
-/* A record that the centre has is damaged here, and the store is opened again, which recovers it. */
-static void lose_a_record_here(struct agent_story *story)
-{
-    agent_free(story->agent);
-    story->agent = NULL;
-    assert_int_equal(
-        sqlite3_exec(story->store->database,
-            "UPDATE records SET bytes = zeroblob(length(bytes)), leaf = zeroblob(32) WHERE key & 255 = 3",
-            NULL, NULL, NULL),
-        SQLITE_OK);
-    assert_int_equal(store_check(story->store, NULL, NULL), -EUCLEAN);
-    store_free(story->store);
-    assert_int_equal(store_open(story->world, story->directory, STORE_DAEMON, &story->store, NULL), 0);
-    agent_story_restart(story);
-}
-
-static void a_log_that_has_holes_since_a_recovery_ends_no_resync_and_no_daemon(void **state)
-{
-    struct agent_story story;
-
-    begin_settled(&story, 300);
-    lose_a_record_here(&story);
-    /* What the recovery has found again is gone as well. */
-    assert_int_equal(sqlite3_exec(story.store->database,
-                         "DELETE FROM records WHERE key & 255 = 3 AND key >> 40 = 1", NULL, NULL, NULL),
-        SQLITE_OK);
-    agent_story_settle(&story);
-    resync(&story, AUDIT_RECORDS);
-    assert_int_equal(story.damaged, 0);
-    assert_int_equal(story.resyncs_done, 1);
-    assert_true(story.report.ok && !story.report.failed);
-    /* What the centre lacks of it, too, cannot be proven here any more. */
-    story.centre.missing[0] = (struct run){.first = 10, .count = 2};
-    story.centre.missing_count = 1;
-    resync(&story, AUDIT_RECORDS);
-    assert_int_equal(story.damaged, 0);
-    assert_false(story.report.ok);
-    assert_int_equal(story.report.records_gone, 2);
-    agent_story_end(&story);
-}
-
 static void a_command_of_the_centre_is_carried_out_once_and_names_itself(void **state)
 {
     struct agent_story story;
@@ -760,7 +719,6 @@ int main(void)
         cmocka_unit_test(an_unsigned_audit_answer_proves_nothing),
         cmocka_unit_test(an_audit_answer_cut_at_every_byte_proves_nothing),
         cmocka_unit_test(a_centre_that_has_more_of_the_log_is_no_damage_of_ours),
-        cmocka_unit_test(a_log_that_has_holes_since_a_recovery_ends_no_resync_and_no_daemon),
         cmocka_unit_test(a_command_of_the_centre_is_carried_out_once_and_names_itself),
         cmocka_unit_test(how_a_command_ended_is_told_until_an_answer_has_come),
         cmocka_unit_test(a_command_that_failed_says_why_and_is_tried_again),

@@ -445,6 +445,38 @@ static void over_ten_days_all_text_arrives_and_photos_keep_to_their_budget(void 
     story_end(&story);
 }
 
+static void what_became_of_requests_is_counted_by_its_kind(void **state)
+{
+    struct story story;
+    struct engine_counts counts;
+
+    begin_metered(&story, BUDGET_UNLIMITED, BUDGET_UNLIMITED, BUDGET_UNLIMITED);
+    story_fail(&story, 0, FAILURE_TLS);
+    story_wait_for_request(&story);
+    story_wait(&story, story.config.answer_deadline_ms); /* nobody answers */
+    set_network(&story, NETWORK_UNMETERED);
+    if (story_busy(&story) == 0)
+        story_wait_for_request(&story);
+    story_stored(&story, 0);
+    story_log(&story, 0, 11, 10);
+    story_tell(&story);
+    story_refuse(&story, 0, REFUSAL_REVOKED);
+    counts = story_report(&story).counts;
+    assert_int_equal(counts.failures[FAILURE_TLS], 1);
+    assert_int_equal(counts.failures[FAILURE_NETWORK], 1);
+    assert_int_equal(counts.exchanges[EXCHANGE_STORED], 1);
+    assert_int_equal(counts.refusals[REFUSAL_REVOKED], 1);
+    assert_true(counts.sent_bytes[NETWORK_METERED][LANE_TEXT] >= 2 * 10 * RECORD_WIRE_BYTES);
+    assert_true(counts.sent_bytes[NETWORK_UNMETERED][LANE_TEXT] > 0);
+    assert_int_equal(counts.sent_bytes[NETWORK_UNMETERED][LANE_PHOTOS], 0);
+    /* A new day takes nothing of it away. */
+    story_wait(&story, DAY_MS + HOUR_MS);
+    assert_true(story_report(&story).used_bytes[NETWORK_METERED][LANE_TEXT] == 0);
+    assert_true(story_report(&story).counts.sent_bytes[NETWORK_METERED][LANE_TEXT] ==
+                counts.sent_bytes[NETWORK_METERED][LANE_TEXT]);
+    story_end(&story);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -464,6 +496,7 @@ int main(void)
         cmocka_unit_test(a_resync_counts_as_text_and_waits_unless_a_person_asked),
         cmocka_unit_test(a_centre_that_wants_a_resync_hears_that_the_budget_is_used_up),
         cmocka_unit_test(over_ten_days_all_text_arrives_and_photos_keep_to_their_budget),
+        cmocka_unit_test(what_became_of_requests_is_counted_by_its_kind),
     };
 
     return cmocka_run_group_tests_name("engine budget", tests, NULL, NULL);

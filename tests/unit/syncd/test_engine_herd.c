@@ -546,7 +546,7 @@ static void a_thousand_that_are_paced_are_seldom_turned_away(void **state)
     busy_herd(&unpaced);
     busy_herd(&paced);
     assert_true(paced.refused * 2 <= unpaced.refused);
-    assert_true(paced.seconds <= 2 * unpaced.seconds);
+    assert_true(paced.seconds <= 2 * unpaced.seconds); /* the price: 143 s became 180 s */
 }
 
 int main(void)

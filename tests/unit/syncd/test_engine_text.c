@@ -512,7 +512,7 @@ static void when_more_may_have_been_applied_it_is_asked_at_once(void **state)
         assert_int_equal(exchange(&story, 0)->exchange.records_max, 0);
         assert_int_equal(story.sync_done, 0);
         answer = story_exchanged(&story, 0, EXCHANGE_STORED, 10);
-        answer.exchanged.more_quarantined = i < 2;
+        answer.exchanged.ask_again = i < 2;
         story.slots[0].busy = false;
         story_feed(&story, answer);
     }

@@ -8,11 +8,13 @@
 #include "syncd/transport/curl.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
 #define CONNECTIONS_MAX 16u
 #define DEADLINE_MS 10000u
+#define BODY_BYTES ((size_t)16 << 20) /* more than two kernels hold of a connection */
 
 struct scene;
 
@@ -245,6 +247,44 @@ static void a_request_in_flight_is_still_answered_when_the_network_changes(void 
     end(&scene);
 }
 
+/* What is read until the other end is done with the connection; how it has ended. */
+static int how_it_ends(int fd)
+{
+    static char bytes[1 << 16];
+    ssize_t len;
+
+    do
+        len = recv(fd, bytes, sizeof(bytes), 0);
+    while (len > 0);
+    return len < 0 ? errno : 0;
+}
+
+static void a_request_that_is_cancelled_takes_back_what_the_kernel_still_holds(void **state)
+{
+    struct scene scene;
+    _cleanup_free_ char *body = calloc(1, BODY_BYTES);
+
+    (void)state;
+    assert_non_null(body);
+    begin(&scene);
+    scene.gather = 2; /* nobody answers */
+    for (unsigned round = 0; round < 2; round++) {
+        const struct http_request request = {.method = "PATCH",
+            .path = scene.url,
+            .body = bytes_of(body, BODY_BYTES),
+            .deadline_ms = DEADLINE_MS};
+
+        assert_int_equal(transport_curl_send(scene.transport, round, &request), 0);
+        while (scene.waiting == 0)
+            assert_true(sd_event_run(scene.event, UINT64_MAX) >= 0);
+        transport_curl_cancel(scene.transport, round);
+        assert_int_equal(how_it_ends(scene.connections[scene.connection_count - 1].fd), ECONNRESET);
+        scene.waiting = 0;
+    }
+    assert_int_equal(scene.failed, 0);
+    end(&scene);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -252,6 +292,7 @@ int main(void)
         cmocka_unit_test(requests_in_a_row_after_the_network_changed_go_over_new_connections),
         cmocka_unit_test(requests_at_once_after_the_network_changed_go_over_new_connections),
         cmocka_unit_test(a_request_in_flight_is_still_answered_when_the_network_changes),
+        cmocka_unit_test(a_request_that_is_cancelled_takes_back_what_the_kernel_still_holds),
     };
 
     return cmocka_run_group_tests_name("transport", tests, NULL, NULL);

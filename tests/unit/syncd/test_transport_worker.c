@@ -41,7 +41,7 @@ struct scene {
     size_t connection_count;
     unsigned requests; /* that reached the centre */
     bool silent;       /* it does not answer */
-    unsigned answered, failed, rested;
+    unsigned answered, failed, rested, lost;
     struct http_response last;
     char last_body[32], last_location[32], last_detail[128];
     enum engine_failure last_failure;
@@ -137,6 +137,11 @@ static void on_rested(void *context)
     ((struct scene *)context)->rested++;
 }
 
+static void on_lost(void *context)
+{
+    ((struct scene *)context)->lost++;
+}
+
 static void listen_here(struct scene *scene)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -153,7 +158,8 @@ static void listen_here(struct scene *scene)
 
 static void open_transport(struct scene *scene, const struct transport_worker_options *given)
 {
-    const struct transport_worker_listener listener = {on_response, on_failed, on_rested, scene};
+    const struct transport_worker_listener listener = {
+        .response = on_response, .failed = on_failed, .rested = on_rested, .lost = on_lost, .context = scene};
     struct transport_worker_options options = *given;
 
     options.world = world_posix();
@@ -271,6 +277,9 @@ static void a_killed_worker_costs_the_requests_in_flight_and_another_one_is_star
     assert_int_equal(scene->last_failure, FAILURE_NETWORK);
     assert_non_null(strstr(scene->last_detail, "signal 9"));
     assert_int_equal(transport_worker_busy(scene->transport), 0);
+    assert_int_equal(scene->lost, 1);
+    assert_int_equal(transport_worker_counted(scene->transport).started, 2);
+    assert_int_equal(transport_worker_counted(scene->transport).lost, 1);
 }
 
 static void the_worker_ends_when_it_is_idle_and_comes_back(void **state)
@@ -286,6 +295,8 @@ static void the_worker_ends_when_it_is_idle_and_comes_back(void **state)
     }
     assert_int_equal(scene->failed, 0);
     assert_int_equal(scene->connection_count, 2);
+    assert_int_equal(transport_worker_counted(scene->transport).started, 2);
+    assert_int_equal(transport_worker_counted(scene->transport).lost, 0);
 }
 
 static void a_request_in_flight_keeps_the_worker(void **state)
