@@ -182,6 +182,18 @@ static int filter_of(const char *state, struct store_filter *ret)
     return -EINVAL;
 }
 
+/* A list that is short must say why. */
+static void note_pruned(struct store *store)
+{
+    struct store_status status;
+
+    if (store_status(store, &status) >= 0 && status.records_pruned > 0)
+        fprintf(stderr,
+            "patrol: %llu records of closed logs are not listed: they were removed here, as the centre has a "
+            "backup of them\n",
+            (unsigned long long)status.records_pruned);
+}
+
 enum exit_status command_list(struct program *program, const char *const *arguments, size_t count)
 {
     (void)arguments;
@@ -202,7 +214,11 @@ enum exit_status command_list(struct program *program, const char *const *argume
     arena_init(&listing.arena, DECODE_BUDGET_BYTES_MIN);
     r = store_each_record(store, &filter, each, &listing);
     arena_done(&listing.arena);
-    return r < 0 ? complain_store(program, r, "list") : EXIT_STATUS_DONE;
+    if (r < 0)
+        return complain_store(program, r, "list");
+    if (!filter.has_state || filter.state == RECORD_SENT)
+        note_pruned(store);
+    return EXIT_STATUS_DONE;
 }
 
 static enum exit_status print_whole(const struct record *record, const struct finding_state *state)

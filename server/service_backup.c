@@ -23,8 +23,9 @@
 #define MARKS_AT_ONCE 1000u /* in one transaction: handhelds wait meanwhile */
 #define BLOBS_AT_ONCE 1000u
 
-/* A closed log whose records in the copy give its root. */
-struct whole_log {
+/* What is known of a closed log since this backup, and was not before: of how many records the copy has all.
+ */
+struct told_log {
     uint64_t number;
     struct log_backed_up backed_up;
 };
@@ -37,10 +38,9 @@ struct backup {
     struct blobs *blobs; /* the target's */
     struct sha256 *copied;
     size_t copied_count, copied_room;
-    struct buffer closed_logs; /* struct stored_log, those that no backup before has marked */
-    struct buffer whole_logs;  /* struct whole_log */
-    struct sha256 last;        /* of the blobs looked at */
-    size_t seen;               /* in this step */
+    struct buffer told_logs; /* struct told_log */
+    struct sha256 last;      /* of the blobs looked at */
+    size_t seen;             /* in this step */
     void (*told)(void *user, const struct service_backup_report *so_far);
     void (*fault)(void *user, const char *line);
     void *user;
@@ -175,63 +175,55 @@ static int read_tile(
     return r < 0 ? r : 1;
 }
 
-static int read_log(struct backup *backup, const struct stored_log *log)
+/* 1 whole, 0 not. */
+static int read_log(struct storage *snapshot, const struct stored_log *log)
 {
-    struct whole_log whole = {.number = log->number,
-        .backed_up = {.size = log->frontier.size, .root = merkle_root(&log->frontier)}};
     struct merkle_frontier frontier;
-    struct sha256 root;
     int r = 1;
 
     merkle_frontier_init(&frontier);
     for (uint64_t tile = 0; r > 0 && frontier.size < log->frontier.size; tile++)
-        r = read_tile(backup->snapshot, log, tile, &frontier);
+        r = read_tile(snapshot, log, tile, &frontier);
     if (r <= 0)
         return r;
-    root = merkle_root(&frontier);
-    if (sha256_equal(&root, &whole.backed_up.root))
-        buffer_put(&backup->whole_logs, &whole, sizeof(whole));
-    return buffer_finish(&backup->whole_logs);
+    struct sha256 root = merkle_root(&frontier), expected = merkle_root(&log->frontier);
+    return sha256_equal(&root, &expected);
 }
 
-/* Each closed log is read by one backup: nothing is added to it any more. */
+/* What is said of a log is what the last backup has of it, and each one is another copy: so each reads all of
+ * them. */
 static int look_at_log(void *user, const struct stored_log *log)
 {
     struct backup *backup = user;
-    struct log_backed_up marked;
+    struct told_log told = {.number = log->number}, before = {0};
 
     backup->report.records += log->frontier.size;
-    if (!log->is_closed || log->frontier.size == 0)
+    if (!log->is_closed)
         return 0;
-    int r = backup->snapshot->verbs->log_backed_up(backup->snapshot, log->number, &marked);
-    if (r < 0 || (r > 0 && marked.size == log->frontier.size))
+    int r = read_log(backup->snapshot, log);
+    if (r > 0)
+        told.backed_up =
+            (struct log_backed_up){.size = log->frontier.size, .root = merkle_root(&log->frontier)};
+    if (r >= 0)
+        r = backup->snapshot->verbs->log_backed_up(backup->snapshot, log->number, &before.backed_up);
+    if (r < 0 || before.backed_up.size == told.backed_up.size)
         return r < 0 ? r : 0;
-    buffer_put(&backup->closed_logs, log, sizeof(*log));
-    return buffer_finish(&backup->closed_logs);
-}
-
-static int read_logs(struct backup *backup)
-{
-    int r = backup->snapshot->verbs->logs_each(backup->snapshot, look_at_log, backup);
-    const struct stored_log *logs = (const struct stored_log *)(const void *)backup->closed_logs.data;
-
-    for (size_t i = 0; r >= 0 && i < backup->closed_logs.len / sizeof(*logs); i++)
-        r = read_log(backup, &logs[i]);
-    return r;
+    buffer_put(&backup->told_logs, &told, sizeof(told));
+    return buffer_finish(&backup->told_logs);
 }
 
 static int mark_logs(struct backup *backup)
 {
-    const struct whole_log *logs = (const struct whole_log *)(const void *)backup->whole_logs.data;
+    const struct told_log *logs = (const struct told_log *)(const void *)backup->told_logs.data;
     struct transaction transaction;
     int r = 0;
 
-    if (backup->whole_logs.len == 0)
+    if (backup->told_logs.len == 0)
         return 0;
     r = transaction_begin(backup->service, &transaction);
     if (r < 0)
         return r;
-    for (size_t i = 0; r >= 0 && i < backup->whole_logs.len / sizeof(*logs); i++)
+    for (size_t i = 0; r >= 0 && i < backup->told_logs.len / sizeof(*logs); i++)
         r = transaction.storage->verbs->log_set_backed_up(
             transaction.storage, logs[i].number, &logs[i].backed_up);
     if (r < 0) {
@@ -256,7 +248,7 @@ static int take_snapshot(struct backup *backup)
         r = reader.storage->verbs->snapshot(reader.storage, backup->new_directory);
     if (r >= 0)
         r = storage_sqlite_open(&options, &backup->snapshot, &created, NULL);
-    return r < 0 ? r : read_logs(backup);
+    return r < 0 ? r : backup->snapshot->verbs->logs_each(backup->snapshot, look_at_log, backup);
 }
 
 static int put_in_place(struct backup *backup)
@@ -357,8 +349,7 @@ int service_backup(struct service *service, const char *target,
     blobs_close(backup.blobs);
     free(backup.new_directory);
     free(backup.copied);
-    buffer_done(&backup.whole_logs);
-    buffer_done(&backup.closed_logs);
+    buffer_done(&backup.told_logs);
     if (r < 0)
         return r;
     *ret = backup.report;

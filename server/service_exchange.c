@@ -645,7 +645,8 @@ static int list_stored(struct service_job *job, struct storage *storage, struct 
     return 0;
 }
 
-/* How much of a closed log of this device is in a backup, and is here as well: the handheld may prune it. */
+/* A closed log of this device that the last backup has whole, and that is here as well: the handheld may prune
+ * it. */
 static int tell_backed_up_log(
     struct service_job *job, struct storage *storage, struct exchange_answer *answer)
 {
@@ -656,7 +657,7 @@ static int tell_backed_up_log(
     if (r < 0 || log.device != job->device.number)
         return r == -ENOENT ? 0 : r;
     r = storage->verbs->log_backed_up(storage, log.number, &answer->backed_up_log);
-    answer->has_backed_up_log = r > 0 && answer->backed_up_log.size <= log.frontier.size;
+    answer->has_backed_up_log = r > 0 && log.is_closed && answer->backed_up_log.size == log.frontier.size;
     return r;
 }
 

@@ -160,6 +160,12 @@ static int check_log(struct checking *checking, const struct log_row *log)
 
     /* Of those that were pruned some may be left. */
     int r = check_records(checking, log, true, 0, holed ? 0 : log->pruned_size);
+    if (r >= 0 && !holed) {
+        r = log_tiles_fit(checking->store, log->number, log->pruned_size / TILE_LEAVES);
+        if (r == 0)
+            report(checking, "log %lld: the tiles that are left of its pruned records do not fit each other",
+                (long long)log->number);
+    }
     if (r >= 0)
         r = check_records(checking, log, holed, holed ? 0 : log->pruned_size, log->end);
     if (r >= 0)

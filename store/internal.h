@@ -70,8 +70,10 @@ struct log_row {
     uint64_t receipt_size;
     int64_t receipt_time_s;
     uint64_t ids_size; /* public ids of the records below are in the index */
-    /* Whole tiles: the records below were pruned, or are being pruned. Their tiles are here. 0: none. */
-    uint64_t pruned_size;
+    /* Whole tiles: the records below were pruned, or are being pruned: those below `pruned_removed` are gone.
+     * Their tiles are here. 0: none. */
+    uint64_t pruned_size, pruned_removed;
+    int64_t pruned_ms; /* when the centre said that a backup has them, by its clock */
 };
 
 struct store {
@@ -84,7 +86,7 @@ struct store {
     int lock; /* handle of the world, -1: none */
     bool locked;
     bool damage_marked;
-    bool is_older;          /* a reader's: tables of later versions are not there */
+    int64_t version; /* of the tables; a reader may find older ones */
     bool disk_failed;       /* in the transaction under way */
     struct write_mark mark; /* set: what of the WAL is on the disk? */
     uint64_t wal_pages;     /* as the last commit here left it */
@@ -149,6 +151,8 @@ int schema_migrate(struct store *store);
 int schema_note_pruned(struct store *store);
 /* 0 usable as it is, 1 older: to be migrated, 2 nothing there yet, -EPROTONOSUPPORT, -EUCLEAN. */
 int schema_look(struct store *store);
+#define SCHEMA_WITH_ERASED 2
+#define SCHEMA_WITH_PRUNED 3
 
 /* ---- logs.c ---- */
 
@@ -253,6 +257,8 @@ struct log_sums {
     uint64_t people, bytes;
 };
 int log_root_at(struct store *store, int64_t log_number, uint64_t size, struct sha256 *ret);
+/* 1 when the roots of the first `tiles` tiles give the frontiers that are kept with them, 0 when not. */
+int log_tiles_fit(struct store *store, int64_t log_number, uint64_t tiles);
 /* The frontier behind whole tiles. -EUCLEAN. */
 int log_frontier_at(struct store *store, int64_t log_number, uint64_t tiles, struct merkle_frontier *ret);
 /* The same of a log that has all its records, unless recovery has carried them over: else it is damage, which
@@ -295,6 +301,8 @@ int store_read_row(struct store *store, const struct log_row *log, uint64_t seq,
  * `old_key`, or nowhere: -1): which blobs it names, which record it is about. */
 int rows_about_record(struct store *store, const struct position_in_log *recorded_at, struct bytes recorded,
     int64_t old_key, int64_t key);
+/* In a write transaction: the records below `size` need not be here any more. */
+int pruned_put(struct store *store, int64_t log_number, uint64_t size, int64_t told_ms);
 /* In a write transaction: what the index says of the records first .. end - 1 of a log that are gone. */
 int ids_forget(struct store *store, int64_t log_number, uint64_t first, uint64_t end);
 /* Appends the reason and a NUL to `ret`. 1 in quarantine, 0 not. */

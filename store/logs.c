@@ -57,15 +57,21 @@ static int read_row(struct store *store, sqlite3_stmt *statement, struct log_row
 /* Only of a log that was left: reading the one that is appended to costs no more than before. */
 static int read_pruned(struct store *store, struct log_row *log)
 {
-    static const char sql[] = "SELECT size FROM pruned WHERE log = ?1";
-    int64_t size = 0;
+    static const char sql[] = "SELECT size, removed, told_ms FROM pruned WHERE log = ?1";
+    _cleanup_statement_ sqlite3_stmt *statement = NULL;
 
-    if (!log->left || store->is_older)
+    if (!log->left || store->version < SCHEMA_WITH_PRUNED)
         return 0;
-    int r = database_read_number(store, sql, &log->number, 1, &size);
+    int r = database_prepare(store, sql, &statement);
     if (r < 0)
         return r;
-    log->pruned_size = (uint64_t)size;
+    sqlite3_bind_int64(statement, 1, log->number);
+    r = database_step(store, statement);
+    if (r <= 0)
+        return r;
+    log->pruned_size = (uint64_t)sqlite3_column_int64(statement, 0);
+    log->pruned_removed = (uint64_t)sqlite3_column_int64(statement, 1);
+    log->pruned_ms = sqlite3_column_int64(statement, 2);
     return 0;
 }
 
@@ -465,6 +471,7 @@ int store_logs(
             .has_receipt = logs[i].receipt_size > 0,
             .may_have_holes = logs[i].has_rehomed,
             .pruned_size = logs[i].pruned_size,
+            .pruned_ms = logs[i].pruned_ms,
         };
     }
     *ret_count = n;

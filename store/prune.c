@@ -26,10 +26,13 @@ static int run_between(struct store *store, const char *sql, int64_t first, int6
 
 /* ---- which log ---- */
 
-/* 1 while a photo that a record of this log was the first to name is still to be sent. */
-static int has_pending(struct store *store, const struct log_row *log)
+/* 1 while a photo that a record of this log was the first to name is still to be sent, or waits for its backup
+ * or its age: nobody could say any more whose it is. */
+static int has_photos(struct store *store, const struct log_row *log)
 {
-    static const char sql[] = "SELECT 1 FROM blobs WHERE state = 0 AND record BETWEEN ?1 AND ?2 LIMIT 1";
+    static const char sql[] =
+        "SELECT 1 FROM blobs WHERE state = 0 AND record BETWEEN ?1 AND ?2 UNION ALL"
+        " SELECT 1 FROM blobs WHERE state = 1 AND record BETWEEN ?1 AND ?2 LIMIT 1";
     int64_t one;
 
     return database_read_number(
@@ -63,7 +66,7 @@ static int find_prunable(struct store *store, int64_t now_ms, uint64_t age_ms, s
         i++;
     if (i == count || logs[i].receipt_size < logs[i].size || !is_old(&logs[i], now_ms, age_ms))
         return -ENOENT;
-    r = has_pending(store, &logs[i]);
+    r = has_photos(store, &logs[i]);
     if (r != 0)
         return r < 0 ? r : -ENOENT;
     *ret = logs[i];
@@ -83,6 +86,22 @@ int store_prunable(struct store *store, int64_t now_ms, uint64_t age_ms, struct 
 
 /* ---- marking ---- */
 
+int pruned_put(struct store *store, int64_t log_number, uint64_t size, int64_t told_ms)
+{
+    static const char sql[] = "INSERT INTO pruned(log, size, removed, told_ms) VALUES(?1, ?2, 0, ?3)";
+    _cleanup_statement_ sqlite3_stmt *statement = NULL;
+
+    int r = schema_note_pruned(store);
+    if (r >= 0)
+        r = database_prepare(store, sql, &statement);
+    if (r < 0)
+        return r;
+    sqlite3_bind_int64(statement, 1, log_number);
+    bind_u64(statement, 2, size);
+    sqlite3_bind_int64(statement, 3, told_ms);
+    return database_step(store, statement);
+}
+
 struct marking {
     const struct uuid *log;
     uint64_t size;
@@ -93,7 +112,6 @@ struct marking {
 
 static int mark(struct store *store, void *user)
 {
-    static const char sql[] = "INSERT INTO pruned(log, size, removed) VALUES(?1, ?2, 0)";
     const struct marking *marking = user;
     struct log_row log;
     struct sha256 root;
@@ -108,8 +126,7 @@ static int mark(struct store *store, void *user)
         return r;
     if (marking->size != log.size || !sha256_equal(&root, marking->root))
         return -EBADMSG;
-    r = schema_note_pruned(store);
-    return r < 0 ? r : run_between(store, sql, log.number, (int64_t)(log.size - log.size % TILE_LEAVES));
+    return pruned_put(store, log.number, log.size - log.size % TILE_LEAVES, marking->now_ms);
 }
 
 int store_prune(struct store *store, const struct uuid *log, uint64_t size, const struct sha256 *root,

@@ -9,8 +9,6 @@
 
 #define SCHEMA_VERSION 3
 #define SCHEMA_OLDEST_USABLE 1
-/* Who does not know that records may be missing on purpose takes a database with pruned ones for damaged. */
-#define SCHEMA_OLDEST_PRUNED 3
 #define APPLICATION_ID "1735421540" /* "gpqd" */
 
 /* Migration n makes version n + 1 out of version n. */
@@ -44,8 +42,10 @@ static const char *const migrations[SCHEMA_VERSION] = {
     "CREATE TABLE erased(key INTEGER PRIMARY KEY, order_number INTEGER NOT NULL, order_ms INTEGER NOT NULL,"
     " first_seq INTEGER NOT NULL, first_log BLOB NOT NULL, first_leaf BLOB NOT NULL) STRICT;"
     "CREATE TABLE erased_blobs(sha256 BLOB PRIMARY KEY, order_number INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
-    /* 3. Of which logs the records below `size` need not be here any more; those below `removed` are gone. */
-    "CREATE TABLE pruned(log INTEGER PRIMARY KEY, size INTEGER NOT NULL, removed INTEGER NOT NULL) STRICT;",
+    /* 3. Of which logs the records below `size` need not be here any more; those below `removed` are gone. The
+     * centre said so at `told_ms`, by its clock. */
+    "CREATE TABLE pruned(log INTEGER PRIMARY KEY, size INTEGER NOT NULL, removed INTEGER NOT NULL,"
+    " told_ms INTEGER NOT NULL) STRICT;",
 };
 
 static int read_version(struct store *store, int64_t *ret)
@@ -73,7 +73,8 @@ int schema_look(struct store *store)
     }
     if (version >> 16 > SCHEMA_VERSION)
         return -EPROTONOSUPPORT;
-    return (version & 0xffff) < SCHEMA_VERSION ? 1 : 0;
+    store->version = version & 0xffff;
+    return store->version < SCHEMA_VERSION ? 1 : 0;
 }
 
 static int write_version(struct store *store, int64_t oldest_usable)
@@ -89,9 +90,9 @@ int schema_note_pruned(struct store *store)
     int64_t version;
 
     int r = read_version(store, &version);
-    if (r < 0 || version >> 16 >= SCHEMA_OLDEST_PRUNED)
+    if (r < 0 || version >> 16 >= SCHEMA_WITH_PRUNED)
         return r;
-    return write_version(store, SCHEMA_OLDEST_PRUNED);
+    return write_version(store, SCHEMA_WITH_PRUNED);
 }
 
 int schema_migrate(struct store *store)
@@ -103,6 +104,7 @@ int schema_migrate(struct store *store)
         return r;
     oldest = version >> 16 > SCHEMA_OLDEST_USABLE ? version >> 16 : SCHEMA_OLDEST_USABLE;
     version &= 0xffff;
+    store->version = version > SCHEMA_VERSION ? version : SCHEMA_VERSION; /* or the open fails */
     if (version >= SCHEMA_VERSION)
         return 0; /* another program was faster */
     for (; version < SCHEMA_VERSION; version++) {

@@ -40,17 +40,16 @@ static int read_oldest(struct store *store, const struct log_row *log, int64_t *
     return 0;
 }
 
-/* Those that are listed all the same, as they are erased or in quarantine, are here. */
+/* Those that stayed, as they were erased or in quarantine, are here. */
 static int add_pruned(struct store *store, const struct log_row *log, struct store_status *status)
 {
     static const char sql[] =
-        "SELECT count(*) FROM records WHERE key BETWEEN ?1 AND ?2 AND kind IN " PEOPLE_KINDS
-        " AND (length(bytes) = 0 OR key IN (SELECT key FROM quarantined))";
+        "SELECT count(*) FROM records WHERE key BETWEEN ?1 AND ?2 AND kind IN " PEOPLE_KINDS;
     struct log_sums sums;
     int64_t left = 0;
 
     /* Behind `end` they are in neither place, as the centre went back: the alarm has said so. */
-    uint64_t size = log->pruned_size < log->end ? log->pruned_size : log->end;
+    uint64_t size = log->pruned_removed < log->end ? log->pruned_removed : log->end;
     int r = log_sums_below(store, log->number, size, &sums);
     if (r >= 0 && size > 0)
         r = database_read_number(

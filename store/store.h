@@ -207,7 +207,8 @@ struct store_log {
     uint64_t size, receipt_size;
     bool has_receipt;
     bool may_have_holes; /* it was left with its rest re-homed: then it may have no root any more, -EUCLEAN */
-    uint64_t pruned_size; /* the records below are not here any more */
+    uint64_t pruned_size; /* the records below are not here any more, as at `pruned_ms` the centre said ... */
+    int64_t pruned_ms;    /* ... by its clock that a backup has them */
 };
 /* Logs in order of opening; at most `max`. Those complete and closed are left out when `unfinished_only`. */
 int store_logs(
@@ -319,7 +320,7 @@ int store_free_photos(struct store *store, int64_t now_ms, uint64_t age_ms, uint
  * own stays as well: what was erased by order, or is in quarantine.
  *
  *   prunable   the oldest log that may go: its last receipt is `age_ms` and more before `now_ms`, as with
- *              photos; nothing older waits; none of its photos is still to be sent. -ENOENT
+ *              photos; nothing older waits; none of its photos is still to be sent or to be freed. -ENOENT
  *   prune      the centre has signed that a backup holds `size` records of it with this root. -ENOENT it may
  *              not go; -EBADMSG that is not this log. From now on its records count as gone
  *   prune_some removes some of them; true: there are more

@@ -87,7 +87,7 @@ const char *const sqlite_schema_additions[] = {
     " blobs_sent_again INTEGER NOT NULL, blobs_gone INTEGER NOT NULL,"
     " blobs_lost INTEGER NOT NULL, PRIMARY KEY (device, level))"
     " STRICT, WITHOUT ROWID",
-    /* Closed logs that a finished backup holds, where they were read again: handhelds may prune them. */
+    /* What the last finished backup has of closed logs, where they were read again; size 0: not all of it. */
     "logs_backed_up("
     " log INTEGER PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL) STRICT",
     NULL,

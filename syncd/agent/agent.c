@@ -119,17 +119,14 @@ static void send_action(struct agent *agent, const struct engine_action *action,
 
     if (r >= 0)
         return;
-    if (r == -EIDRM && action->kind == ENGINE_SEND_EXCHANGE) {
-        r = keep_give_up(agent, &action->exchange.log);
-        if (r >= 0)
-            r = -ENODATA;
-    }
     if (r == -ENODATA || r == -ENOENT || r == -ERANGE) {
         agent_feed_nothing(agent, action->slot);
         return;
     }
     if (r == -EUCLEAN && action->kind == ENGINE_SEND_EXCHANGE)
         r = outbox_leave_holed(agent, &action->exchange.log);
+    else if (r == -EIDRM && action->kind == ENGINE_SEND_EXCHANGE)
+        r = keep_give_up(agent, &action->exchange.log);
     if (r >= 0) {
         agent_feed_nothing(agent, action->slot);
         outbox_feed(agent);

@@ -332,8 +332,8 @@ void keep_take_backed_up(
 /* The centre has gone back to before it had records that were pruned here: what is left of the log is carried
  * into the current one, and the rest is told as gone. */
 int keep_give_up(struct agent *agent, const struct uuid *log);
-/* Of the records that the centre lacks these were pruned: its backup has them. */
-void keep_tell_missing(struct agent *agent, uint64_t count);
+/* Of the records of this log that the centre lacks, so many were pruned: its backup has them. */
+void keep_tell_missing(struct agent *agent, const struct store_log *log, uint64_t count);
 
 /* ---- memory.c ---- */
 

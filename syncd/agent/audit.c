@@ -208,7 +208,7 @@ static int take_window(struct agent *agent, const struct agent_slot *slot, const
     note_mending(agent, &mend, event);
     event->audited.gone_records += mend.pruned;
     if (!slot->is_check)
-        keep_tell_missing(agent, mend.pruned);
+        keep_tell_missing(agent, &log, mend.pruned);
     r = note_blobs(agent, slot, answer, &mend, event);
     if (r < 0) {
         mend_list_clear(&mend);

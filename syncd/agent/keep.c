@@ -12,6 +12,7 @@
 #include "syncd/agent/agent_internal.h"
 
 #include "base/log.h"
+#include "base/rfc3339.h"
 
 #include <errno.h>
 
@@ -77,43 +78,45 @@ void keep_take_backed_up(
 
 /* ---- when the centre lacks them after all ---- */
 
-static void tell_gone(struct agent *agent, uint64_t count, const char *where)
+static void tell_gone(struct agent *agent, uint64_t count, int64_t pruned_ms, const char *where)
 {
-    char text[ALARM_TEXT_MAX];
+    char text[ALARM_TEXT_MAX], told_at[RFC3339_LEN + 1];
 
+    rfc3339_format(pruned_ms, 0, told_at);
     snprintf(text, sizeof(text),
-        "%llu records that the centre does not have any more were removed from this handheld when it had signed "
-        "that they were in its backup: they can only come from that backup%s",
-        (unsigned long long)count, where);
+        "%llu records that the centre does not have any more were removed from this handheld after it had signed, "
+        "at %s, that its backup has them: they can only come from that backup%s",
+        (unsigned long long)count, told_at, where);
     agent->report.records_gone += count;
     agent_alarm(agent, text);
 }
 
-void keep_tell_missing(struct agent *agent, uint64_t count)
+void keep_tell_missing(struct agent *agent, const struct store_log *log, uint64_t count)
 {
     if (count > 0)
-        tell_gone(agent, count, "");
+        tell_gone(agent, count, log->pruned_ms, "");
 }
 
 int keep_give_up(struct agent *agent, const struct uuid *log)
 {
     _cleanup_free_ struct store_log *logs = NULL;
     struct store_author author = agent_author(agent);
-    uint64_t rehomed = 0, gone = 0;
-    struct uuid current;
+    uint64_t gone = 0;
+    int64_t pruned_ms = 0;
     size_t count;
     int r = outbox_all_logs(agent, &logs, &count);
 
     for (size_t i = 0; r >= 0 && i < count; i++)
-        if (uuid_equal(&logs[i].id, log) && logs[i].receipt_size < logs[i].pruned_size)
+        if (uuid_equal(&logs[i].id, log) && logs[i].receipt_size < logs[i].pruned_size) {
             gone = logs[i].pruned_size - logs[i].receipt_size;
+            pruned_ms = logs[i].pruned_ms;
+        }
     if (r >= 0)
-        r = store_leave_log(agent->store, &author, log, OPEN_RECOVERED, &current, &rehomed);
+        r = store_leave_log(agent->store, &author, log, OPEN_RECOVERED, NULL, NULL);
     if (r < 0)
         return r;
     /* They had been counted as what goes out again. */
     agent->resent_by_exchange -= gone < agent->resent_by_exchange ? gone : agent->resent_by_exchange;
-    tell_gone(agent, gone, "; what was left of their log goes out again");
-    outbox_feed(agent);
+    tell_gone(agent, gone, pruned_ms, "; what was left of their log goes out again");
     return 0;
 }

@@ -216,6 +216,10 @@ static void what_was_erased_or_is_in_quarantine_stays_listed(void **state)
     assert_int_equal(after.records_quarantined, 1);
     assert_int_equal(after.records_sent, before.records_sent);
     assert_notes(here->store, &quarantined_findings, "8 ");
+    /* It stays when it was applied after all, and is counted as what is here. */
+    const struct position_in_log released = {.log = closed.id, .seq = 10};
+    assert_int_equal(store_release(here->store, &released, 1), 0);
+    assert_int_equal(status_of(here->store).records_pruned, after.records_pruned);
     assert_int_equal(store_check(here->store, NULL, NULL), 0);
     buffer_done(&bytes);
 }
@@ -277,22 +281,144 @@ static void when_the_centre_has_gone_back_what_is_left_is_carried_over(void **st
     buffer_done(&note);
 }
 
-static void a_recovery_sends_nothing_of_a_pruned_log_again(void **state)
+static void recover_here(struct here *here)
 {
-    struct here *here = *state;
-    struct closed_log closed = pruned_log(here);
     struct store_opened opened;
 
-    assert_int_equal(receive(here->store, &closed.next, 2), 0);
     assert_int_equal(store_checkpoint_wal(here->store, true), 0);
     store_free(here->store);
     remove_file(here->directory, WAL_NAME);
     assert_int_equal(store_open(world_posix(), here->directory, STORE_DAEMON, &here->store, &opened), 0);
     assert_true(opened.recovered);
-    assert_notes(here->store, &queued_findings, "behind ");
+}
+
+/* Nobody may take what was pruned for lost, or wait for it. */
+static void assert_counts_as_pruned(struct here *here, const struct closed_log *closed)
+{
+    struct buffer bytes = {0};
+    struct bytes views[4];
+    struct store_log logs[8];
+    struct uuid found;
+    size_t count = 0;
+
+    assert_int_equal(store_outbox_read(here->store, &closed->id, 3, 4, 65536, &bytes, views, &count), -EIDRM);
+    assert_int_equal(store_logs(here->store, false, logs, 8, &count), 0);
+    assert_true(uuid_equal(&logs[0].id, &closed->id));
+    assert_int_equal(logs[0].size, closed->size);
+    assert_int_equal(logs[0].receipt_size, closed->size);
+    assert_int_equal(logs[0].pruned_size, closed->size - closed->size % TILE_LEAVES);
+    assert_int_equal(logs[0].pruned_ms, OLD_MS);
+    assert_int_equal(store_prunable(here->store, OLD_MS, AGE_MS, &found), -ENOENT);
     assert_int_equal(store_check(here->store, NULL, NULL), 0);
+    assert_int_equal(count_rows(here, "PRAGMA user_version") >> 16, 3);
+    buffer_done(&bytes);
+}
+
+static void a_recovery_keeps_a_pruned_log_with_its_root_and_sends_nothing_of_it_again(void **state)
+{
+    struct here *here = *state;
+    struct closed_log closed = pruned_log(here);
+    struct store_status before = status_of(here->store);
+    struct sha256 root;
+
+    assert_int_equal(receive(here->store, &closed.next, 2), 0);
+    recover_here(here);
+    assert_counts_as_pruned(here, &closed);
+    assert_int_equal(store_root_at(here->store, &closed.id, closed.size, &root), 0);
+    assert_true(sha256_equal(&root, &closed.root));
+    remove_all(here);
+    assert_int_equal(status_of(here->store).records_pruned, before.records_pruned);
+    assert_notes(here->store, &queued_findings, "behind ");
     assert_int_equal(append_note(here->store, "goes on", NULL), 0);
     assert_true(is_found(here, &closed.last.id));
+    assert_false(is_found(here, &closed.first.id));
+}
+
+static void tiles_that_do_not_give_the_signed_root_are_not_taken_over_and_nothing_is_sent_again(void **state)
+{
+    struct here *here = *state;
+    struct closed_log closed = pruned_log(here);
+    struct sha256 root;
+
+    assert_int_equal(sqlite3_exec(here->store->database,
+                         "UPDATE tiles SET root = (SELECT root FROM tiles WHERE key = (1 << 32) + 1),"
+                         " frontier = (SELECT root FROM tiles WHERE key = (1 << 32) + 1) WHERE key = 1 << 32",
+                         NULL, NULL, NULL),
+        SQLITE_OK);
+    assert_int_equal(store_check(here->store, NULL, NULL), -EUCLEAN);
+    recover_here(here);
+    assert_counts_as_pruned(here, &closed);
+    assert_int_equal(store_root_at(here->store, &closed.id, closed.size, &root), -EUCLEAN);
+    remove_all(here);
+    assert_notes(here->store, &queued_findings, "behind ");
+    assert_int_equal(append_note(here->store, "goes on", NULL), 0);
+    assert_int_equal(store_check(here->store, NULL, NULL), 0);
+}
+
+static void a_log_of_which_nothing_but_tiles_is_left_survives_a_recovery(void **state)
+{
+    struct here *here = *state;
+    struct store_log logs[2];
+    size_t count;
+    struct sha256 root;
+
+    here->store->rotate_records = 2 * TILE_LEAVES - 1;
+    append_many(here->store, 0, 2 * TILE_LEAVES - OWN_RECORDS - 1);
+    assert_int_equal(append_note(here->store, "behind", NULL), 0);
+    assert_int_equal(store_logs(here->store, false, logs, 2, &count), 0);
+    struct closed_log closed = {.id = logs[0].id, .size = logs[0].size, .next = logs[1].id};
+    assert_int_equal(closed.size, 2 * TILE_LEAVES);
+    assert_int_equal(store_root_at(here->store, &closed.id, closed.size, &closed.root), 0);
+    assert_int_equal(receive(here->store, &closed.id, closed.size), 0);
+    assert_int_equal(prune(here, &closed), 0);
+    remove_all(here);
+    assert_int_equal(count_rows(here, "SELECT count(*) FROM records WHERE key >> 40 = 1"), 0);
+    recover_here(here);
+    assert_counts_as_pruned(here, &closed);
+    assert_int_equal(store_root_at(here->store, &closed.id, closed.size, &root), 0);
+    assert_true(sha256_equal(&root, &closed.root));
+}
+
+static void a_log_stays_while_a_photo_of_it_is_held(void **state)
+{
+    struct here *here = *state;
+    struct store_photo photo = put_photo(here->store, 1, 100, false);
+    struct store_blob blob;
+    struct uuid found;
+    uint64_t freed;
+
+    assert_int_equal(append_with_photos(here->store, "with a photo", &photo, 1, NULL), 0);
+    struct closed_log closed = close_log(here);
+    assert_int_equal(receive(here->store, &closed.id, closed.size), 0);
+    assert_int_equal(store_prunable(here->store, OLD_MS, AGE_MS, &found), -ENOENT);
+    assert_int_equal(store_blob_set_state(here->store, &photo.photo.sha256, BLOB_STORED, OLD_MS), 0);
+    assert_int_equal(store_prunable(here->store, OLD_MS, AGE_MS, &found), -ENOENT);
+    assert_int_equal(store_free_photos(here->store, OLD_MS + 1, 1, &freed), 0);
+    assert_int_equal(freed, 1);
+    assert_int_equal(store_prunable(here->store, OLD_MS, AGE_MS, &found), 0);
+    assert_int_equal(prune(here, &closed), 0);
+    remove_all(here);
+    assert_int_equal(store_blob_find(here->store, &photo.photo.sha256, &blob), 0);
+    assert_int_equal(blob.state, BLOB_FREED);
+}
+
+static void an_order_to_erase_what_was_pruned_is_carried_out(void **state)
+{
+    struct here *here = *state;
+    struct closed_log closed = close_log(here);
+    struct erased_record erased = {.at = {.log = closed.id, .seq = 20}};
+    const struct erasure_order order = {
+        .number = 7, .time_ms = 1700000000000, .records = &erased, .record_count = 1};
+    uint64_t done = 0;
+
+    assert_int_equal(store_leaf(here->store, &closed.id, 20, &erased.leaf), 0);
+    assert_int_equal(receive(here->store, &closed.id, closed.size), 0);
+    assert_int_equal(prune(here, &closed), 0);
+    remove_all(here);
+    assert_int_equal(store_erase(here->store, &order, 1), 0);
+    assert_int_equal(store_orders_done(here->store, &done), 0);
+    assert_int_equal(done, 7);
+    assert_int_equal(store_check(here->store, NULL, NULL), 0);
 }
 
 static void a_program_that_knows_of_no_pruning_is_refused_only_when_something_was_pruned(void **state)
@@ -369,7 +495,11 @@ int main(void)
         TEST(nothing_goes_while_an_older_log_has_to_stay),
         TEST(records_that_were_pruned_are_no_damage_to_whoever_wants_to_send_them),
         TEST(when_the_centre_has_gone_back_what_is_left_is_carried_over),
-        TEST(a_recovery_sends_nothing_of_a_pruned_log_again),
+        TEST(a_recovery_keeps_a_pruned_log_with_its_root_and_sends_nothing_of_it_again),
+        TEST(tiles_that_do_not_give_the_signed_root_are_not_taken_over_and_nothing_is_sent_again),
+        TEST(a_log_of_which_nothing_but_tiles_is_left_survives_a_recovery),
+        TEST(a_log_stays_while_a_photo_of_it_is_held),
+        TEST(an_order_to_erase_what_was_pruned_is_carried_out),
         TEST(a_program_that_knows_of_no_pruning_is_refused_only_when_something_was_pruned),
         TEST(a_log_is_left_in_order_after_the_first_receipt_of_a_new_year),
         TEST(a_short_log_goes_on_over_the_end_of_the_year),
