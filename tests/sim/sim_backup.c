@@ -11,7 +11,6 @@
 
 #include <errno.h>
 
-#define BACKUP_DIRECTORY "/backup"
 #define BACKUP_OPERATIONS_MAX 300u
 #define KEPT_BYTES_MAX (1u << 20)
 
@@ -45,6 +44,7 @@ void backup_poll(struct sim *sim, struct handheld *handheld)
     note_photos(sim, handheld, false);
     agent_poll(handheld->agent, trust_time_now(handheld->machine.world, handheld->store).server_ms);
     note_photos(sim, handheld, true);
+    prune_check(sim, handheld);
 }
 
 /* ---- at the centre ---- */

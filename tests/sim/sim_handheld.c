@@ -14,6 +14,7 @@
 #define START_RETRY_MS (5 * SECOND_MS)
 #define IDLE_CONTACT_MS (10 * MINUTE_MS)
 #define TOKEN_VALID_S 3600u
+#define RECORDS_AGE_MS MINUTE_MS
 
 /* ---- the daemon's shell ---- */
 
@@ -98,6 +99,7 @@ static void on_alarm(void *context, const char *text)
     sim_trace(handheld->sim, "handheld %u: alarm: %s", handheld->number, text);
     if (strstr(text, "the centre was set back"))
         sim_cover(handheld->sim, COVER_WENT_BACK);
+    handheld->told_gone |= strstr(text, "can only come from that backup") != NULL;
 }
 
 static void on_note(void *context, int level, const char *text)
@@ -159,6 +161,7 @@ static int agent_begin(struct handheld *handheld)
         .device_seed = handheld->device_seed,
         .engine = engine_config_default(),
         .photo_age_ms = handheld->photo_age_ms,
+        .records_age_ms = RECORDS_AGE_MS,
         .transport = network_transport(handheld),
         .listener = {.resync_done = on_resync_done,
             .alarm = on_alarm,

@@ -151,6 +151,7 @@ static void come_to_rest(struct sim *sim)
     faults_end(sim);
     for (size_t i = 0; i < sim->handheld_count && !sim_failed(sim); i++)
         collector_record_one(sim, &sim->handhelds[i]);
+    prune_aftermath(sim);
     nudge(sim, false);
     wait_for_rest(sim);
     if (!sim->was_damaged || sim_failed(sim))
