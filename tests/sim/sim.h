@@ -425,7 +425,7 @@ bool prune_season(struct sim *sim, struct handheld *handheld);
 /* All is well again: time for what is to be removed, and after it perhaps the centre is set back. */
 void prune_aftermath(struct sim *sim);
 /* What this handheld has removed is in the backup: looked at when it is more than before, and at the end. */
-void prune_check(struct sim *sim, struct handheld *handheld);
+void prune_check(struct sim *sim, struct handheld *handheld, bool is_end);
 /* True when the record at this place was removed. */
 bool prune_has(const struct handheld *handheld, const struct position_in_log *at);
 /* It may be in neither place, and the handheld has said so. */

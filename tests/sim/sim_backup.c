@@ -44,7 +44,7 @@ void backup_poll(struct sim *sim, struct handheld *handheld)
     note_photos(sim, handheld, false);
     agent_poll(handheld->agent, trust_time_now(handheld->machine.world, handheld->store).server_ms);
     note_photos(sim, handheld, true);
-    prune_check(sim, handheld);
+    prune_check(sim, handheld, false);
 }
 
 /* ---- at the centre ---- */

@@ -667,7 +667,7 @@ void check_end(struct sim *sim)
         check_counters(sim, &sim->handhelds[i]);
         check_store_start(sim, &sim->handhelds[i]);
         check_store(sim, &sim->handhelds[i]);
-        prune_check(sim, &sim->handhelds[i]);
+        prune_check(sim, &sim->handhelds[i], true);
     }
     if (!sim_failed(sim) && sim->was_forked && !sim->was_restored)
         check_alarms(sim);

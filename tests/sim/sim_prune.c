@@ -105,7 +105,7 @@ static void check_logs(struct sim *sim, const struct store_log *logs, size_t cou
     sim_disk_free(disk);
 }
 
-void prune_check(struct sim *sim, struct handheld *handheld)
+void prune_check(struct sim *sim, struct handheld *handheld, bool is_end)
 {
     struct store_log logs[SIM_LOGS_MAX];
     uint64_t pruned = 0;
@@ -116,7 +116,7 @@ void prune_check(struct sim *sim, struct handheld *handheld)
         return;
     for (size_t i = 0; i < count; i++)
         pruned += logs[i].pruned_size;
-    if (pruned == 0 || (sim->is_chaos && pruned == handheld->pruned))
+    if (pruned == 0 || (!is_end && pruned == handheld->pruned))
         return;
     handheld->pruned = pruned;
     sim_cover(sim, COVER_PRUNED);
