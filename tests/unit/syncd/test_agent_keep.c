@@ -121,6 +121,46 @@ static void a_centre_set_back_to_before_a_pruned_log_gets_what_is_left_and_the_r
     agent_story_end(&story);
 }
 
+static void a_resync_that_the_centre_asks_for_tells_it_what_is_in_neither_place(void **state)
+{
+    struct agent_story story;
+
+    begin_pruned(&story);
+    story.centre.missing[0] = (struct run){.first = PRUNED - 3, .count = 5};
+    story.centre.missing_count = 1;
+    story.centre.command = (struct command){.id = {7}, .has_resync = true, .resync_level = AUDIT_RECORDS};
+    story.centre.has_command = true;
+    agent_story_record(&story, RECORDS + 5, 1);
+    agent_story_settle(&story);
+    agent_story_record(&story, RECORDS + 6, 1);
+    agent_story_settle(&story);
+    assert_int_equal(story.centre.last_result.outcome, COMMAND_INCOMPLETE);
+    assert_int_equal(story.centre.last_result.counts.records_gone, 3);
+    assert_int_equal(story.centre.last_result.counts.records_sent_again, 2);
+    agent_story_end(&story);
+}
+
+/* It can prove nothing of the part that it has pruned, and has nothing to prove. */
+static void a_photo_in_neither_place_is_told_to_a_centre_that_was_set_back_into_a_pruned_log(void **state)
+{
+    struct agent_story story;
+
+    begin_pruned(&story);
+    story.centre.logs[0].size = 100;
+    buffer_clear(&story.centre.logs[0].note);
+    story.centre.bad_blobs[0] = (struct blob_finding){.sha256 = {{7}}, .condition = BLOB_MISSING};
+    story.centre.bad_blob_count = 1;
+    assert_int_equal(agent_resync(story.agent, AUDIT_MEDIA), 0);
+    agent_story_settle(&story);
+    assert_int_equal(story.resyncs_done, 1);
+    assert_false(story.report.ok);
+    assert_false(story.report.failed);
+    assert_true(story.centre.repairs > 0);
+    assert_int_equal(story.centre.logs[0].size, 100);
+    assert_int_equal(agent_story_status(&story).records_queued, 0);
+    agent_story_end(&story);
+}
+
 static void photos_go_by_age_at_the_slow_poll_and_only_by_the_time_of_the_centre(void **state)
 {
     struct agent_story story;
@@ -148,6 +188,8 @@ int main(void)
         cmocka_unit_test(a_backup_of_other_records_frees_nothing),
         cmocka_unit_test(what_the_centre_lacks_of_a_pruned_log_is_alarmed_and_not_called_lost),
         cmocka_unit_test(a_centre_set_back_to_before_a_pruned_log_gets_what_is_left_and_the_rest_is_alarmed),
+        cmocka_unit_test(a_resync_that_the_centre_asks_for_tells_it_what_is_in_neither_place),
+        cmocka_unit_test(a_photo_in_neither_place_is_told_to_a_centre_that_was_set_back_into_a_pruned_log),
         cmocka_unit_test(photos_go_by_age_at_the_slow_poll_and_only_by_the_time_of_the_centre),
     };
 
