@@ -91,7 +91,7 @@ struct exporting {
     int64_t newest_blob;
     uint64_t records, photos, photos_gone, bytes;
     uint64_t records_pruned; /* of logs that only the centre and its backup have */
-    bool all; /* also what the centre has signed for */
+    bool all;                /* also what the centre has signed for */
     bool terminal;
 };
 
@@ -332,11 +332,11 @@ static enum exit_status print_exported(const struct exporting *exporting, bool w
     const char *path = program->options.bundle;
 
     if (program->options.json)
-        return print_json_object(json_pack("{s:s?, s:s?, s:I, s:I, s:I, s:I, s:I}", "bundle",
-            written ? exporting->id : NULL, "file", written ? path : NULL, "records",
-            (json_int_t)exporting->records, "photos", (json_int_t)exporting->photos, "photos_gone",
-            (json_int_t)exporting->photos_gone, "bytes", (json_int_t)exporting->bytes, "records_pruned",
-            (json_int_t)exporting->records_pruned));
+        return print_json_object(
+            json_pack("{s:s?, s:s?, s:I, s:I, s:I, s:I, s:I}", "bundle", written ? exporting->id : NULL,
+                "file", written ? path : NULL, "records", (json_int_t)exporting->records, "photos",
+                (json_int_t)exporting->photos, "photos_gone", (json_int_t)exporting->photos_gone, "bytes",
+                (json_int_t)exporting->bytes, "records_pruned", (json_int_t)exporting->records_pruned));
     if (!written) {
         puts("There is nothing to carry: all that was recorded here is at the centre. No file was written.");
         return EXIT_STATUS_DONE;
@@ -347,7 +347,8 @@ static enum exit_status print_exported(const struct exporting *exporting, bool w
         printf("%" PRIu64 " photos are damaged or gone on this handheld, and are not in it\n",
             exporting->photos_gone);
     if (exporting->records_pruned > 0)
-        printf("%" PRIu64 " records of closed logs are not in it: they were removed from this handheld, as the "
+        printf("%" PRIu64
+               " records of closed logs are not in it: they were removed from this handheld, as the "
                "centre has a backup of them\n",
             exporting->records_pruned);
     puts(

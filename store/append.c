@@ -195,7 +195,8 @@ int log_tiles_fit(struct store *store, int64_t log_number, uint64_t tiles)
 
         if (sha256_from_bytes(column_bytes(statement, 0), &root) < 0 ||
             merkle_append_tile(&frontier, &root) < 0 ||
-            merkle_frontier_encode(&frontier, encoded) != kept.len || memcmp(encoded, kept.data, kept.len) != 0)
+            merkle_frontier_encode(&frontier, encoded) != kept.len ||
+            memcmp(encoded, kept.data, kept.len) != 0)
             return 0;
     }
     return r < 0 ? r : frontier.size == tiles * TILE_LEAVES;

@@ -86,7 +86,7 @@ struct store {
     int lock; /* handle of the world, -1: none */
     bool locked;
     bool damage_marked;
-    int64_t version; /* of the tables; a reader may find older ones */
+    int64_t version;        /* of the tables; a reader may find older ones */
     bool disk_failed;       /* in the transaction under way */
     struct write_mark mark; /* set: what of the WAL is on the disk? */
     uint64_t wal_pages;     /* as the last commit here left it */

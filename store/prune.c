@@ -26,13 +26,12 @@ static int run_between(struct store *store, const char *sql, int64_t first, int6
 
 /* ---- which log ---- */
 
-/* 1 while a photo that a record of this log was the first to name is still to be sent, or waits for its backup
- * or its age: nobody could say any more whose it is. */
+/* 1 while a photo that a record of this log was the first to name is still to be sent, or waits for its
+ * backup or its age: nobody could say any more whose it is. */
 static int has_photos(struct store *store, const struct log_row *log)
 {
-    static const char sql[] =
-        "SELECT 1 FROM blobs WHERE state = 0 AND record BETWEEN ?1 AND ?2 UNION ALL"
-        " SELECT 1 FROM blobs WHERE state = 1 AND record BETWEEN ?1 AND ?2 LIMIT 1";
+    static const char sql[] = "SELECT 1 FROM blobs WHERE state = 0 AND record BETWEEN ?1 AND ?2 UNION ALL"
+                              " SELECT 1 FROM blobs WHERE state = 1 AND record BETWEEN ?1 AND ?2 LIMIT 1";
     int64_t one;
 
     return database_read_number(

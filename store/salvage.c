@@ -115,8 +115,8 @@ static int insert_log(struct store *store, const struct salvaged_log *log, uint6
     return database_step(store, statement);
 }
 
-/* Where all records that a pruned log needs are found, its tiles need not be made anew, and cannot be: what was
- * signed of it says whether they are what they were. 1 yes, 0 no. */
+/* Where all records that a pruned log needs are found, its tiles need not be made anew, and cannot be: what
+ * was signed of it says whether they are what they were. 1 yes, 0 no. */
 static int has_sound_tiles(struct store *store, const struct salvaged_log *log)
 {
     struct checkpoint checkpoint;

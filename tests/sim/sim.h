@@ -106,8 +106,8 @@ struct handheld {
     uint64_t backup_findings;
     struct buffer carried;   /* receipts on their way back by hand */
     uint64_t carried_number; /* of the newest carrier */
-    uint64_t pruned; /* records that it had removed when the backup was last looked at for them */
-    bool told_gone;  /* it has said that such records are in neither place */
+    uint64_t pruned;         /* records that it had removed when the backup was last looked at for them */
+    bool told_gone;          /* it has said that such records are in neither place */
     bool resync_done, resync_ok;
     struct resync_report resync;
 };
@@ -358,7 +358,7 @@ void daemon_doorbell(struct sim *sim, struct handheld *handheld);
 void collector_act(struct sim *sim, struct handheld *handheld);
 /* One plain finding that must be recorded. */
 void collector_record_one(struct sim *sim, struct handheld *handheld);
-/* So many findings without photos, and the log they are in is left in order. */
+/* So many findings without photos in a log of their own, which is left in order. */
 void collector_season(struct sim *sim, struct handheld *handheld, size_t records);
 uint64_t finding_number_of(struct bytes note); /* UINT64_MAX: not one of ours */
 

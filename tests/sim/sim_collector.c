@@ -300,6 +300,7 @@ static void close_log(struct sim *sim, struct handheld *handheld)
 
 void collector_season(struct sim *sim, struct handheld *handheld, size_t records)
 {
+    close_log(sim, handheld); /* photos of its own would keep it here */
     for (size_t done = 0; done < records && !sim_failed(sim); done += ACT_RECORDS_MAX)
         act_out(sim, handheld, ACT_RECORDS_MAX, true);
     close_log(sim, handheld);

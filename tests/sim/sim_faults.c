@@ -347,8 +347,8 @@ static bool restore_database(struct sim *sim, struct handheld *handheld)
 static bool may_damage(struct sim *sim)
 {
     /* What was removed from a handheld could not be mended from there. */
-    return sim->server.service && !sim->had_season && !sim->was_rolled_back && !sim->was_cloned && !sim->was_restored &&
-           !sim->was_handheld_damaged;
+    return sim->server.service && !sim->had_season && !sim->was_rolled_back && !sim->was_cloned &&
+           !sim->was_restored && !sim->was_handheld_damaged;
 }
 
 static bool damage_by_sql(struct sim *sim, const char *sql)

@@ -11,7 +11,7 @@
 
 #include <errno.h>
 
-#define SEASON_RECORDS 280u       /* more than a tile */
+#define SEASON_RECORDS 280u     /* more than a tile */
 #define SETTLE_MS (3 * HOUR_MS) /* the backup is made, and the handheld hears of it */
 
 static void run_backup(struct sim *sim, void *object, uint64_t number)
@@ -97,7 +97,8 @@ static void check_logs(struct sim *sim, const struct store_log *logs, size_t cou
     int r = open_backup(sim, disk, &backup);
 
     if (r < 0)
-        sim_fail(sim, "records were removed from a handheld, and the backup cannot be opened: %s", strerror(-r));
+        sim_fail(
+            sim, "records were removed from a handheld, and the backup cannot be opened: %s", strerror(-r));
     for (size_t i = 0; r >= 0 && i < count; i++)
         if (logs[i].pruned_size > 0)
             check_log(sim, backup, &logs[i]);
