@@ -645,8 +645,8 @@ static int list_stored(struct service_job *job, struct storage *storage, struct 
     return 0;
 }
 
-/* A closed log of this device that the last backup has whole, and that is here as well: the handheld may prune
- * it. */
+/* A closed log of this device that the last backup has whole, and that is here as well: the handheld may
+ * prune it. */
 static int tell_backed_up_log(
     struct service_job *job, struct storage *storage, struct exchange_answer *answer)
 {

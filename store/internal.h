@@ -333,8 +333,8 @@ void photo_name(const struct sha256 *sha256, char ret[PHOTO_NAME_LEN + 1]);
 
 /* In a write transaction. */
 int setting_put(struct store *store, const char *key, struct bytes value);
-#define SETTING_YEAR_OVER                                                                                    \
-    "year_over" /* number of the log whose receipts have come into a new year; decimal */
+/* Number of the log whose receipts have come into a new year; decimal. */
+#define SETTING_YEAR_OVER "year_over"
 /* In a write transaction: the record at `key` speaks of an urgent finding; the newest one is kept. */
 int urgent_note(struct store *store, int64_t key);
 

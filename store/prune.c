@@ -4,6 +4,7 @@
  *
  *   mark        one transaction: from now on nobody expects the records to be here
  *   remove      in small transactions, each of which notes how far it has come
+ *   stop        the centre has gone back: what is still there stays
  *
  * Broken off anywhere it goes on at the next look. Rows of the last, unfinished tile are never touched.
  */
@@ -212,4 +213,25 @@ int store_prune_some(struct store *store, bool *ret_more)
         return r;
     *ret_more = !removing.is_done;
     return 0;
+}
+
+/* ---- stopping ---- */
+
+static int stop(struct store *store, void *user)
+{
+    static const char shorter[] = "UPDATE pruned SET size = removed WHERE log = ?1 AND removed > ?2";
+    static const char none[] = "DELETE FROM pruned WHERE log = ?1 AND removed = ?2";
+    struct log_row log;
+
+    int r = log_find(store, user, &log);
+    if (r >= 0)
+        r = run_between(store, shorter, log.number, 0);
+    return r < 0 ? r : run_between(store, none, log.number, 0);
+}
+
+int store_prune_stop(struct store *store, const struct uuid *log)
+{
+    struct uuid wanted = *log;
+
+    return store_transact(store, stop, &wanted);
 }

@@ -324,11 +324,13 @@ int store_free_photos(struct store *store, int64_t now_ms, uint64_t age_ms, uint
  *   prune      the centre has signed that a backup holds `size` records of it with this root. -ENOENT it may
  *              not go; -EBADMSG that is not this log. From now on its records count as gone
  *   prune_some removes some of them; true: there are more
+ *   prune_stop the centre lacks them after all: what was not removed yet counts as what is here again
  */
 int store_prunable(struct store *store, int64_t now_ms, uint64_t age_ms, struct uuid *ret_log);
 int store_prune(struct store *store, const struct uuid *log, uint64_t size, const struct sha256 *root,
     int64_t now_ms, uint64_t age_ms);
 int store_prune_some(struct store *store, bool *ret_more);
+int store_prune_stop(struct store *store, const struct uuid *log);
 
 /* Builds the index of public ids as far as it can be built; store_find and store_sweep do it too. */
 int store_index_ids(struct store *store);

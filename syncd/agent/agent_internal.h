@@ -72,6 +72,7 @@ struct agent_slot {
     /* audit */
     enum audit_level level;
     bool is_check;
+    bool is_first; /* the first window of its log */
     /* repair */
     bool is_bare;
     struct mend_cursor mend_end;
@@ -329,9 +330,11 @@ void repair_answered(struct agent *agent, uint32_t number, const struct http_res
 /* What the answer says of the log that this slot has asked for. */
 void keep_take_backed_up(
     struct agent *agent, const struct agent_slot *slot, const struct exchange_answer *answer);
-/* The centre has gone back to before it had records that were pruned here: what is left of the log is carried
- * into the current one, and the rest is told as gone. */
+/* The centre has gone back to before it had records that were pruned here: what was not removed yet stays.
+ * When others were, what is left of the log is carried into the current one, and they are told as gone. */
 int keep_give_up(struct agent *agent, const struct uuid *log);
+/* So many records of a log that was given up are in neither place as long as the centre has no more of it. */
+uint64_t keep_behind(const struct store_log *log, uint64_t server_size);
 /* Of the records of this log that the centre lacks, so many were pruned: its backup has them. */
 void keep_tell_missing(struct agent *agent, const struct store_log *log, uint64_t count);
 

@@ -97,26 +97,44 @@ void keep_tell_missing(struct agent *agent, const struct store_log *log, uint64_
         tell_gone(agent, count, log->pruned_ms, "");
 }
 
-int keep_give_up(struct agent *agent, const struct uuid *log)
+static int find_log(struct agent *agent, const struct uuid *log, struct store_log *ret)
 {
     _cleanup_free_ struct store_log *logs = NULL;
-    struct store_author author = agent_author(agent);
-    uint64_t gone = 0;
-    int64_t pruned_ms = 0;
     size_t count;
     int r = outbox_all_logs(agent, &logs, &count);
 
     for (size_t i = 0; r >= 0 && i < count; i++)
-        if (uuid_equal(&logs[i].id, log) && logs[i].receipt_size < logs[i].pruned_size) {
-            gone = logs[i].pruned_size - logs[i].receipt_size;
-            pruned_ms = logs[i].pruned_ms;
+        if (uuid_equal(&logs[i].id, log)) {
+            *ret = logs[i];
+            return 0;
         }
+    return r < 0 ? r : -ENOENT;
+}
+
+int keep_give_up(struct agent *agent, const struct uuid *log)
+{
+    struct store_author author = agent_author(agent);
+    struct store_log row;
+    uint64_t gone;
+    int r = store_prune_stop(agent->store, log);
+
     if (r >= 0)
-        r = store_leave_log(agent->store, &author, log, OPEN_RECOVERED, NULL, NULL);
+        r = find_log(agent, log, &row);
+    if (r < 0 || row.receipt_size >= row.pruned_size)
+        return r; /* nothing that the centre lacks had gone yet: it goes out again as it is */
+    gone = row.pruned_size - row.receipt_size;
+    r = store_leave_log(agent->store, &author, log, OPEN_RECOVERED, NULL, NULL);
     if (r < 0)
         return r;
     /* They had been counted as what goes out again. */
     agent->resent_by_exchange -= gone < agent->resent_by_exchange ? gone : agent->resent_by_exchange;
-    tell_gone(agent, gone, pruned_ms, "; what was left of their log goes out again");
+    tell_gone(agent, gone, row.pruned_ms, "; what was left of their log goes out again");
     return 0;
+}
+
+uint64_t keep_behind(const struct store_log *log, uint64_t server_size)
+{
+    uint64_t known = server_size > log->size ? server_size : log->size;
+
+    return log->may_have_holes && log->pruned_size > known ? log->pruned_size - known : 0;
 }

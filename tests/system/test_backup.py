@@ -285,10 +285,14 @@ def test_last_years_records_go_from_a_handheld_when_a_backup_has_them_and_only_t
     assert handheld.status()["resync"]["records_gone"] >= len(gone)
     assert "something is in neither place" in handheld.run("status").stdout
     assert server.devices()[0]["alarms"] > 0, "the log that the next one names is not whole"
+    said = handheld.run("resync", "--wait", "30", status=1).stdout
+    assert "something is in neither place" in said, "it says so whenever it is asked"
 
     # With the backup that the handheld was told of everything is there again, once.
     restore(server, tmp_path / "whole")
     ids.append(handheld.record("after the right backup was found"))
     wait_for(lambda: sorted(held_ids(server)) == sorted(ids), "everything is there again", harness.PATIENCE_S * 2)
     handheld.wait_until_drained()
+    said = handheld.run("resync", "--level", "records", "--wait", "30").stdout
+    assert "The centre holds everything that this handheld has recorded and sent." in said, said
     server.run("check", "--media")

@@ -93,16 +93,21 @@ static void what_the_centre_lacks_of_a_pruned_log_is_alarmed_and_not_called_lost
     agent_story_end(&story);
 }
 
+static void set_centre_back_to_nothing(struct agent_story *story)
+{
+    for (size_t i = 0; i < story->centre.log_count; i++) {
+        story->centre.logs[i].size = 0;
+        buffer_clear(&story->centre.logs[i].note);
+    }
+    story->centre.incarnation.b[0] ^= 1;
+}
+
 static void a_centre_set_back_to_before_a_pruned_log_gets_what_is_left_and_the_rest_is_alarmed(void **state)
 {
     struct agent_story story;
 
     begin_pruned(&story);
-    for (size_t i = 0; i < story.centre.log_count; i++) {
-        story.centre.logs[i].size = 0;
-        buffer_clear(&story.centre.logs[i].note);
-    }
-    story.centre.incarnation.b[0] ^= 1;
+    set_centre_back_to_nothing(&story);
     agent_story_record(&story, RECORDS + 5, 1);
     agent_story_settle(&story);
     struct store_status status = agent_story_status(&story);
@@ -118,6 +123,62 @@ static void a_centre_set_back_to_before_a_pruned_log_gets_what_is_left_and_the_r
     agent_story_record(&story, RECORDS + 6, 1);
     agent_story_settle(&story);
     assert_int_equal(agent_story_status(&story).records_queued, 0);
+    agent_story_end(&story);
+}
+
+static void what_was_marked_and_not_removed_yet_goes_out_again_to_a_centre_that_was_set_back(void **state)
+{
+    struct agent_story story;
+
+    begin(&story);
+    story.centre.backs_up = true;
+    agent_poll(story.agent, story.centre.time_ms);
+    agent_story_record(&story, RECORDS + 1, 1);
+    agent_story_settle(&story);
+    struct store_log log;
+    size_t count;
+    assert_int_equal(store_logs(story.store, false, &log, 1, &count), 0);
+    assert_int_equal(log.pruned_size, PRUNED);
+    set_centre_back_to_nothing(&story);
+    story.centre.backs_up = false;
+    agent_story_record(&story, RECORDS + 2, 1);
+    agent_story_settle(&story);
+    /* The log is held for a moment, as it was not what it seemed. */
+    for (size_t i = 0; i < 60 && story.centre.logs[0].size < log.size; i++) {
+        agent_story_wait(&story, 1000);
+        agent_story_settle(&story);
+    }
+    assert_int_equal(story.centre.logs[0].size, log.size);
+    assert_int_equal(agent_story_status(&story).records_queued, 0);
+    assert_int_equal(story.report.records_gone, 0);
+    assert_true(story.report.ok);
+    assert_int_equal(store_check(story.store, NULL, NULL), 0);
+    agent_story_end(&story);
+}
+
+static void each_resync_says_what_is_in_neither_place_until_the_centre_has_it_again(void **state)
+{
+    struct agent_story story;
+
+    begin_pruned(&story);
+    uint64_t size = story.centre.logs[0].size;
+    set_centre_back_to_nothing(&story);
+    agent_story_record(&story, RECORDS + 5, 1);
+    agent_story_settle(&story);
+    for (enum audit_level level = AUDIT_PRESENCE; level <= AUDIT_MEDIA; level++) {
+        story.report = (struct resync_report){0};
+        assert_int_equal(agent_resync(story.agent, level), 0);
+        agent_story_settle(&story);
+        assert_int_equal(story.report.level, level);
+        assert_false(story.report.ok);
+        assert_int_equal(story.report.records_gone, PRUNED);
+    }
+    /* The right backup was found. */
+    story.centre.logs[0].size = size;
+    assert_int_equal(agent_resync(story.agent, AUDIT_PRESENCE), 0);
+    agent_story_settle(&story);
+    assert_true(story.report.ok);
+    assert_int_equal(story.report.records_gone, 0);
     agent_story_end(&story);
 }
 
@@ -188,6 +249,8 @@ int main(void)
         cmocka_unit_test(a_backup_of_other_records_frees_nothing),
         cmocka_unit_test(what_the_centre_lacks_of_a_pruned_log_is_alarmed_and_not_called_lost),
         cmocka_unit_test(a_centre_set_back_to_before_a_pruned_log_gets_what_is_left_and_the_rest_is_alarmed),
+        cmocka_unit_test(what_was_marked_and_not_removed_yet_goes_out_again_to_a_centre_that_was_set_back),
+        cmocka_unit_test(each_resync_says_what_is_in_neither_place_until_the_centre_has_it_again),
         cmocka_unit_test(a_resync_that_the_centre_asks_for_tells_it_what_is_in_neither_place),
         cmocka_unit_test(a_photo_in_neither_place_is_told_to_a_centre_that_was_set_back_into_a_pruned_log),
         cmocka_unit_test(photos_go_by_age_at_the_slow_poll_and_only_by_the_time_of_the_centre),
