@@ -114,7 +114,7 @@ static int find_log(struct agent *agent, const struct uuid *log, struct store_lo
 int keep_give_up(struct agent *agent, const struct uuid *log)
 {
     struct store_author author = agent_author(agent);
-    struct store_log row;
+    struct store_log row = {0};
     uint64_t gone;
     int r = store_prune_stop(agent->store, log);
 
