@@ -41,7 +41,7 @@
 /* A log is left for a new one when it has this many records, or when the centre's receipts have come into a
  * new year and it has a tile: closed logs can be pruned. */
 #define LOG_ROTATE_RECORDS (UINT64_C(4) * 1000 * 1000)
-#define STATEMENTS_MAX 112u
+#define STATEMENTS_MAX 128u
 #define READ_ROWS_AT_ONCE 256u
 #define READ_BYTES_AT_ONCE (1024u * 1024u)
 /* The WAL is moved into the database when it is longer than this (in pages). It keeps its length afterwards:
