@@ -44,8 +44,7 @@ static const char *const migrations[SCHEMA_VERSION] = {
     "CREATE TABLE erased_blobs(sha256 BLOB PRIMARY KEY, order_number INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
     /* 3. Of which logs the records below `size` need not be here any more; those below `removed` are gone.
      * The centre said so at `told_ms`, by its clock. */
-    "CREATE TABLE pruned(log INTEGER PRIMARY KEY, size INTEGER NOT NULL, removed INTEGER NOT NULL,"
-    " told_ms INTEGER NOT NULL) STRICT;",
+    "CREATE TABLE pruned(log INTEGER PRIMARY KEY, size INTEGER NOT NULL, removed INTEGER NOT NULL, told_ms INTEGER NOT NULL) STRICT;",
 };
 
 static int read_version(struct store *store, int64_t *ret)
