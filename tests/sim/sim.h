@@ -384,6 +384,8 @@ bool faults_restore_server(struct sim *sim, struct handheld *handheld);
 /* Faults, though a backup is none. */
 bool backup_make(struct sim *sim, struct handheld *handheld);
 bool backup_restore(struct sim *sim, struct handheld *handheld);
+/* Notes what was removed in a poll that was cut off. */
+void backup_note_freed(struct sim *sim);
 /* What the daemon does with every slow poll. */
 void backup_poll(struct sim *sim, struct handheld *handheld);
 /* The only copy may have been at the centre, which was damaged or set back. */

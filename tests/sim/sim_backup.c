@@ -38,6 +38,14 @@ static void note_photos(struct sim *sim, struct handheld *handheld, bool after)
         }
 }
 
+/* A poll that the power cut off has told nobody. */
+void backup_note_freed(struct sim *sim)
+{
+    for (size_t i = 0; i < sim->handheld_count; i++)
+        if (sim->handhelds[i].store)
+            note_photos(sim, &sim->handhelds[i], true);
+}
+
 /* The slow poll of the daemon. */
 void backup_poll(struct sim *sim, struct handheld *handheld)
 {

@@ -75,8 +75,10 @@ static void wait_for_rest(struct sim *sim)
 
         for (size_t i = 0; i < sim->handheld_count; i++)
             rests = rests && is_at_rest(&sim->handhelds[i]);
-        if (rests)
+        if (rests) {
+            backup_note_freed(sim);
             return;
+        }
         while (sim_step(sim, look_ms))
             ;
     }
