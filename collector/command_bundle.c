@@ -90,7 +90,8 @@ struct exporting {
     char id[2 * REQUEST_ID_BYTES + 1];
     int64_t newest_blob;
     uint64_t records, photos, photos_gone, bytes;
-    bool all; /* also what the centre has signed for */
+    uint64_t records_pruned; /* of logs that only the centre and its backup have */
+    bool all;                /* also what the centre has signed for */
     bool terminal;
 };
 
@@ -218,10 +219,15 @@ static enum exit_status write_log(struct exporting *exporting, const struct stor
 {
     char log_text[UUID_TEXT_LEN + 1];
     enum exit_status status = EXIT_STATUS_DONE;
+    uint64_t seq = exporting->all ? 0 : log->receipt_size;
 
+    /* Nobody takes what is left of it without what stood before. */
+    if (seq < log->pruned_size) {
+        exporting->records_pruned += log->size - seq;
+        return EXIT_STATUS_DONE;
+    }
     text_uuid(log->id.b, log_text);
-    for (uint64_t seq = exporting->all ? 0 : log->receipt_size;
-         status == EXIT_STATUS_DONE && seq < log->size;) {
+    while (status == EXIT_STATUS_DONE && seq < log->size) {
         _cleanup_buffer_ struct buffer envelope = {0};
         json_t *reply = NULL;
         uint64_t next;
@@ -331,10 +337,11 @@ static enum exit_status print_exported(const struct exporting *exporting, bool w
     const char *path = program->options.bundle;
 
     if (program->options.json)
-        return print_json_object(json_pack("{s:s?, s:s?, s:I, s:I, s:I, s:I}", "bundle",
-            written ? exporting->id : NULL, "file", written ? path : NULL, "records",
-            (json_int_t)exporting->records, "photos", (json_int_t)exporting->photos, "photos_gone",
-            (json_int_t)exporting->photos_gone, "bytes", (json_int_t)exporting->bytes));
+        return print_json_object(
+            json_pack("{s:s?, s:s?, s:I, s:I, s:I, s:I, s:I}", "bundle", written ? exporting->id : NULL,
+                "file", written ? path : NULL, "records", (json_int_t)exporting->records, "photos",
+                (json_int_t)exporting->photos, "photos_gone", (json_int_t)exporting->photos_gone, "bytes",
+                (json_int_t)exporting->bytes, "records_pruned", (json_int_t)exporting->records_pruned));
     if (!written) {
         puts("There is nothing to carry: all that was recorded here is at the centre. No file was written.");
         return EXIT_STATUS_DONE;
@@ -344,6 +351,11 @@ static enum exit_status print_exported(const struct exporting *exporting, bool w
     if (exporting->photos_gone > 0)
         printf("%" PRIu64 " photos are damaged or gone on this handheld, and are not in it\n",
             exporting->photos_gone);
+    if (exporting->records_pruned > 0)
+        printf("%" PRIu64
+               " records of closed logs are not in it: they were removed from this handheld, as the "
+               "centre has a backup of them\n",
+            exporting->records_pruned);
     puts(
         "At the centre: patrol-server import-bundle FILE -o RECEIPTS; then here: patrol import-receipts RECEIPTS.\n"
         "Everything stays here until the centre's receipts are back.");

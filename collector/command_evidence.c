@@ -192,8 +192,7 @@ enum exit_status command_export(struct program *program, const char *const *argu
     _cleanup_(export_done) struct export export = {.program = program, .store = store};
     int r = store_find(store, &id, &export.bytes, &export.stored);
     if (r == -ENOENT)
-        return complain(EXIT_STATUS_REFUSED,
-            "evidence: no record %s on this handheld; patrol list shows them", options->evidence);
+        return complain_no_record(store, "evidence", options->evidence);
     if (r < 0)
         return complain_store(program, r, "read the record");
     if (export.stored.is_erased) {

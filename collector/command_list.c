@@ -181,6 +181,18 @@ static int filter_of(const char *state, struct store_filter *ret)
     return -EINVAL;
 }
 
+/* A list that is short must say why. */
+static void note_pruned(struct store *store)
+{
+    struct store_status status;
+
+    if (store_status(store, &status) >= 0 && status.records_pruned > 0)
+        fprintf(stderr,
+            "patrol: %llu records of closed logs are not listed: they were removed here, as the centre has a "
+            "backup of them\n",
+            (unsigned long long)status.records_pruned);
+}
+
 enum exit_status command_list(struct program *program, const char *const *arguments, size_t count)
 {
     (void)arguments;
@@ -201,7 +213,11 @@ enum exit_status command_list(struct program *program, const char *const *argume
     arena_init(&listing.arena, DECODE_BUDGET_BYTES_MIN);
     r = store_each_record(store, &filter, each, &listing);
     arena_done(&listing.arena);
-    return r < 0 ? complain_store(program, r, "list") : EXIT_STATUS_DONE;
+    if (r < 0)
+        return complain_store(program, r, "list");
+    if (!filter.has_state || filter.state == RECORD_SENT)
+        note_pruned(store);
+    return EXIT_STATUS_DONE;
 }
 
 static enum exit_status print_whole(const struct record *record, const struct finding_state *state)
@@ -242,8 +258,7 @@ enum exit_status command_show(struct program *program, const char *const *argume
     if (r >= 0)
         r = store_find(store, &id, &bytes, &stored);
     if (r == -ENOENT)
-        return complain(
-            EXIT_STATUS_REFUSED, "id: no record %s on this handheld; patrol list shows them", arguments[0]);
+        return complain_no_record(store, "id", arguments[0]);
     if (r < 0)
         return complain_store(program, r, "read the record");
     program_read_enrolment(program);

@@ -167,8 +167,7 @@ static enum exit_status find_current(
         return complain(EXIT_STATUS_REFUSED, "id: \"%.60s\" is no record id; patrol list shows them", text);
     int r = store_find(store, &ret->id, &ret->original_bytes, &ret->original);
     if (r == -ENOENT)
-        return complain(
-            EXIT_STATUS_REFUSED, "id: no record %s on this handheld; patrol list shows them", text);
+        return complain_no_record(store, "id", text);
     if (r < 0)
         return complain_store(program, r, "find the record");
     if (ret->original.is_erased) {

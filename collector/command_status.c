@@ -52,7 +52,7 @@ static enum exit_status print_json(
     text_uuid(status->log.b, log);
     json_t *object = json_pack(
         "{s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:o, s:o, s:b, s:s?, s:s?, s:s?, s:I, s:o, s:b, s:o, s:o, s:o, s:o, s:o, "
-        "s:o, s:o, s:o, s:o}",
+        "s:o, s:o, s:o, s:o, s:I, s:I}",
         "records_queued", (json_int_t)status->records_queued, "photos_pending",
         (json_int_t)status->photos_pending, "bytes_pending", (json_int_t)status->bytes_pending,
         "records_sent", (json_int_t)status->records_sent, "records_quarantined",
@@ -67,8 +67,8 @@ static enum exit_status print_json(
         copy(daemon, "reason"), "next_attempt_at",
         daemon ? instant_or_null(program, control_next_attempt_ms(program, daemon)) : json_null(),
         "last_failure", copy(daemon, "last_failure"), "resync", copy(daemon, "resync"), "network",
-        copy(daemon, "network"), "lanes", lanes_copy(program, daemon), "key_waits",
-        copy(daemon, "key_waits"));
+        copy(daemon, "network"), "lanes", lanes_copy(program, daemon), "key_waits", copy(daemon, "key_waits"),
+        "records_pruned", (json_int_t)status->records_pruned, "photos_held", (json_int_t)status->photos_held);
     return print_json_object(object);
 }
 
@@ -199,6 +199,16 @@ static void print_plain(
     if (status->records_quarantined > 0)
         printf("quarantined   %" PRIu64 " record%s; see: patrol list --state quarantined\n",
             status->records_quarantined, plural(status->records_quarantined));
+    if (status->records_pruned > 0)
+        printf("only there    %" PRIu64
+               " record%s of closed logs: removed here, as the centre has a backup of them\n",
+            status->records_pruned, plural(status->records_pruned));
+    if (status->photos_held > 0) {
+        print_bytes(bytes, sizeof(bytes), status->held_bytes);
+        printf("photos held   %" PRIu64
+               " that the centre has, %s: they go when it has them in a backup, or are old\n",
+            status->photos_held, bytes);
+    }
     if (status->blobs_lost > 0)
         printf("lost          %" PRIu64 " photo%s, gone or damaged before all was sent\n", status->blobs_lost,
             plural(status->blobs_lost));

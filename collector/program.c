@@ -113,12 +113,27 @@ enum exit_status complain_store(const struct program *program, int r, const char
         return complain(EXIT_STATUS_FAILED,
             "cannot %s: the program patrol-photo cannot be started; install gridpatrol again, or set photo-helper in the configuration",
             doing);
+    case -EIDRM:
+        return complain(EXIT_STATUS_REFUSED,
+            "cannot %s: records that it takes were removed from this handheld, as the centre has them in a backup; ask the centre",
+            doing);
     case -ENOENT:
         return complain(
             EXIT_STATUS_FAILED, "cannot %s: nothing was recorded in %s yet", doing, program->directory);
     default:
         return complain(EXIT_STATUS_FAILED, "cannot %s: %s (in %s)", doing, strerror(-r), program->directory);
     }
+}
+
+enum exit_status complain_no_record(struct store *store, const char *field, const char *id)
+{
+    struct store_status status = {0};
+    if (store && store_status(store, &status) >= 0 && status.records_pruned > 0)
+        return complain(EXIT_STATUS_REFUSED,
+            "%s: no record %s on this handheld; %llu of closed logs were removed here, as the centre has them in a backup: ask there",
+            field, id, (unsigned long long)status.records_pruned);
+    return complain(
+        EXIT_STATUS_REFUSED, "%s: no record %s on this handheld; patrol list shows them", field, id);
 }
 
 int program_open_store(

@@ -66,6 +66,8 @@ void order_text(uint64_t number, char ret[ORDER_TEXT_MAX]);
 enum exit_status print_json_object(json_t *object);
 /* The line and status for what the store's functions return; `doing` continues "cannot ...". */
 enum exit_status complain_store(const struct program *program, int r, const char *doing);
+/* No record has this id; `store` may be NULL. */
+enum exit_status complain_no_record(struct store *store, const char *field, const char *id);
 
 /* Opens the store and says in plain words when it had to recover. On failure the message is out and
  * `*ret_status` set. */

@@ -96,6 +96,8 @@ struct exchange_request {
     uint64_t trust_known; /* generation of the trust statements held, and 1; 0: nothing is known of them */
     const struct command_result *command_results;
     size_t command_result_count;
+    bool has_asked_log; /* a closed log of the device: how much of it is in a backup? */
+    struct uuid asked_log;
 };
 
 enum exchange_outcome {
@@ -124,6 +126,11 @@ struct command {
     uint8_t id[COMMAND_ID_BYTES];
     bool has_resync;
     enum audit_level resync_level;
+};
+
+struct log_backed_up {
+    uint64_t size;
+    struct sha256 root; /* of the first `size` records */
 };
 
 struct exchange_answer {
@@ -159,6 +166,8 @@ struct exchange_answer {
     size_t erasure_count;
     struct bytes trust;            /* a list of newer statements (proto/trust.h), or empty */
     struct bytes next_certificate; /* of the key that the device has announced, or empty */
+    bool has_backed_up_log;
+    struct log_backed_up backed_up_log; /* of the request's asked_log */
 };
 
 enum refusal_reason {

@@ -33,6 +33,7 @@ static bool within_limits(const struct exchange_answer *answer)
     return lists_within_limits(answer) && answer->size <= LOG_SIZE_MAX && answer->fork_seq < LOG_SIZE_MAX &&
            answer->receipt.len <= NOTE_TEXT_BYTES_MAX && answer->upload_token.len <= SEALED_TOKEN_BYTES_MAX &&
            answer->trust.len <= TRUST_LIST_BYTES_MAX && answer->next_certificate.len <= ENROLMENT_BYTES_MAX &&
+           answer->backed_up_log.size <= LOG_SIZE_MAX &&
            (!answer->has_capabilities || capabilities_within_limits(&answer->capabilities));
 }
 
@@ -106,6 +107,7 @@ static void fill_answer(
 int exchange_answer_encode(const struct exchange_answer *answer, struct buffer *ret)
 {
     Wire__ExchangeAnswer wire = WIRE__EXCHANGE_ANSWER__INIT;
+    Wire__BackedUpLog backed_up_log = WIRE__BACKED_UP_LOG__INIT;
     _cleanup_arena_ struct arena scratch = {0};
     struct capability_values values;
     Wire__Capabilities capabilities;
@@ -119,6 +121,11 @@ int exchange_answer_encode(const struct exchange_answer *answer, struct buffer *
     if (answer->has_capabilities) {
         capabilities_fill(&answer->capabilities, &values, &capabilities);
         wire.capabilities = &capabilities;
+    }
+    if (answer->has_backed_up_log) {
+        backed_up_log.size = answer->backed_up_log.size;
+        backed_up_log.root = wire_of_sha256(&answer->backed_up_log.root);
+        wire.backed_up_log = &backed_up_log;
     }
     return wire_pack(&wire.base, &scratch, EXCHANGE_INFLATED_BYTES_MAX, ret);
 }
@@ -220,6 +227,23 @@ static void take_lists(const struct lists *lists, struct exchange_answer *ret)
     ret->erasure_count = lists->erasures.count;
 }
 
+static void read_backed_up_log(struct wire_reader *outer, struct log_backed_up *ret)
+{
+    struct wire_reader reader = wire_message(outer);
+
+    while (wire_next(&reader))
+        switch (reader.field) {
+        case 1:
+            ret->size = wire_u64(&reader);
+            break;
+        case 2:
+            wire_exact(&reader, ret->root.b, SHA256_BYTES);
+            break;
+        }
+    wire_demand(&reader, WIRE_FIELD(1) | WIRE_FIELD(2));
+    wire_end(outer, &reader);
+}
+
 static void read_field(struct wire_reader *reader, struct exchange_answer *ret)
 {
     switch (reader->field) {
@@ -275,6 +299,10 @@ static void read_field(struct wire_reader *reader, struct exchange_answer *ret)
         break;
     case 24:
         ret->no_upload = wire_u32(reader);
+        break;
+    case 25:
+        read_backed_up_log(reader, &ret->backed_up_log);
+        ret->has_backed_up_log = true;
         break;
     }
 }

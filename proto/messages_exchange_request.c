@@ -114,6 +114,8 @@ int exchange_request_encode(const struct exchange_request *request, struct buffe
     wire.n_erased_leaves = request->erased_leaf_count;
     wire.erased_leaves = wire_list_of_sha256(&scratch, request->erased_leaves, request->erased_leaf_count);
     wire.trust_known = request->trust_known;
+    if (request->has_asked_log)
+        wire.asked_log = wire_of_uuid(&request->asked_log);
     wire.n_command_results = request->command_result_count;
     wire.command_results =
         command_results_fill(request->command_results, request->command_result_count, &scratch);
@@ -200,6 +202,10 @@ static void read_request(struct wire_reader *reader, struct exchange_request *re
             break;
         case 16:
             wire_item_sha256(reader, &erased_leaves, EXCHANGE_RECORDS_MAX);
+            break;
+        case 17:
+            wire_uuid(reader, &ret->asked_log);
+            ret->has_asked_log = true;
             break;
         }
     ret->records = records.items;

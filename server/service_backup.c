@@ -9,9 +9,9 @@
  *   TARGET/orders            later than the database, so that no order is missed; photos that they erase go
  *   TARGET/incarnation       ahead of that database: who serves from here begins a new incarnation
  *   TARGET/centre.db         moved into place: now the backup is whole
- *   DATA/centre.db           the photos are marked
+ *   DATA/centre.db           the photos are marked, and the closed logs that were read again in the copy
  *
- * Interrupted at any point, TARGET holds the backup before or this one, and no photo is marked that it has
+ * Interrupted at any point, TARGET holds the backup before or this one, and nothing is marked that it has
  * not got.
  */
 #include "server/service_internal.h"
@@ -23,6 +23,13 @@
 #define MARKS_AT_ONCE 1000u /* in one transaction: handhelds wait meanwhile */
 #define BLOBS_AT_ONCE 1000u
 
+/* What is known of a closed log since this backup, and was not before: of how many records the copy has all.
+ */
+struct told_log {
+    uint64_t number;
+    struct log_backed_up backed_up;
+};
+
 struct backup {
     struct service *service;
     const char *target;
@@ -31,8 +38,9 @@ struct backup {
     struct blobs *blobs; /* the target's */
     struct sha256 *copied;
     size_t copied_count, copied_room;
-    struct sha256 last; /* of the blobs looked at */
-    size_t seen;        /* in this step */
+    struct buffer told_logs; /* struct told_log */
+    struct sha256 last;      /* of the blobs looked at */
+    size_t seen;             /* in this step */
     void (*told)(void *user, const struct service_backup_report *so_far);
     void (*fault)(void *user, const char *line);
     void *user;
@@ -144,15 +152,89 @@ static int mark_blobs(struct backup *backup)
     return 0;
 }
 
-/* ---- the database ---- */
+/* ---- logs ---- */
 
-static int count_records(void *user, const struct stored_log *log)
+/* Handhelds will remove what is marked: so the copy is read, not believed. What was erased by order is there
+ * as its leaf; what is lost is not there. 1 whole, 0 not. */
+static int read_tile(
+    struct storage *storage, const struct stored_log *log, uint64_t tile, struct merkle_frontier *frontier)
+{
+    uint64_t left = log->frontier.size - tile * TILE_LEAVES;
+    struct audit_row rows[TILE_LEAVES];
+    int r = log_read_tile(storage, log, tile, true, rows);
+
+    for (size_t i = 0; r >= 0 && i < TILE_LEAVES && i < left; i++) {
+        const struct audit_row *row = &rows[i];
+        bool is_present = row->state == AUDIT_ROW_PRESENT && row->has_bytes &&
+                          (!row->has_leaf || sha256_equal(&row->leaf, &row->bytes_leaf));
+
+        if (!is_present && !(row->state == AUDIT_ROW_ERASED && row->has_leaf))
+            return 0;
+        r = merkle_append(frontier, is_present ? &row->bytes_leaf : &row->leaf);
+    }
+    return r < 0 ? r : 1;
+}
+
+/* 1 whole, 0 not. */
+static int read_log(struct storage *snapshot, const struct stored_log *log)
+{
+    struct merkle_frontier frontier;
+    int r = 1;
+
+    merkle_frontier_init(&frontier);
+    for (uint64_t tile = 0; r > 0 && frontier.size < log->frontier.size; tile++)
+        r = read_tile(snapshot, log, tile, &frontier);
+    if (r <= 0)
+        return r;
+    struct sha256 root = merkle_root(&frontier), expected = merkle_root(&log->frontier);
+    return sha256_equal(&root, &expected);
+}
+
+/* What is said of a log is what the last backup has of it, and each one is another copy: so each reads all of
+ * them. */
+static int look_at_log(void *user, const struct stored_log *log)
 {
     struct backup *backup = user;
+    struct told_log told = {.number = log->number}, before = {0};
 
     backup->report.records += log->frontier.size;
-    return 0;
+    if (!log->is_closed)
+        return 0;
+    int r = read_log(backup->snapshot, log);
+    if (r > 0)
+        told.backed_up =
+            (struct log_backed_up){.size = log->frontier.size, .root = merkle_root(&log->frontier)};
+    if (r >= 0)
+        r = backup->snapshot->verbs->log_backed_up(backup->snapshot, log->number, &before.backed_up);
+    if (r < 0 || before.backed_up.size == told.backed_up.size)
+        return r < 0 ? r : 0;
+    buffer_put(&backup->told_logs, &told, sizeof(told));
+    return buffer_finish(&backup->told_logs);
 }
+
+static int mark_logs(struct backup *backup)
+{
+    const struct told_log *logs = (const struct told_log *)(const void *)backup->told_logs.data;
+    struct transaction transaction;
+    int r = 0;
+
+    if (backup->told_logs.len == 0)
+        return 0;
+    r = transaction_begin(backup->service, &transaction);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; r >= 0 && i < backup->told_logs.len / sizeof(*logs); i++)
+        r = transaction.storage->verbs->log_set_backed_up(
+            transaction.storage, logs[i].number, &logs[i].backed_up);
+    if (r < 0) {
+        transaction_rollback(&transaction);
+        return r;
+    }
+    transaction.has_changed = true;
+    return transaction_commit(&transaction);
+}
+
+/* ---- the database ---- */
 
 static int take_snapshot(struct backup *backup)
 {
@@ -166,7 +248,7 @@ static int take_snapshot(struct backup *backup)
         r = reader.storage->verbs->snapshot(reader.storage, backup->new_directory);
     if (r >= 0)
         r = storage_sqlite_open(&options, &backup->snapshot, &created, NULL);
-    return r < 0 ? r : backup->snapshot->verbs->logs_each(backup->snapshot, count_records, backup);
+    return r < 0 ? r : backup->snapshot->verbs->logs_each(backup->snapshot, look_at_log, backup);
 }
 
 static int put_in_place(struct backup *backup)
@@ -220,7 +302,9 @@ static int run_steps(struct backup *backup)
         r = carry_out_orders(backup);
     if (r >= 0)
         r = put_in_place(backup);
-    return r < 0 ? r : mark_blobs(backup);
+    if (r >= 0)
+        r = mark_blobs(backup);
+    return r < 0 ? r : mark_logs(backup);
 }
 
 static int run_locked(struct backup *backup)
@@ -265,6 +349,7 @@ int service_backup(struct service *service, const char *target,
     blobs_close(backup.blobs);
     free(backup.new_directory);
     free(backup.copied);
+    buffer_done(&backup.told_logs);
     if (r < 0)
         return r;
     *ret = backup.report;

@@ -657,6 +657,22 @@ static int list_stored(struct service_job *job, struct storage *storage, struct 
     return 0;
 }
 
+/* A closed log of this device that the last backup has whole, and that is here as well: the handheld may
+ * prune it. */
+static int tell_backed_up_log(
+    struct service_job *job, struct storage *storage, struct exchange_answer *answer)
+{
+    const struct exchange_request *request = &job->exchange.request;
+    struct stored_log log;
+    int r = request->has_asked_log ? storage->verbs->log_find(storage, &request->asked_log, &log) : -ENOENT;
+
+    if (r < 0 || log.device != job->device.number)
+        return r == -ENOENT ? 0 : r;
+    r = storage->verbs->log_backed_up(storage, log.number, &answer->backed_up_log);
+    answer->has_backed_up_log = r > 0 && log.is_closed && answer->backed_up_log.size == log.frontier.size;
+    return r;
+}
+
 /* A program that knows of no statements has no use for them. */
 static int list_trust(struct service_job *job, struct answer_parts *parts, struct exchange_answer *answer)
 {
@@ -706,6 +722,8 @@ static int read_lists(struct service_job *job, struct storage *storage, struct a
         r = list_wanted(job, storage, parts, answer);
     if (r >= 0)
         r = list_stored(job, storage, parts, answer);
+    if (r >= 0)
+        r = tell_backed_up_log(job, storage, answer);
     if (r >= 0)
         r = storage->verbs->commands(
             storage, job->device.number, parts->commands, EXCHANGE_COMMANDS_MAX, &answer->command_count);

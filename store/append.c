@@ -163,8 +163,49 @@ int log_root_at(struct store *store, int64_t log_number, uint64_t size, struct s
     return 0;
 }
 
+int log_frontier_at(struct store *store, int64_t log_number, uint64_t tiles, struct merkle_frontier *ret)
+{
+    struct tile_row row;
+
+    int r = read_tile_before(store, log_number, tiles, &row);
+    if (r != 0)
+        return r < 0 ? r : -EUCLEAN;
+    *ret = row.frontier;
+    return 0;
+}
+
+int log_tiles_fit(struct store *store, int64_t log_number, uint64_t tiles)
+{
+    static const char sql[] = "SELECT root, frontier FROM tiles WHERE key BETWEEN ?1 AND ?2 ORDER BY key";
+    _cleanup_statement_ sqlite3_stmt *statement = NULL;
+    uint8_t encoded[MERKLE_DEPTH_MAX * SHA256_BYTES];
+    struct merkle_frontier frontier;
+
+    merkle_frontier_init(&frontier);
+    if (tiles == 0)
+        return 1;
+    int r = database_prepare(store, sql, &statement);
+    if (r < 0)
+        return r;
+    sqlite3_bind_int64(statement, 1, tile_key(log_number, 0));
+    sqlite3_bind_int64(statement, 2, tile_key(log_number, tiles - 1));
+    while ((r = database_step(store, statement)) > 0) {
+        struct bytes kept = column_bytes(statement, 1);
+        struct sha256 root;
+
+        if (sha256_from_bytes(column_bytes(statement, 0), &root) < 0 ||
+            merkle_append_tile(&frontier, &root) < 0 ||
+            merkle_frontier_encode(&frontier, encoded) != kept.len ||
+            memcmp(encoded, kept.data, kept.len) != 0)
+            return 0;
+    }
+    return r < 0 ? r : frontier.size == tiles * TILE_LEAVES;
+}
+
 int log_root_expected(struct store *store, const struct log_row *log, uint64_t size, struct sha256 *ret)
 {
+    if (size < log->pruned_size && size % TILE_LEAVES != 0)
+        return -EIDRM;
     int r = log_root_at(store, log->number, size, ret);
 
     if (r == -EUCLEAN && !log->has_rehomed)

@@ -124,13 +124,19 @@ static int check_receipt(struct checking *checking, const struct log_row *log)
     return 0;
 }
 
-/* Records first .. end - 1, a tile at a time; `first` is the start of a tile unless `holed`. */
+/* Records first .. end - 1, a tile at a time; `first` is the start of a tile unless `holed`. What stands
+ * before it was pruned, or was checked. */
 static int check_records(
     struct checking *checking, const struct log_row *log, bool holed, uint64_t first, uint64_t end)
 {
     struct merkle_frontier frontier;
 
     merkle_frontier_init(&frontier);
+    if (!holed && first > 0) {
+        int r = log_frontier_at(checking->store, log->number, first / TILE_LEAVES, &frontier);
+        if (r < 0)
+            return r;
+    }
     while (first < end) {
         uint64_t next = end - first > TILE_LEAVES ? first + TILE_LEAVES : end;
         unsigned faults = checking->faults;
@@ -152,7 +158,16 @@ static int check_log(struct checking *checking, const struct log_row *log)
     struct sha256 root;
     bool holed = log->has_rehomed && log_root_at(checking->store, log->number, log->end, &root) == -EUCLEAN;
 
-    int r = check_records(checking, log, holed, 0, log->end);
+    /* Of those that were pruned some may be left. */
+    int r = check_records(checking, log, true, 0, holed ? 0 : log->pruned_size);
+    if (r >= 0 && !holed) {
+        r = log_tiles_fit(checking->store, log->number, log->pruned_size / TILE_LEAVES);
+        if (r == 0)
+            report(checking, "log %lld: the tiles that are left of its pruned records do not fit each other",
+                (long long)log->number);
+    }
+    if (r >= 0)
+        r = check_records(checking, log, holed, holed ? 0 : log->pruned_size, log->end);
     if (r >= 0)
         r = check_records(checking, log, true, log->end, log->size);
     if (r < 0)

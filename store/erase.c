@@ -50,7 +50,7 @@ int store_blob_erased_by(struct store *store, const struct sha256 *sha256, uint6
     _cleanup_statement_ sqlite3_stmt *statement = NULL;
 
     *ret = 0;
-    if (store->is_older)
+    if (store->version < SCHEMA_WITH_ERASED)
         return 0;
     int r = database_prepare(store, sql, &statement);
     if (r < 0)

@@ -167,6 +167,21 @@ int store_index_ids(struct store *store)
     return 0;
 }
 
+int ids_forget(struct store *store, int64_t log_number, uint64_t first, uint64_t end)
+{
+    static const char sql[] = "DELETE FROM ids WHERE segment BETWEEN ?1 AND ?2"
+                              " AND NOT EXISTS (SELECT 1 FROM records WHERE records.key = ids.key)";
+    const struct log_row log = {.number = log_number};
+    _cleanup_statement_ sqlite3_stmt *statement = NULL;
+
+    int r = database_prepare(store, sql, &statement);
+    if (r < 0)
+        return r;
+    sqlite3_bind_int64(statement, 1, segment_of(&log, first));
+    sqlite3_bind_int64(statement, 2, segment_of(&log, end - 1));
+    return database_step(store, statement);
+}
+
 /* ---- finding ---- */
 
 struct search {

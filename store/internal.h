@@ -42,9 +42,10 @@
 #define SEQ_BITS 40u
 #define TILE_BITS 32u
 #define SEQ_MAX (LOG_SIZE_MAX - 1)
-/* A log is left for a new one when it has this many records: closed, receipted logs can be pruned later. */
+/* A log is left for a new one when it has this many records, or when the centre's receipts have come into a
+ * new year and it has a tile: closed logs can be pruned. */
 #define LOG_ROTATE_RECORDS (UINT64_C(4) * 1000 * 1000)
-#define STATEMENTS_MAX 112u
+#define STATEMENTS_MAX 128u
 #define READ_ROWS_AT_ONCE 256u
 #define READ_BYTES_AT_ONCE (1024u * 1024u)
 /* The WAL is moved into the database when it is longer than this (in pages). It keeps its length afterwards:
@@ -73,6 +74,10 @@ struct log_row {
     uint64_t receipt_size;
     int64_t receipt_time_s;
     uint64_t ids_size; /* public ids of the records below are in the index */
+    /* Whole tiles: the records below were pruned, or are being pruned: those below `pruned_removed` are gone.
+     * Their tiles are here. 0: none. */
+    uint64_t pruned_size, pruned_removed;
+    int64_t pruned_ms; /* when the centre said that a backup has them, by its clock */
 };
 
 struct store {
@@ -85,7 +90,7 @@ struct store {
     int lock; /* handle of the world, -1: none */
     bool locked;
     bool damage_marked;
-    bool is_older;          /* a reader's: the tables of version 2 are not there */
+    int64_t version;        /* of the tables; a reader may find older ones */
     bool disk_failed;       /* in the transaction under way */
     struct write_mark mark; /* set: what of the WAL is on the disk? */
     uint64_t wal_pages;     /* as the last commit here left it */
@@ -94,6 +99,7 @@ struct store {
     struct uuid boot_id;
     uint64_t rotate_records;   /* LOG_ROTATE_RECORDS, less in tests */
     int64_t merkle_log_number; /* of the source given out last */
+    uint64_t merkle_pruned_size;
 };
 
 /* ---- database.c: connection, statements, errors, lock, transactions ---- */
@@ -145,8 +151,12 @@ int schema_make(struct store *store);
 /* The same in two steps: page size and WAL; then, in a write transaction, the tables. */
 int schema_prepare(struct store *store);
 int schema_migrate(struct store *store);
+/* In a write transaction: from now on only programs that know of pruned records may use the database. */
+int schema_note_pruned(struct store *store);
 /* 0 usable as it is, 1 older: to be migrated, 2 nothing there yet, -EPROTONOSUPPORT, -EUCLEAN. */
 int schema_look(struct store *store);
+#define SCHEMA_WITH_ERASED 2
+#define SCHEMA_WITH_PRUNED 3
 
 /* ---- logs.c ---- */
 
@@ -251,8 +261,12 @@ struct log_sums {
     uint64_t people, bytes;
 };
 int log_root_at(struct store *store, int64_t log_number, uint64_t size, struct sha256 *ret);
+/* 1 when the roots of the first `tiles` tiles give the frontiers that are kept with them, 0 when not. */
+int log_tiles_fit(struct store *store, int64_t log_number, uint64_t tiles);
+/* The frontier behind whole tiles. -EUCLEAN. */
+int log_frontier_at(struct store *store, int64_t log_number, uint64_t tiles, struct merkle_frontier *ret);
 /* The same of a log that has all its records, unless recovery has carried them over: else it is damage, which
- * the next open recovers. */
+ * the next open recovers. -EIDRM: it would take records that were pruned. */
 int log_root_expected(struct store *store, const struct log_row *log, uint64_t size, struct sha256 *ret);
 int log_sums_below(struct store *store, int64_t log_number, uint64_t size, struct log_sums *ret);
 
@@ -294,6 +308,10 @@ int store_read_row(struct store *store, const struct log_row *log, uint64_t seq,
  * `old_key`, or nowhere: -1): which blobs it names, which record it is about. */
 int rows_about_record(struct store *store, const struct position_in_log *recorded_at, struct bytes recorded,
     int64_t old_key, int64_t key);
+/* In a write transaction: the records below `size` need not be here any more. */
+int pruned_put(struct store *store, int64_t log_number, uint64_t size, int64_t told_ms);
+/* In a write transaction: what the index says of the records first .. end - 1 of a log that are gone. */
+int ids_forget(struct store *store, int64_t log_number, uint64_t first, uint64_t end);
 /* Appends the reason and a NUL to `ret`. 1 in quarantine, 0 not. */
 int quarantine_reason(struct store *store, int64_t key, struct buffer *ret);
 
@@ -322,6 +340,8 @@ void photo_name(const struct sha256 *sha256, char ret[PHOTO_NAME_LEN + 1]);
 
 /* In a write transaction. */
 int setting_put(struct store *store, const char *key, struct bytes value);
+/* Number of the log whose receipts have come into a new year; decimal. */
+#define SETTING_YEAR_OVER "year_over"
 /* In a write transaction: the record at `key` speaks of an urgent finding; the newest one is kept. */
 int urgent_note(struct store *store, int64_t key);
 

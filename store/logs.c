@@ -54,6 +54,27 @@ static int read_row(struct store *store, sqlite3_stmt *statement, struct log_row
     return 0;
 }
 
+/* Only of a log that was left: reading the one that is appended to costs no more than before. */
+static int read_pruned(struct store *store, struct log_row *log)
+{
+    static const char sql[] = "SELECT size, removed, told_ms FROM pruned WHERE log = ?1";
+    _cleanup_statement_ sqlite3_stmt *statement = NULL;
+
+    if (!log->left || store->version < SCHEMA_WITH_PRUNED)
+        return 0;
+    int r = database_prepare(store, sql, &statement);
+    if (r < 0)
+        return r;
+    sqlite3_bind_int64(statement, 1, log->number);
+    r = database_step(store, statement);
+    if (r <= 0)
+        return r;
+    log->pruned_size = (uint64_t)sqlite3_column_int64(statement, 0);
+    log->pruned_removed = (uint64_t)sqlite3_column_int64(statement, 1);
+    log->pruned_ms = sqlite3_column_int64(statement, 2);
+    return 0;
+}
+
 int logs_read(struct store *store, struct log_row **ret, size_t *ret_count)
 {
     static const char sql[] = "SELECT " LOG_COLUMNS " FROM logs ORDER BY number";
@@ -82,7 +103,7 @@ int logs_read(struct store *store, struct log_row **ret, size_t *ret_count)
 
     struct log_row *logs = (struct log_row *)(void *)rows.data;
     for (size_t i = 0; i < count; i++) {
-        int r = logs[i].left ? 0 : read_size(store, logs[i].number, &logs[i].size);
+        int r = logs[i].left ? read_pruned(store, &logs[i]) : read_size(store, logs[i].number, &logs[i].size);
         if (r < 0)
             return r;
         set_end(&logs[i]);
@@ -102,8 +123,8 @@ static int read_one(struct store *store, sqlite3_stmt *statement, struct log_row
     if (r <= 0)
         return r < 0 ? r : -ENOENT;
     r = read_row(store, statement, &row);
-    if (r >= 0 && !row.left)
-        r = read_size(store, row.number, &row.size);
+    if (r >= 0)
+        r = row.left ? read_pruned(store, &row) : read_size(store, row.number, &row.size);
     if (r < 0)
         return r;
     set_end(&row);
@@ -311,9 +332,28 @@ static int leave_in_order(
     return r < 0 ? r : set_left(store, log, -1);
 }
 
+/* True when the last receipt of this log that came was the first of a year. */
+static int is_year_over(struct store *store, const struct log_row *log, bool *ret)
+{
+    _cleanup_buffer_ struct buffer text = {0};
+    uint64_t number;
+
+    *ret = false;
+    if (log->size < TILE_LEAVES)
+        return 0;
+    int r = store_setting(store, SETTING_YEAR_OVER, &text);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    if (!buffer_text(&text))
+        return -ENOMEM;
+    *ret = text_parse_u64((const char *)text.data, &number) >= 0 && number == (uint64_t)log->number;
+    return 0;
+}
+
 int log_for_append(struct store *store, const struct store_author *author, struct log_row *ret)
 {
     struct log_row log;
+    bool year_is_over;
 
     int r = log_current(store, &log);
     /* A sound database without a log is one that nothing was recorded in yet: recovery opens its own. */
@@ -321,7 +361,10 @@ int log_for_append(struct store *store, const struct store_author *author, struc
         return log_open(store, author, OPEN_NEW, NULL, ret);
     if (r < 0)
         return r;
-    if (log.size >= store->rotate_records) {
+    r = is_year_over(store, &log, &year_is_over);
+    if (r < 0)
+        return r;
+    if (year_is_over || log.size >= store->rotate_records) {
         struct uuid predecessor = log.id;
 
         r = leave_in_order(store, author, &log, OPEN_ROTATED);
@@ -427,6 +470,8 @@ int store_logs(
             .receipt_size = logs[i].receipt_size,
             .has_receipt = logs[i].receipt_size > 0,
             .may_have_holes = logs[i].has_rehomed,
+            .pruned_size = logs[i].pruned_size,
+            .pruned_ms = logs[i].pruned_ms,
         };
     }
     *ret_count = n;

@@ -193,8 +193,7 @@ static int open_store(struct store *store, struct store_opened *opened)
         if (r == 0)
             return 0;
         /* What came with later versions is not there yet: whoever writes next adds it. */
-        store->is_older = store->role == STORE_READER && r == 1;
-        if (store->is_older)
+        if (store->role == STORE_READER && r == 1)
             return 0;
         /* Somebody is just making it. */
         if (store->role == STORE_READER && r == 2)

@@ -60,6 +60,8 @@ int store_outbox_read(struct store *store, const struct uuid *log_id, uint64_t f
     int r = log_find(store, log_id, &log);
     if (r < 0)
         return r;
+    if (first_seq < log.pruned_size)
+        return -EIDRM;
     if (first_seq < log.size && max_count > 0) {
         r = read_run(store, &log, first_seq, max_count, max_bytes, ret_bytes, ret, &count);
         if (r >= 0 && count == 0)
@@ -106,7 +108,8 @@ static int source_leaves(void *context, uint64_t first, size_t count, struct sha
     int r = database_prepare(store, sql, &statement);
     if (r < 0)
         return r;
-    return read_hashes(store, statement, (uint64_t)record_key(store->merkle_log_number, first), count, ret);
+    r = read_hashes(store, statement, (uint64_t)record_key(store->merkle_log_number, first), count, ret);
+    return r == -EUCLEAN && first < store->merkle_pruned_size ? -EIDRM : r;
 }
 
 static int source_tiles(void *context, uint64_t first, size_t count, struct sha256 *ret)
@@ -129,6 +132,7 @@ int store_merkle_source(struct store *store, const struct uuid *log_id, struct m
     if (r < 0)
         return r;
     store->merkle_log_number = log.number;
+    store->merkle_pruned_size = log.pruned_size;
     *ret = (struct merkle_source){.leaves = source_leaves, .tiles = source_tiles, .context = store};
     return 0;
 }

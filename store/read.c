@@ -320,6 +320,16 @@ static int note_child(
     return uuid_from_bytes(column_bytes(statement, 0), &ret_at->log);
 }
 
+/* What spoke of a record is pruned before that record itself only where its log was left in another way than
+ * in order: then it is not known here any more. */
+static int is_pruned(struct store *store, int64_t key)
+{
+    struct log_row log;
+
+    int r = log_find_number(store, key_log_number(key), &log);
+    return r < 0 ? r : key_seq(key) < log.pruned_size;
+}
+
 /* Where the record at `at` was recorded first, which is how others name it. */
 static int first_position(struct store *store, const struct position_in_log *at, struct position_in_log *ret)
 {
@@ -353,6 +363,12 @@ int store_later_versions(struct store *store, const struct position_in_log *of, 
         enum record_kind kind;
 
         r = note_child(store, sqlite3_column_int64(statement, 0), &at, &kind);
+        if (r == -ENOENT) {
+            r = is_pruned(store, sqlite3_column_int64(statement, 0));
+            if (r > 0)
+                continue;
+            r = r < 0 ? r : -ENOENT;
+        }
         if (r < 0)
             return r;
         if (kind == RECORD_AMENDMENT) {

@@ -115,6 +115,42 @@ static int insert_log(struct store *store, const struct salvaged_log *log, uint6
     return database_step(store, statement);
 }
 
+/* Where all records that a pruned log needs are found, its tiles need not be made anew, and cannot be: what
+ * was signed of it says whether they are what they were. 1 yes, 0 no. */
+static int has_sound_tiles(struct store *store, const struct salvaged_log *log)
+{
+    struct checkpoint checkpoint;
+    struct sha256 root;
+
+    if (log->pruned_size == 0 || log->has_rehomed || log->receipt_size != log->final_size ||
+        checkpoint_parse(bytes_of(log->note, log->note_len), &checkpoint) < 0 ||
+        checkpoint.size != log->final_size)
+        return 0;
+    int r = log_tiles_fit(store, log->number, log->final_size / TILE_LEAVES);
+    if (r <= 0)
+        return r;
+    r = log_root_at(store, log->number, log->final_size, &root);
+    if (r < 0)
+        return r == -EUCLEAN ? 0 : r;
+    return sha256_equal(&root, &checkpoint.root);
+}
+
+static int make_tiles(struct store *store, const struct salvaged_log *log, uint64_t size)
+{
+    static const char sql[] = "DELETE FROM tiles WHERE key BETWEEN ?1 AND ?2";
+    _cleanup_statement_ sqlite3_stmt *statement = NULL;
+
+    int r = database_prepare(store, sql, &statement);
+    if (r < 0)
+        return r;
+    sqlite3_bind_int64(statement, 1, tile_key(log->number, 0));
+    sqlite3_bind_int64(statement, 2, tile_key(log->number + 1, 0) - 1);
+    r = database_step(store, statement);
+    for (uint64_t tile = 0; r >= 0 && tile < size / TILE_LEAVES; tile++)
+        r = tile_complete(store, log->number, tile);
+    return r;
+}
+
 /* Makes a log's tiles and row. `log->has_rehomed` says afterwards that the rest from `rehomed_from` on is not
  * to be sent from here; `log->is_left` that it was so before. */
 static int settle_log(struct store *store, struct salvaged_log *log)
@@ -123,10 +159,19 @@ static int settle_log(struct store *store, struct salvaged_log *log)
     uint64_t size;
 
     int r = size_found(store, log->number, &size);
-    for (uint64_t tile = 0; r >= 0 && tile < size / TILE_LEAVES; tile++)
-        r = tile_complete(store, log->number, tile);
+    if (r < 0)
+        return r;
+    if (!log->is_left || log->pruned_size != log->final_size - log->final_size % TILE_LEAVES)
+        log->pruned_size = 0;
+    if (log->pruned_size > 0 && size < log->final_size)
+        size = log->final_size; /* its last records may be of a whole tile, and gone */
+    r = has_sound_tiles(store, log);
+    if (r == 0)
+        r = make_tiles(store, log, size);
     if (r >= 0)
         r = check_receipt(store, log, size);
+    if (r >= 0 && log->pruned_size > 0)
+        r = pruned_put(store, log->number, log->pruned_size, log->pruned_ms);
     if (r < 0)
         return r;
     bool was_rehomed = log->is_left && log->has_rehomed;
@@ -381,6 +426,10 @@ static int salvage_into(struct salvaging *salvaging, struct damaged_image *image
         r = settle_log(salvaging->store, &logs[i]);
         predecessor = &logs[i].id;
     }
+    /* What no log claims would be in the way of the next one of that number. */
+    if (r >= 0)
+        r = database_run(
+            salvaging->store, "DELETE FROM tiles WHERE key >> 32 NOT IN (SELECT number FROM logs)");
     /* The last line may be of a recovery that did not come to its end. */
     if (!predecessor && last.lines > 0)
         predecessor = &last.id;

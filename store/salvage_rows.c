@@ -226,6 +226,52 @@ static int take_erased(struct salvaging *salvaging, const struct cell *cell)
     return r < 0 ? r : 1;
 }
 
+/* ---- pruned(log, size, removed, told_ms) ---- */
+
+/* Once there a row stays as it is, but for `removed`. What it says must fit its log: salvage.c. */
+static int take_pruned(struct salvaging *salvaging, const struct cell *cell)
+{
+    const struct column *columns = cell->columns;
+
+    if (cell->column_count < 4 || cell->rowid < 1 || cell->rowid > LOG_NUMBER_MAX ||
+        columns[0].type != COLUMN_NULL || !is_integer(&columns[1], TILE_LEAVES, (int64_t)LOG_SIZE_MAX) ||
+        !is_integer(&columns[2], 0, columns[1].integer) || columns[3].type != COLUMN_INTEGER)
+        return 0;
+    struct salvaged_log *log = salvaged_log_of(salvaging, cell->rowid);
+    if (!log)
+        return -ENOMEM;
+    log->pruned_size = (uint64_t)columns[1].integer;
+    log->pruned_ms = columns[3].integer;
+    return 1;
+}
+
+/* ---- tiles(key, root, frontier, people, bytes) ---- */
+
+/* Of what was pruned the tiles are all that is left; the others are made anew: salvage.c. */
+static int take_tile(struct salvaging *salvaging, const struct cell *cell)
+{
+    static const char sql[] =
+        "INSERT OR IGNORE INTO tiles(key, root, frontier, people, bytes) VALUES(?1, ?2, ?3, ?4, ?5)";
+    _cleanup_statement_ sqlite3_stmt *statement = NULL;
+    const struct column *columns = cell->columns;
+
+    if (cell->column_count < 5 || columns[0].type != COLUMN_NULL || !is_blob(&columns[1], SHA256_BYTES) ||
+        columns[2].type != COLUMN_BLOB || columns[2].bytes.len == 0 ||
+        columns[2].bytes.len > MERKLE_DEPTH_MAX * SHA256_BYTES || !is_integer(&columns[3], 0, INT64_MAX) ||
+        !is_integer(&columns[4], 0, INT64_MAX))
+        return 0;
+    int r = database_prepare(salvaging->store, sql, &statement);
+    if (r < 0)
+        return r;
+    sqlite3_bind_int64(statement, 1, cell->rowid);
+    bind_bytes(statement, 2, columns[1].bytes);
+    bind_bytes(statement, 3, columns[2].bytes);
+    sqlite3_bind_int64(statement, 4, columns[3].integer);
+    sqlite3_bind_int64(statement, 5, columns[4].integer);
+    r = database_step(salvaging->store, statement);
+    return r < 0 ? r : 1;
+}
+
 /* ---- settings(key, value), WITHOUT ROWID ---- */
 
 static int take_setting(struct salvaging *salvaging, const struct cell *cell)
@@ -251,7 +297,7 @@ static int take_setting(struct salvaging *salvaging, const struct cell *cell)
 static int take_cell(void *user, const struct cell *cell)
 {
     static int (*const takers[])(struct salvaging * salvaging, const struct cell *cell) = {
-        take_record, take_log, take_blob, take_erased, take_quarantined};
+        take_record, take_log, take_blob, take_erased, take_quarantined, take_tile, take_pruned};
     struct salvaging *salvaging = user;
 
     if (!cell->has_rowid)

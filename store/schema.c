@@ -7,7 +7,7 @@
  */
 #include "store/internal.h"
 
-#define SCHEMA_VERSION 2
+#define SCHEMA_VERSION 3
 #define SCHEMA_OLDEST_USABLE 1
 #define APPLICATION_ID "1735421540" /* "gpqd" */
 
@@ -42,6 +42,9 @@ static const char *const migrations[SCHEMA_VERSION] = {
     "CREATE TABLE erased(key INTEGER PRIMARY KEY, order_number INTEGER NOT NULL, order_ms INTEGER NOT NULL,"
     " first_seq INTEGER NOT NULL, first_log BLOB NOT NULL, first_leaf BLOB NOT NULL) STRICT;"
     "CREATE TABLE erased_blobs(sha256 BLOB PRIMARY KEY, order_number INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
+    /* 3. Of which logs the records below `size` need not be here any more; those below `removed` are gone.
+     * The centre said so at `told_ms`, by its clock. */
+    "CREATE TABLE pruned(log INTEGER PRIMARY KEY, size INTEGER NOT NULL, removed INTEGER NOT NULL, told_ms INTEGER NOT NULL) STRICT;",
 };
 
 static int read_version(struct store *store, int64_t *ret)
@@ -69,17 +72,38 @@ int schema_look(struct store *store)
     }
     if (version >> 16 > SCHEMA_VERSION)
         return -EPROTONOSUPPORT;
-    return (version & 0xffff) < SCHEMA_VERSION ? 1 : 0;
+    store->version = version & 0xffff;
+    return store->version < SCHEMA_VERSION ? 1 : 0;
 }
 
-int schema_migrate(struct store *store)
+static int write_version(struct store *store, int64_t oldest_usable)
+{
+    char sql[64];
+
+    snprintf(sql, sizeof(sql), "PRAGMA user_version=%d", (int)oldest_usable << 16 | SCHEMA_VERSION);
+    return database_run(store, sql);
+}
+
+int schema_note_pruned(struct store *store)
 {
     int64_t version;
 
     int r = read_version(store, &version);
+    if (r < 0 || version >> 16 >= SCHEMA_WITH_PRUNED)
+        return r;
+    return write_version(store, SCHEMA_WITH_PRUNED);
+}
+
+int schema_migrate(struct store *store)
+{
+    int64_t version, oldest;
+
+    int r = read_version(store, &version);
     if (r < 0)
         return r;
+    oldest = version >> 16 > SCHEMA_OLDEST_USABLE ? version >> 16 : SCHEMA_OLDEST_USABLE;
     version &= 0xffff;
+    store->version = version > SCHEMA_VERSION ? version : SCHEMA_VERSION; /* or the open fails */
     if (version >= SCHEMA_VERSION)
         return 0; /* another program was faster */
     for (; version < SCHEMA_VERSION; version++) {
@@ -87,10 +111,7 @@ int schema_migrate(struct store *store)
         if (r < 0)
             return r;
     }
-
-    char sql[64];
-    snprintf(sql, sizeof(sql), "PRAGMA user_version=%d", SCHEMA_OLDEST_USABLE << 16 | SCHEMA_VERSION);
-    return database_run(store, sql);
+    return write_version(store, oldest);
 }
 
 int schema_prepare(struct store *store)

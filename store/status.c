@@ -45,6 +45,26 @@ static int read_oldest(struct store *store, const struct log_row *log, int64_t *
     return read_wall_ms(recorded_of(log, &row).bytes, ret_ms);
 }
 
+/* Those that stayed, as they were erased or in quarantine, are here. */
+static int add_pruned(struct store *store, const struct log_row *log, struct store_status *status)
+{
+    static const char sql[] =
+        "SELECT count(*) FROM records WHERE key BETWEEN ?1 AND ?2 AND kind IN " PEOPLE_KINDS;
+    struct log_sums sums;
+    int64_t left = 0;
+
+    /* Behind `end` they are in neither place, as the centre went back: the alarm has said so. */
+    uint64_t size = log->pruned_removed < log->end ? log->pruned_removed : log->end;
+    int r = log_sums_below(store, log->number, size, &sums);
+    if (r >= 0 && size > 0)
+        r = database_read_number(
+            store, sql, (int64_t[]){record_key(log->number, 0), record_key(log->number, size - 1)}, 2, &left);
+    if (r < 0)
+        return r;
+    status->records_pruned += sums.people > (uint64_t)left ? sums.people - (uint64_t)left : 0;
+    return 0;
+}
+
 static int add_log(struct store *store, const struct log_row *log, struct store_status *status)
 {
     struct log_sums all, sent;
@@ -71,6 +91,8 @@ static int add_log(struct store *store, const struct log_row *log, struct store_
         status->receipt_size = log->receipt_size;
     }
     status->logs++;
+    if (r >= 0 && log->pruned_size > 0)
+        r = add_pruned(store, log, status);
     return r;
 }
 
@@ -91,6 +113,7 @@ static int read_blobs(struct store *store, struct store_status *status)
 {
     static const char pending[] = "SELECT count(*), sum(size), sum(role) FROM blobs WHERE state = 0";
     static const char lost[] = "SELECT count(*) FROM blobs WHERE state = 4";
+    static const char held[] = "SELECT count(*), coalesce(sum(size), 0) FROM blobs WHERE state = 1";
     _cleanup_statement_ sqlite3_stmt *statement = NULL;
     int64_t count = 0;
 
@@ -106,6 +129,14 @@ static int read_blobs(struct store *store, struct store_status *status)
     status->photos_pending = (uint64_t)sqlite3_column_int64(statement, 0);
     status->previews_pending = (uint64_t)sqlite3_column_int64(statement, 2); /* their role is 1 */
     status->bytes_pending = status->record_bytes_pending + (uint64_t)sqlite3_column_int64(statement, 1);
+    _cleanup_statement_ sqlite3_stmt *stored = NULL;
+    r = database_prepare(store, held, &stored);
+    if (r >= 0)
+        r = database_step(store, stored);
+    if (r <= 0)
+        return r;
+    status->photos_held = (uint64_t)sqlite3_column_int64(stored, 0);
+    status->held_bytes = (uint64_t)sqlite3_column_int64(stored, 1);
     return 0;
 }
 

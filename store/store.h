@@ -188,6 +188,8 @@ struct store_status {
     uint64_t blobs_lost;
     uint64_t free_bytes;
     uint64_t logs;
+    uint64_t records_pruned;          /* of those sent: only the centre and its backup have them */
+    uint64_t photos_held, held_bytes; /* at the centre, and still here as they may not be freed yet */
 };
 /* Not slower at a million records than at a thousand: counts come from positions, sums from rows kept up to
  * date. */
@@ -207,6 +209,8 @@ struct store_log {
     uint64_t size, receipt_size;
     bool has_receipt;
     bool may_have_holes; /* it was left with its rest re-homed: then it may have no root any more, -EUCLEAN */
+    uint64_t pruned_size; /* the records below are not here any more, as at `pruned_ms` the centre said ... */
+    int64_t pruned_ms;    /* ... by its clock that a backup has them */
 };
 /* Logs in order of opening; at most `max`. Those complete and closed are left out when `unfinished_only`. */
 int store_logs(
@@ -217,10 +221,10 @@ int store_leaf(struct store *store, const struct uuid *log, uint64_t seq, struct
 /* Reads records first_seq.. of a log into `ret_bytes` and views of them into `ret` until `max_count` or
  * `max_bytes` (at least one record, if any). One that was erased by order is empty. A record that the disk
  * has lost ends the run: -EUCLEAN when it is the first: then, if it was never sent, the store is to be opened
- * again, which recovers it. */
+ * again, which recovers it. -EIDRM when the first one was pruned. */
 int store_outbox_read(struct store *store, const struct uuid *log, uint64_t first_seq, size_t max_count,
     size_t max_bytes, struct buffer *ret_bytes, struct bytes *ret, size_t *ret_count);
-/* Root of the first `size` records. -ERANGE when there are fewer. */
+/* Root of the first `size` records. -ERANGE when there are fewer; -EIDRM when it takes pruned ones. */
 int store_root_at(struct store *store, const struct uuid *log, uint64_t size, struct sha256 *ret);
 /* Proofs: a source over this log's kept leaves and tiles; valid while the store is open and used from one
  * place at a time. */
@@ -311,6 +315,25 @@ int store_check(struct store *store, void (*fault)(void *user, const char *line)
  * `age_ms` and more before `now_ms`. Both times are the server's: `now_ms` an instant that has certainly
  * passed there, so that a wrong clock of this handheld frees nothing. */
 int store_free_photos(struct store *store, int64_t now_ms, uint64_t age_ms, uint64_t *ret_freed);
+
+/*
+ * Pruning: of a log that was closed in order and is wholly at the centre and in its backup the records go, a
+ * whole tile at a time; tiles, the records of the last, unfinished one, receipt and the log's row stay. So
+ * every root at a tile's end, and that of the whole log, can still be had. What is listed for a reason of its
+ * own stays as well: what was erased by order, or is in quarantine.
+ *
+ *   prunable   the oldest log that may go: its last receipt is `age_ms` and more before `now_ms`, as with
+ *              photos; nothing older waits; none of its photos is still to be sent or to be freed. -ENOENT
+ *   prune      the centre has signed that a backup holds `size` records of it with this root. -ENOENT it may
+ *              not go; -EBADMSG that is not this log. From now on its records count as gone
+ *   prune_some removes some of them; true: there are more
+ *   prune_stop the centre lacks them after all: what was not removed yet counts as what is here again
+ */
+int store_prunable(struct store *store, int64_t now_ms, uint64_t age_ms, struct uuid *ret_log);
+int store_prune(struct store *store, const struct uuid *log, uint64_t size, const struct sha256 *root,
+    int64_t now_ms, uint64_t age_ms);
+int store_prune_some(struct store *store, bool *ret_more);
+int store_prune_stop(struct store *store, const struct uuid *log);
 
 /* Builds the index of public ids as far as it can be built; store_find and store_sweep do it too. */
 int store_index_ids(struct store *store);

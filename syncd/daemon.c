@@ -290,12 +290,7 @@ static int on_poll(sd_event_source *source, uint64_t usec, void *context)
         network_watch_poll(daemon->network);
     if (daemon->enrolment_is_unread)
         enrolment_load(daemon);
-    agent_store_changed(daemon->agent);
-    uint64_t freed = 0;
-    int64_t now_ms = trust_time_now(daemon->world, daemon->store).server_ms;
-    if (store_free_photos(daemon->store, now_ms, daemon->settings->photo_age_ms, &freed) >= 0 && freed > 0)
-        log_info("%llu photos that the centre has signed for were removed from this handheld",
-            (unsigned long long)freed);
+    agent_poll(daemon->agent, trust_time_now(daemon->world, daemon->store).server_ms);
     after_event(daemon);
     if (transport_worker_busy(daemon->transport) == 0)
         malloc_trim(0);
@@ -606,6 +601,8 @@ static int agent_begin(struct daemon *daemon)
         .world = daemon->world,
         .store = daemon->store,
         .engine = engine_config_default(),
+        .photo_age_ms = daemon->settings->photo_age_ms,
+        .records_age_ms = daemon->settings->records_age_ms,
         .transport = transport_worker_verbs(daemon->transport),
         .listener = {.changed = on_changed,
             .sync_done = on_sync_done,

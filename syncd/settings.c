@@ -27,6 +27,10 @@ const struct config_row syncd_config_rows[] = {
         "30d", "Photos that the centre has signed for are removed from the handheld after this time."},
     {"sync", "self-audit", CONFIG_INTERVAL, offsetof(struct syncd_settings, self_audit_ms), HOUR_MS,
         30 * DAY_MS, "24h", "How often the handheld has the centre say by itself what it holds."},
+    {"sync", "records-age", CONFIG_DURATION, offsetof(struct syncd_settings, records_age_ms), 0,
+        3650 * DAY_MS, "90d",
+        "Records of a closed log that the centre has in a backup are removed from the handheld after this "
+        "time."},
     {"network", "kind", CONFIG_CHOICE, offsetof(struct syncd_settings, network), 0, 0, "auto",
         "What the budgets go by; auto asks NetworkManager, and without one it is unmetered.", networks},
     {"metrics", "textfile", CONFIG_TEXT, offsetof(struct syncd_settings, metrics_path), 0, 0, NULL,

@@ -16,7 +16,7 @@ struct syncd_settings {
     uint64_t slow_poll_ms;
     uint64_t backoff_min_ms, backoff_max_ms;
     uint64_t answer_deadline_ms;
-    uint64_t photo_age_ms;
+    uint64_t photo_age_ms, records_age_ms;
     uint64_t self_audit_ms; /* 0: off */
     uint64_t network;       /* enum network_setting */
     char *metrics_path;     /* NULL: none are written */

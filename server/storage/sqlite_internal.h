@@ -44,6 +44,8 @@ enum sqlite_sql {
     SQL_LOG_NOTE,
     SQL_LOG_ADVANCE,
     SQL_LOG_FLAGS,
+    SQL_LOG_BACKED_UP,
+    SQL_SET_LOG_BACKED_UP,
     SQL_LOGS,
     SQL_RECORD_PUT,
     SQL_RECORD_AT,
@@ -208,6 +210,8 @@ int sqlite_log_open(struct storage *storage, struct stored_log *log);
 int sqlite_log_note(struct storage *storage, uint64_t log, struct buffer *ret);
 int sqlite_log_advance(struct storage *storage, const struct stored_log *log, struct bytes note);
 int sqlite_log_set_flags(struct storage *storage, const struct stored_log *log);
+int sqlite_log_backed_up(struct storage *storage, uint64_t log, struct log_backed_up *ret);
+int sqlite_log_set_backed_up(struct storage *storage, uint64_t log, const struct log_backed_up *backed_up);
 int sqlite_logs_each(
     struct storage *storage, int (*each)(void *user, const struct stored_log *log), void *user);
 int sqlite_record_put(struct storage *storage, const struct stored_record *row);

@@ -117,6 +117,36 @@ int sqlite_log_set_flags(struct storage *storage, const struct stored_log *log)
     return sqlite_run(statement);
 }
 
+int sqlite_log_backed_up(struct storage *storage, uint64_t log, struct log_backed_up *ret)
+{
+    int r = 0;
+    sqlite3_stmt *statement = sqlite_statement(sqlite_of(storage), SQL_LOG_BACKED_UP, &r);
+
+    if (!statement)
+        return r;
+    sqlite_bind_number(statement, 1, log);
+    r = sqlite_step(statement);
+    if (r <= 0)
+        return r;
+    ret->size = sqlite_number(statement, 0);
+    r = sqlite_exact(statement, 1, ret->root.b, SHA256_BYTES) ? 1 : -EUCLEAN;
+    sqlite3_reset(statement);
+    return r;
+}
+
+int sqlite_log_set_backed_up(struct storage *storage, uint64_t log, const struct log_backed_up *backed_up)
+{
+    int r = 0;
+    sqlite3_stmt *statement = sqlite_statement(sqlite_of(storage), SQL_SET_LOG_BACKED_UP, &r);
+
+    if (!statement)
+        return r;
+    sqlite_bind_number(statement, 1, log);
+    sqlite_bind_number(statement, 2, backed_up->size);
+    sqlite_bind_bytes(statement, 3, sha256_bytes(&backed_up->root));
+    return sqlite_run(statement);
+}
+
 int sqlite_logs_each(
     struct storage *storage, int (*each)(void *user, const struct stored_log *log), void *user)
 {

@@ -91,6 +91,9 @@ const char *const sqlite_schema_additions[] = {
     "device_keys("
     " device INTEGER, public_key BLOB, state INTEGER NOT NULL, at_ms INTEGER NOT NULL,"
     " PRIMARY KEY (device, public_key)) STRICT, WITHOUT ROWID",
+    /* What the last finished backup has of closed logs, where they were read again; size 0: not all of it. */
+    "logs_backed_up("
+    " log INTEGER PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL) STRICT",
     NULL,
 };
 
@@ -187,6 +190,8 @@ const char *const sqlite_sql_texts[SQL_COUNT] = {
     [SQL_LOG_NOTE] = "SELECT note FROM logs WHERE number = ?1 AND note IS NOT NULL",
     [SQL_LOG_ADVANCE] = "UPDATE logs SET size = ?2, frontier = ?3, note = ?4 WHERE number = ?1",
     [SQL_LOG_FLAGS] = "UPDATE logs SET kind = ?2, closed = ?3, rehomed = ?4 WHERE number = ?1",
+    [SQL_LOG_BACKED_UP] = "SELECT size, root FROM logs_backed_up WHERE log = ?1",
+    [SQL_SET_LOG_BACKED_UP] = "INSERT OR REPLACE INTO logs_backed_up(log, size, root) VALUES (?1, ?2, ?3)",
     [SQL_LOGS] = "SELECT " LOG_COLUMNS " FROM logs ORDER BY number",
 
     [SQL_RECORD_PUT] = "INSERT OR REPLACE INTO records(key, arrival, received_ms, state, leaf, bytes)"

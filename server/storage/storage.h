@@ -20,6 +20,7 @@
 #include "base/world.h"
 #include "proto/enrolment.h"
 #include "proto/merkle.h"
+#include "proto/messages.h"
 #include "server/core/projection.h"
 #include "server/core/quota.h"
 
@@ -288,6 +289,9 @@ struct storage_verbs {
     int (*log_note)(struct storage *storage, uint64_t log, struct buffer *ret); /* -ENOENT none yet */
     int (*log_advance)(struct storage *storage, const struct stored_log *log, struct bytes note);
     int (*log_set_flags)(struct storage *storage, const struct stored_log *log); /* kind, closed, rehomed */
+    /* What a finished backup holds of a log. 1, or 0: nothing is known of it. */
+    int (*log_backed_up)(struct storage *storage, uint64_t log, struct log_backed_up *ret);
+    int (*log_set_backed_up)(struct storage *storage, uint64_t log, const struct log_backed_up *backed_up);
     int (*logs_each)(
         struct storage *storage, int (*each)(void *user, const struct stored_log *log), void *user);
     int (*record_put)(struct storage *storage, const struct stored_record *row); /* adds or replaces */

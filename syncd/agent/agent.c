@@ -125,6 +125,8 @@ static void send_action(struct agent *agent, const struct engine_action *action,
     }
     if (r == -EUCLEAN && action->kind == ENGINE_SEND_EXCHANGE)
         r = outbox_leave_holed(agent, &action->exchange.log);
+    else if (r == -EIDRM && action->kind == ENGINE_SEND_EXCHANGE)
+        r = keep_give_up(agent, &action->exchange.log);
     if (r >= 0) {
         agent_feed_nothing(agent, action->slot);
         outbox_feed(agent);
@@ -370,6 +372,8 @@ int agent_new(const struct agent_options *options, struct agent **ret)
     agent->world = options->world;
     agent->store = options->store;
     agent->config = options->engine;
+    agent->photo_age_ms = options->photo_age_ms;
+    agent->records_age_ms = options->records_age_ms;
     agent->transport = options->transport;
     agent->listener = options->listener;
     agent->network = (struct engine_event){.kind = ENGINE_NETWORK};

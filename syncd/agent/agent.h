@@ -67,6 +67,9 @@ struct agent_options {
     const struct enrolment *enrolment; /* NULL: not enrolled; the agent idles until agent_set_enrolment */
     const uint8_t *device_seed;
     struct engine_config engine;
+    /* How long what the centre has signed for stays here all the same. Photos: unless they are in its backup,
+     * then they go at once. Records: of closed logs, and only if they are in its backup. */
+    uint64_t photo_age_ms, records_age_ms;
     /* Uploads go to this tus server (an absolute URL) instead of the centre's own, with no more than core tus
      * 1.0.0 and creation: no checksum, no token. NULL: the centre's. */
     const char *uploads_url;
@@ -81,8 +84,11 @@ DEFINE_CLEANUP(struct agent, agent_free);
 
 /* Events from the shell. Each runs the engine until it has nothing more to do. */
 int agent_start(struct agent *agent);
-void agent_store_changed(struct agent *agent); /* doorbell, or the slow poll */
-void agent_timer(struct agent *agent);         /* agent_next_timer_ms has passed */
+void agent_store_changed(struct agent *agent); /* doorbell */
+/* The slow poll: looks at the store, and removes what need not be here any more, some of it at a time.
+ * `server_ms` (Unix ms) has certainly passed by the server's clock; 0: nothing is known of it. */
+void agent_poll(struct agent *agent, int64_t server_ms);
+void agent_timer(struct agent *agent); /* agent_next_timer_ms has passed */
 void agent_link(struct agent *agent, bool up);
 /* A hint from elsewhere: the network leads somewhere again. */
 void agent_online(struct agent *agent);

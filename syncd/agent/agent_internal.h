@@ -12,6 +12,7 @@
  *   mend_list.c  what such a window shows to be sent again
  *   repair.c     runs of records with their proofs
  *   bundle.c     requests for a data carrier, and the receipts that come back on one
+ *   keep.c       what need not be here any more: photos, records of closed logs
  *   memory.c     what is remembered in the store's settings
  */
 #pragma once
@@ -61,8 +62,10 @@ struct agent_slot {
     uint64_t first_seq, records;
     size_t blobs_asked;
     bool more_quarantined; /* than it asked for */
-    uint64_t asked_at;     /* the agent's moment when it was sent; of an audit too */
-    bool used_dictionary;  /* or columns: what a server may not know */
+    bool has_asked_log;    /* it asked whether this one is in a backup */
+    struct uuid asked_log;
+    uint64_t asked_at;    /* the agent's moment when it was sent; of an audit too */
+    bool used_dictionary; /* or columns: what a server may not know */
     /* upload: the step as it was carried out */
     enum upload_step step;
     struct sha256 blob;
@@ -70,6 +73,7 @@ struct agent_slot {
     /* audit */
     enum audit_level level;
     bool is_check;
+    bool is_first; /* the first window of its log */
     /* repair */
     bool is_bare;
     struct mend_cursor mend_end;
@@ -99,6 +103,7 @@ struct upload_place {
 
 /* What the last audit window showed to be sent again. */
 struct mend_list {
+    uint64_t pruned; /* of what the centre lacks, was removed here when a backup of it had it */
     struct uuid log;
     uint64_t size; /* of the tree that the server has, as far as is known */
     struct run *runs;
@@ -177,6 +182,11 @@ struct agent {
     int64_t known_server_time_ms; /* the same, or what was kept of it over a restart */
     int64_t doubt_server_time_ms; /* when the centre was last found to lack what it had signed for */
     uint64_t exchanges, bytes_up, bytes_down, alarms;
+
+    uint64_t photo_age_ms, records_age_ms;
+    bool has_prunable; /* this log may be pruned if a backup has it: asked with each exchange */
+    struct uuid prunable;
+    int64_t prunable_ms; /* the server's time when it was found so */
 };
 
 /* ---- agent.c ---- */
@@ -326,6 +336,19 @@ void mend_list_clear(struct mend_list *mend);
 
 int repair_send(struct agent *agent, const struct engine_action *action);
 void repair_answered(struct agent *agent, uint32_t number, const struct http_response *response);
+
+/* ---- keep.c ---- */
+
+/* What the answer says of the log that this slot has asked for. */
+void keep_take_backed_up(
+    struct agent *agent, const struct agent_slot *slot, const struct exchange_answer *answer);
+/* The centre has gone back to before it had records that were pruned here: what was not removed yet stays.
+ * When others were, what is left of the log is carried into the current one, and they are told as gone. */
+int keep_give_up(struct agent *agent, const struct uuid *log);
+/* So many records of a log that was given up are in neither place as long as the centre has no more of it. */
+uint64_t keep_behind(const struct store_log *log, uint64_t server_size);
+/* Of the records of this log that the centre lacks, so many were pruned: its backup has them. */
+void keep_tell_missing(struct agent *agent, const struct store_log *log, uint64_t count);
 
 /* ---- memory.c ---- */
 

@@ -56,6 +56,7 @@ int audit_send(struct agent *agent, const struct engine_action *action)
         .receipt_before = receipt_size,
         .level = action->audit.level,
         .is_check = action->audit.is_check,
+        .is_first = action->audit.from_seq == 0 && !action->audit.has_after_blob,
         .asked_at = agent->moment,
         .used_dictionary = agent->dictionary != 0,
     };
@@ -136,7 +137,7 @@ static int find_logs(
     int r = outbox_all_logs(agent, &logs, &count);
 
     for (size_t i = 0; r >= 0 && i < count; i++) {
-        if (is_found && logs[i].has_receipt) {
+        if (is_found && (logs[i].has_receipt || logs[i].pruned_size > 0)) {
             event->audited.has_next_log = true;
             event->audited.next_log = logs[i].id;
             break;
@@ -156,7 +157,8 @@ static void count_records(
 
     report->records_checked += answer->counted + missing;
     report->records_missing += missing;
-    report->records_damaged += mend->total > missing ? mend->total - missing : 0;
+    report->records_damaged +=
+        mend->total + mend->pruned > missing ? mend->total + mend->pruned - missing : 0;
     report->records_erased += run_total(answer->erased, answer->erased_count);
     report->records_lost += run_total(answer->lost, answer->lost_count);
     report->records_quarantined += answer->records_quarantined;
@@ -205,6 +207,11 @@ static int take_window(struct agent *agent, const struct agent_slot *slot, const
     if (event->audited.went_back)
         count_back(agent, slot, answer);
     note_mending(agent, &mend, event);
+    if (slot->is_first)
+        mend.pruned += keep_behind(&log, answer->size);
+    event->audited.gone_records += mend.pruned;
+    if (!slot->is_check)
+        keep_tell_missing(agent, &log, mend.pruned);
     r = note_blobs(agent, slot, answer, &mend, event);
     if (r < 0) {
         mend_list_clear(&mend);

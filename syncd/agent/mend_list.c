@@ -139,6 +139,28 @@ static int compare_trees(struct agent *agent, const struct audit_answer *answer,
     return r < 0 ? r : add_unexplained(answer, &own_root, mend);
 }
 
+/* What was pruned cannot be sent again, and is not lost: nothing of it is told to the centre. */
+static void drop_pruned(struct mend_list *mend, uint64_t pruned_size)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < mend->run_count; i++) {
+        struct run run = mend->runs[i];
+        uint64_t end = run.first + run.count;
+
+        if (run.first < pruned_size) {
+            uint64_t behind = end < pruned_size ? end : pruned_size;
+
+            mend->pruned += behind - run.first;
+            run = (struct run){.first = behind, .count = end - behind};
+        }
+        if (run.count > 0)
+            mend->runs[kept++] = run;
+    }
+    mend->run_count = kept;
+    mend->total -= mend->pruned;
+}
+
 int mend_list_note(struct agent *agent, const struct store_log *log, const struct audit_answer *answer,
     struct mend_list *mend)
 {
@@ -162,7 +184,12 @@ int mend_list_note(struct agent *agent, const struct store_log *log, const struc
         mend->is_diverged = true;
         r = 0;
     }
-    if (r >= 0)
-        mend->total = merge_runs(mend);
-    return r;
+    /* It ends among records that were pruned: the centre went back, and an exchange finds what is left. */
+    if (r == -EIDRM)
+        r = 0;
+    if (r < 0)
+        return r;
+    mend->total = merge_runs(mend);
+    drop_pruned(mend, log->pruned_size);
+    return 0;
 }

@@ -83,7 +83,7 @@ static int read_logs(struct agent *agent, struct engine_outbox *outbox)
             .closed = logs[i].closed};
     outbox->log_count = count;
     for (size_t i = 0; i < all_count && !outbox->has_receipt_log; i++) {
-        outbox->has_receipt_log = all[i].has_receipt;
+        outbox->has_receipt_log = all[i].has_receipt || all[i].pruned_size > 0;
         outbox->receipt_log = all[i].id;
     }
     return 0;

@@ -353,8 +353,11 @@ int repair_send(struct agent *agent, const struct engine_action *action)
     if (agent->mend.size < receipt_size)
         agent->mend.size = receipt_size;
     /* -ERANGE: the server has more of this log than we have; an exchange finds that, and acts. Of a log that
-     * cannot be compared only photos are told of, which are in neither place. */
+     * cannot be compared, or that ends among records that were pruned, only photos are told of, which are in
+     * neither place. */
     r = agent->mend.is_diverged ? 0 : store_root_at(agent->store, &agent->mend.log, agent->mend.size, &root);
+    if (r == -EIDRM && agent->mend.run_count == 0)
+        r = 0;
     if (r < 0)
         return r;
     for (;;) {

@@ -111,7 +111,8 @@ struct engine_outbox {
      * when all of it has a receipt. */
     struct engine_log logs[ENGINE_LOGS_MAX];
     size_t log_count;
-    bool has_receipt_log; /* the oldest log that has a receipt: where a resync starts */
+    bool has_receipt_log; /* the oldest log that has a receipt, or of which something was pruned: where a
+                             resync starts */
     struct uuid receipt_log;
     bool urgent_text;           /* among what is to be sent is the record of an urgent finding */
     uint64_t blobs_pending;     /* of all classes */

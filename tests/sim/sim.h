@@ -37,6 +37,7 @@
 
 #include <sodium.h>
 
+#define BACKUP_DIRECTORY "/backup" /* on the centre's machine */
 #define DATA_DIRECTORY "/data"
 #define SIM_HANDHELDS_MAX 2u
 #define SIM_LOGS_MAX 256u
@@ -107,6 +108,8 @@ struct handheld {
     uint64_t backup_findings;
     struct buffer carried;   /* receipts on their way back by hand */
     uint64_t carried_number; /* of the newest carrier */
+    uint64_t pruned;         /* records that it had removed when the backup was last looked at for them */
+    bool told_gone;          /* it has said that such records are in neither place */
     bool resync_done, resync_ok;
     struct resync_report resync;
 };
@@ -123,6 +126,7 @@ struct sim_photo {
     uint64_t size;
     bool has_budget;                 /* a full photo of no urgent finding */
     bool freed_old, freed_backed_up; /* removed from a handheld, and why */
+    bool is_in_backup;               /* as it stood before the last slow poll */
 };
 
 struct sim_finding {
@@ -191,6 +195,7 @@ struct sim {
     bool server_clock_was_set;
     bool was_set_back_wholly; /* the centre, with its backups */
     bool was_rotated;         /* a device key, or it was begun */
+    bool had_season;          /* a log was closed that may be pruned */
     struct coverage *coverage;
 };
 
@@ -356,6 +361,8 @@ void daemon_doorbell(struct sim *sim, struct handheld *handheld);
 void collector_act(struct sim *sim, struct handheld *handheld);
 /* One plain finding that must be recorded. */
 void collector_record_one(struct sim *sim, struct handheld *handheld);
+/* So many findings without photos in a log of their own, which is left in order. */
+void collector_season(struct sim *sim, struct handheld *handheld, size_t records);
 uint64_t finding_number_of(struct bytes note); /* UINT64_MAX: not one of ours */
 
 /* ---- sim_bundle.c ---- */
@@ -371,14 +378,19 @@ bool faults_damage_centre(struct sim *sim);
 void faults_plan(struct sim *sim, uint64_t chaos_ms);
 /* Ends all faults: everything is up and well. */
 void faults_end(struct sim *sim);
+/* The centre's disk is copied, if it was not yet; and set back to that copy. */
+bool faults_copy_server(struct sim *sim, struct handheld *handheld);
+bool faults_restore_server(struct sim *sim, struct handheld *handheld);
 
 /* ---- sim_backup.c ---- */
 
 /* Faults, though a backup is none. */
 bool backup_make(struct sim *sim, struct handheld *handheld);
 bool backup_restore(struct sim *sim, struct handheld *handheld);
+/* Notes what was removed in a poll that was cut off. */
+void backup_note_freed(struct sim *sim);
 /* What the daemon does with every slow poll. */
-void backup_free_photos(struct sim *sim, struct handheld *handheld);
+void backup_poll(struct sim *sim, struct handheld *handheld);
 /* The only copy may have been at the centre, which was damaged or set back. */
 bool backup_may_lack(const struct sim *sim, const struct sim_photo *photo);
 bool backup_may_lack_of(const struct sim *sim, const struct sim_finding *finding);
@@ -425,6 +437,19 @@ bool rotate_key(struct sim *sim, struct handheld *handheld);
 bool rotate_is_shut_out(struct sim *sim, const struct handheld *handheld);
 /* All is quiet: who is shut out now is asked for nothing more. */
 void rotate_note_shut_out(struct sim *sim);
+
+/* ---- sim_prune.c ---- */
+
+/* A long log that is closed, and a backup of the centre some time after. */
+bool prune_season(struct sim *sim, struct handheld *handheld);
+/* All is well again: time for what is to be removed, and after it perhaps the centre is set back. */
+void prune_aftermath(struct sim *sim);
+/* What this handheld has removed is in the backup: looked at when it is more than before, and at the end. */
+void prune_check(struct sim *sim, struct handheld *handheld, bool is_end);
+/* True when the record at this place was removed. */
+bool prune_has(const struct handheld *handheld, const struct position_in_log *at);
+/* It may be in neither place, and the handheld has said so. */
+bool prune_is_told(struct sim *sim, const struct sim_finding *finding);
 
 /* ---- sim_check.c ---- */
 

@@ -11,15 +11,14 @@
 
 #include <errno.h>
 
-#define BACKUP_DIRECTORY "/backup"
 #define BACKUP_OPERATIONS_MAX 300u
 #define KEPT_BYTES_MAX (1u << 20)
 
 /* ---- at the handheld ---- */
 
-static void note_freed(struct sim *sim, struct handheld *handheld, bool was_backed_up)
+/* Why each photo that went had gone: `backed_up` before the poll, or it was old. */
+static void note_photos(struct sim *sim, struct handheld *handheld, bool after)
 {
-    sim_cover(sim, was_backed_up ? COVER_PHOTO_FREED_BACKED_UP : COVER_PHOTO_FREED_OLD);
     for (size_t i = 0; i < sim->finding_count; i++)
         for (size_t k = 0; k < sim->findings[i].photo_count; k++) {
             struct sim_photo *photo = &sim->findings[i].photos[k];
@@ -27,25 +26,33 @@ static void note_freed(struct sim *sim, struct handheld *handheld, bool was_back
 
             /* One that was erased counts as freed in the store. */
             if (photo->freed_old || photo->freed_backed_up || erase_has_photo(sim, &photo->sha256) ||
-                store_blob_find(handheld->store, &photo->sha256, &blob) < 0 || blob.state != BLOB_FREED)
+                store_blob_find(handheld->store, &photo->sha256, &blob) < 0)
                 continue;
-            photo->freed_backed_up = was_backed_up;
-            photo->freed_old = !was_backed_up;
+            if (!after) {
+                photo->is_in_backup = blob.state == BLOB_BACKED_UP;
+            } else if (blob.state == BLOB_FREED) {
+                photo->freed_backed_up = photo->is_in_backup;
+                photo->freed_old = !photo->is_in_backup;
+                sim_cover(sim, photo->is_in_backup ? COVER_PHOTO_FREED_BACKED_UP : COVER_PHOTO_FREED_OLD);
+            }
         }
 }
 
-/* As the daemon does with every slow poll; those of a backup first, so that it is known why each went. */
-void backup_free_photos(struct sim *sim, struct handheld *handheld)
+/* A poll that the power cut off has told nobody. */
+void backup_note_freed(struct sim *sim)
 {
-    const uint64_t ages_ms[] = {UINT64_MAX, handheld->photo_age_ms};
-    int64_t now_ms = trust_time_now(handheld->machine.world, handheld->store).server_ms;
+    for (size_t i = 0; i < sim->handheld_count; i++)
+        if (sim->handhelds[i].store)
+            note_photos(sim, &sim->handhelds[i], true);
+}
 
-    for (size_t i = 0; i < ARRAY_LEN(ages_ms) && handheld->photo_age_ms > 0; i++) {
-        uint64_t freed = 0;
-
-        if (store_free_photos(handheld->store, now_ms, ages_ms[i], &freed) >= 0 && freed > 0)
-            note_freed(sim, handheld, i == 0);
-    }
+/* The slow poll of the daemon. */
+void backup_poll(struct sim *sim, struct handheld *handheld)
+{
+    note_photos(sim, handheld, false);
+    agent_poll(handheld->agent, trust_time_now(handheld->machine.world, handheld->store).server_ms);
+    note_photos(sim, handheld, true);
+    prune_check(sim, handheld, false);
 }
 
 /* ---- at the centre ---- */

@@ -216,10 +216,11 @@ static void tell(struct act *act, const struct store_appended *appended)
     }
 }
 
+static const struct store_author author = {
+    .inspector = {(const uint8_t *)"wang", 4}, .software = {(const uint8_t *)"sim", 3}};
+
 static int carry_out(struct act *act, size_t count, bool is_plain)
 {
-    static const struct store_author author = {
-        .inspector = {(const uint8_t *)"wang", 4}, .software = {(const uint8_t *)"sim", 3}};
     struct store_appended appended[ACT_RECORDS_MAX];
     struct store_opened opened = {0};
     int r = store_open(act->handheld->machine.world, DATA_DIRECTORY, STORE_COLLECTOR, &act->store, &opened);
@@ -279,6 +280,30 @@ static void act_out(struct sim *sim, struct handheld *handheld, size_t count, bo
     act->handheld = handheld;
     r = carry_out(act, count, is_plain);
     end(act, r);
+}
+
+/* As the first receipt of a new year lets it be closed. */
+static void close_log(struct sim *sim, struct handheld *handheld)
+{
+    struct act act = {.sim = sim, .handheld = handheld};
+    struct store_opened opened = {0};
+    struct store_status status;
+    int r = store_open(handheld->machine.world, DATA_DIRECTORY, STORE_COLLECTOR, &act.store, &opened);
+
+    act.has_recovered = opened.recovered;
+    if (r >= 0)
+        r = store_status(act.store, &status);
+    if (r >= 0 && status.has_log)
+        r = store_leave_log(act.store, &author, &status.log, OPEN_ROTATED, NULL, NULL);
+    end(&act, r);
+}
+
+void collector_season(struct sim *sim, struct handheld *handheld, size_t records)
+{
+    close_log(sim, handheld); /* photos of its own would keep it here */
+    for (size_t done = 0; done < records && !sim_failed(sim); done += ACT_RECORDS_MAX)
+        act_out(sim, handheld, ACT_RECORDS_MAX, true);
+    close_log(sim, handheld);
 }
 
 void collector_act(struct sim *sim, struct handheld *handheld)

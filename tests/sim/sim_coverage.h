@@ -117,6 +117,9 @@
     X(DURABLE_IMAGE_READ, "durable image of the server read at an answer")                                   \
     X(PHOTO_FREED_BACKED_UP, "photos removed from the handheld that are in a backup")                        \
     X(PHOTO_FREED_OLD, "photos removed from the handheld by age")                                            \
+    X(SEASON, "long log closed, and a backup after it")                                                      \
+    X(PRUNED, "records removed from the handheld that are in a backup")                                      \
+    X(PRUNED_GONE, "removed records in neither place, and the handheld says so")                             \
     X(PHOTO_GONE, "photo in neither place, and the centre says so")                                          \
     X(BUDGET_USED_UP, "photos waited for the day's budget to end")                                           \
     X(BUDGET_NEXT_DAY, "photos went out on a later day's budget")                                            \

@@ -265,7 +265,7 @@ static bool server_clock_jump(struct sim *sim, struct handheld *handheld)
     return true;
 }
 
-static bool copy_server(struct sim *sim, struct handheld *handheld)
+bool faults_copy_server(struct sim *sim, struct handheld *handheld)
 {
     (void)handheld;
     if (sim->server.backup)
@@ -280,7 +280,7 @@ static bool may_restore(const struct sim *sim)
     return sim->server.backup && !sim->was_damaged && !sim->was_rolled_back;
 }
 
-static bool restore_server(struct sim *sim, struct handheld *handheld)
+bool faults_restore_server(struct sim *sim, struct handheld *handheld)
 {
     (void)handheld;
     /* Whoever loses the orders as well has to give them again: an operator keeps the newest file. */
@@ -334,7 +334,7 @@ static void run_set_back(struct sim *sim, void *object, uint64_t number)
 /* To before the handheld got another key, which it has used by then, or not. */
 static bool rotate_and_set_back(struct sim *sim, struct handheld *handheld)
 {
-    (void)copy_server(sim, handheld);
+    (void)faults_copy_server(sim, handheld);
     if (!may_restore(sim) || !rotate_key(sim, handheld))
         return false;
     sim_at(sim, sim_between(sim, SECOND_MS, HOUR_MS), run_set_back, handheld, 0);
@@ -345,8 +345,9 @@ static bool rotate_and_set_back(struct sim *sim, struct handheld *handheld)
 
 static bool may_damage(struct sim *sim)
 {
-    return sim->server.service && !sim->was_rolled_back && !sim->was_cloned && !sim->was_restored &&
-           !sim->was_handheld_damaged;
+    /* What was removed from a handheld could not be mended from there. */
+    return sim->server.service && !sim->had_season && !sim->was_rolled_back && !sim->was_cloned &&
+           !sim->was_restored && !sim->was_handheld_damaged;
 }
 
 static bool damage_by_sql(struct sim *sim, const char *sql)
@@ -536,11 +537,12 @@ static const struct fault faults[] = {
     {COVER_SERVER_DISK_FULL, 5, server_disk_full},
     {COVER_SERVER_SYNC_FAILED, 6, server_sync_failed},
     {COVER_SERVER_CLOCK_JUMP, 4, server_clock_jump},
-    {COVER_NET_GOOD, 6, copy_server},
-    {COVER_SERVER_RESTORED, 4, restore_server},
+    {COVER_NET_GOOD, 6, faults_copy_server},
+    {COVER_SERVER_RESTORED, 4, faults_restore_server},
     {COVER_SERVER_DATABASE_RESTORED, 4, restore_database},
     {COVER_BACKED_UP, 8, backup_make},
     {COVER_BACKUP_RESTORED, 4, backup_restore},
+    {COVER_SEASON, 16, prune_season},
     {COVER_DAMAGE_RECORD_GONE, 2, damage_record_gone},
     {COVER_DAMAGE_RECORD_CHANGED, 2, damage_record_changed},
     {COVER_DAMAGE_BLOB_GONE, 2, damage_blob_gone},

@@ -14,6 +14,7 @@
 #define START_RETRY_MS (5 * SECOND_MS)
 #define IDLE_CONTACT_MS (10 * MINUTE_MS)
 #define TOKEN_VALID_S 3600u
+#define RECORDS_AGE_MS MINUTE_MS
 
 /* ---- the daemon's shell ---- */
 
@@ -42,8 +43,10 @@ static void run_poll(struct sim *sim, void *object, uint64_t life)
 
     if (!handheld->agent || handheld->life != life)
         return;
-    agent_store_changed(handheld->agent);
-    backup_free_photos(sim, handheld);
+    if (handheld->photo_age_ms > 0)
+        backup_poll(sim, handheld);
+    else
+        agent_store_changed(handheld->agent);
     daemon_after(sim, handheld);
     if (handheld->agent && handheld->life == life)
         sim_at(sim, engine_config_default().slow_poll_ms, run_poll, handheld, life);
@@ -96,6 +99,7 @@ static void on_alarm(void *context, const char *text)
     sim_trace(handheld->sim, "handheld %u: alarm: %s", handheld->number, text);
     if (strstr(text, "the centre was set back"))
         sim_cover(handheld->sim, COVER_WENT_BACK);
+    handheld->told_gone |= strstr(text, "can only come from that backup") != NULL;
 }
 
 static void on_note(void *context, int level, const char *text)
@@ -156,6 +160,8 @@ static int agent_begin(struct handheld *handheld)
         .enrolment = &handheld->enrolment,
         .device_seed = handheld->device_seed,
         .engine = engine_config_default(),
+        .photo_age_ms = handheld->photo_age_ms,
+        .records_age_ms = RECORDS_AGE_MS,
         .transport = network_transport(handheld),
         .listener = {.resync_done = on_resync_done,
             .alarm = on_alarm,

@@ -77,8 +77,10 @@ static void wait_for_rest(struct sim *sim)
 
         for (size_t i = 0; i < sim->handheld_count; i++)
             rests = rests && is_at_rest(&sim->handhelds[i]);
-        if (rests)
+        if (rests) {
+            backup_note_freed(sim);
             return;
+        }
         while (sim_step(sim, look_ms))
             ;
     }
@@ -154,6 +156,7 @@ static void come_to_rest(struct sim *sim)
     faults_end(sim);
     for (size_t i = 0; i < sim->handheld_count && !sim_failed(sim); i++)
         collector_record_one(sim, &sim->handhelds[i]);
+    prune_aftermath(sim);
     nudge(sim, false);
     wait_for_rest(sim);
     if (!sim->was_damaged || sim_failed(sim))

@@ -434,6 +434,108 @@ static void a_record_that_was_refused_does_not_turn_up_after_a_restart(void **st
     handheld_free(handheld);
 }
 
+/* ---- pruning ---- */
+
+#define PRUNED_RECORDS (9u * TILE_LEAVES + 50u) /* removed in two pieces */
+#define RECEIPT_MS INT64_C(1700000000000)
+
+/* A log that may be pruned, and what the centre signs of it. */
+struct closed_log {
+    struct uuid id;
+    uint64_t size;
+    struct sha256 root;
+};
+
+static struct sim_disk_image *make_closed_log(struct closed_log *ret)
+{
+    struct handheld *handheld = handheld_new(1);
+    struct sim_disk_image *image;
+    struct store_log logs[2];
+    size_t count;
+
+    assert_int_equal(open_store(handheld), 0);
+    while (handheld->notes < PRUNED_RECORDS)
+        assert_int_equal(append_some(handheld, 8, NULL), 0);
+    assert_int_equal(store_logs(handheld->store, false, logs, 2, &count), 0);
+    ret->id = logs[0].id;
+    assert_int_equal(store_leave_log(handheld->store, &author, &ret->id, OPEN_ROTATED, NULL, NULL), 0);
+    assert_int_equal(store_logs(handheld->store, false, logs, 2, &count), 0);
+    ret->size = logs[0].size;
+    assert_int_equal(store_root_at(handheld->store, &ret->id, ret->size, &ret->root), 0);
+    assert_int_equal(receive(handheld, &ret->id, ret->size), 0);
+    image = sim_disk_snapshot(handheld->disk);
+    handheld_free(handheld);
+    return image;
+}
+
+/* -ENOENT: it was marked before. */
+static int prune(struct handheld *handheld, const struct closed_log *closed)
+{
+    bool more = true;
+    int r = store_prune(handheld->store, &closed->id, closed->size, &closed->root, RECEIPT_MS, 0);
+
+    r = r == -ENOENT ? 0 : r;
+    while (r >= 0 && more)
+        r = store_prune_some(handheld->store, &more);
+    return r;
+}
+
+/* All of it is here as it was, or counts as pruned; whatever is left, the log is the same. */
+static void check_pruning(struct handheld *handheld, const struct closed_log *closed, bool is_over)
+{
+    struct store_status status;
+    struct store_log log;
+    struct sha256 root;
+    size_t count;
+    bool sound = false;
+
+    assert_int_equal(open_store(handheld), 0);
+    check(handheld, handheld->recoveries == 0, "a crash in pruning was taken for damage");
+    check(handheld, database_is_sound(handheld->store, &sound) >= 0 && sound, "the database is not sound");
+    if (is_over)
+        assert_int_equal(prune(handheld, closed), 0);
+    assert_int_equal(store_logs(handheld->store, false, &log, 1, &count), 0);
+    assert_true(uuid_equal(&log.id, &closed->id));
+    assert_int_equal(log.size, closed->size);
+    assert_int_equal(log.receipt_size, closed->size);
+    assert_int_equal(store_root_at(handheld->store, &closed->id, closed->size, &root), 0);
+    assert_true(sha256_equal(&root, &closed->root));
+    assert_int_equal(store_status(handheld->store, &status), 0);
+    assert_int_equal(status.records_queued, 0);
+    assert_true(status.records_sent >= PRUNED_RECORDS);
+    check(handheld, log.pruned_size > 0 || status.records_pruned == 0, "records went that were not marked");
+    if (is_over)
+        assert_true(status.records_pruned > 9u * TILE_LEAVES - 4u);
+    store_free(handheld->store);
+    handheld->store = NULL;
+}
+
+static void pruning_that_is_broken_off_anywhere_goes_on_and_spoils_nothing(void **state)
+{
+    struct closed_log closed = {0};
+    struct sim_disk_image *image = make_closed_log(&closed);
+    uint64_t deaths = 0;
+    bool died = true;
+
+    for (uint64_t operations = 1; died; operations += 1 + operations / 20) {
+        struct handheld *handheld = handheld_new(operations);
+
+        sim_disk_restore(handheld->disk, image);
+        assert_int_equal(open_store(handheld), 0);
+        sim_disk_plan_crash(handheld->disk, operations);
+        int r = prune(handheld, &closed);
+        died = sim_disk_is_dead(handheld->disk);
+        check(handheld, died || r == 0, strerror(-r));
+        die(handheld);
+        check_pruning(handheld, &closed, false);
+        check_pruning(handheld, &closed, true);
+        handheld_free(handheld);
+        deaths += died;
+    }
+    sim_disk_image_free(image);
+    assert_true(deaths >= 20);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -442,6 +544,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_process_killed_at_a_failed_fsync_leaves_word_of_it),
         cmocka_unit_test(what_a_killed_process_wrote_is_written_again_when_its_fsync_fails),
         cmocka_unit_test(a_record_that_was_refused_does_not_turn_up_after_a_restart),
+        cmocka_unit_test(pruning_that_is_broken_off_anywhere_goes_on_and_spoils_nothing),
         cmocka_unit_test(everything_acknowledged_survives_any_crash_once),
     };
 

@@ -201,3 +201,98 @@ def test_a_backup_that_does_not_fit_is_told_and_the_one_before_stays(server, mak
         assert check_copy(shutil.copytree(disk / "backup", tmp_path / "after")) == before
     finally:
         subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+PRUNES = harness.QUICK.replace("slow-poll = 1h", "slow-poll = 5s") + "\n[sync]\nrecords-age = 0s\n"
+
+
+def receipts_are_of_last_year(handheld):
+    """As if the centre had signed last for this log before the turn of the year."""
+    with open(handheld.data / "queue.lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        database = sqlite3.connect(handheld.data / "queue.db")
+        database.execute("UPDATE logs SET receipt_time_s = receipt_time_s - 366 * 86400")
+        database.commit()
+        database.close()
+
+
+def prune(handheld):
+    """Exchanges until the records of the closed log are gone; what is asked goes with one that is made anyway."""
+    def is_pruned():
+        handheld.run("sync", "--wait", "20")
+        return handheld.status()["records_pruned"] > 250
+    wait_for(is_pruned, "the closed log is pruned")
+
+
+def restore(server, backup):
+    server.stop()
+    shutil.rmtree(server.data)
+    shutil.copytree(backup, server.data)
+    server.start()
+
+
+def held_ids(server):
+    return [item["id"] for item in server.findings()]
+
+
+def test_last_years_records_go_from_a_handheld_when_a_backup_has_them_and_only_that_backup_brings_them_back(
+        server, make_real_handheld, tmp_path):
+    handheld = make_real_handheld(server, config=PRUNES, start=True)
+    first = handheld.record("the first")
+    ids = [first, *handheld.record_many(99, "early")]
+    handheld.wait_until_drained()
+    server.run("backup", tmp_path / "early")
+    ids += handheld.record_many(200, "late")
+    handheld.wait_until_drained()
+    receipts_are_of_last_year(handheld)
+    ids.append(handheld.record("a receipt of the new year comes for it"))
+    handheld.wait_until_drained()
+    ids.append(handheld.record("begins a new log"))
+    handheld.wait_until_drained()
+    assert len({item["log"] for item in handheld.list()}) == 2
+
+    # No backup has all of it: whatever is asked, nothing goes.
+    for _ in range(3):
+        handheld.run("sync", "--wait", "20")
+    assert handheld.status()["records_pruned"] == 0 and len(handheld.list()) == len(ids)
+
+    server.run("backup", tmp_path / "whole")
+    prune(handheld)
+    pruned = handheld.status()["records_pruned"]
+    assert len(handheld.list()) == len(ids) - pruned
+    assert handheld.status()["records_sent"] == len(ids)
+    assert f"{pruned} records of closed logs: removed here, as the centre has a backup of them" in handheld.run("status").stdout
+    assert f"{pruned} records of closed logs are not listed" in handheld.run("list").stderr
+    for command in (("show", first), ("export", "--evidence", first, "-o", tmp_path / "evidence"), ("withdraw", first, "--reason", "x")):
+        refused = handheld.run(*command, status=3).stderr
+        assert f"{pruned} of closed logs were removed here, as the centre has them in a backup: ask there" in refused, refused
+    carried = handheld.run("export", "--bundle", tmp_path / "bundle", "--all").stdout
+    assert "records of closed logs are not in it" in carried, carried
+    # All is at the centre: a resync of the log, compared by what is left of it, finds nothing to say.
+    said = handheld.run("resync", "--level", "records", "--wait", "30").stdout
+    assert "The centre holds everything that this handheld has recorded and sent." in said, said
+    assert sorted(held_ids(server)) == sorted(ids)
+
+    # The centre is set up anew from the older backup: what it lacks is in neither place, and both ends say so.
+    restore(server, tmp_path / "early")
+    ids.append(handheld.record("after the fire"))
+    wait_for(lambda: ids[-1] in held_ids(server), "the centre goes on", harness.PATIENCE_S * 2)
+    handheld.wait_until_drained()
+    gone = set(ids) - set(held_ids(server))
+    assert gone and gone <= set(ids[100:300])
+    wait_for(lambda: "can only come from that backup" in handheld.process.text(), "the handheld says what is gone")
+    assert f"{handheld.status()['resync']['records_gone']} records that the centre does not have any more" in handheld.process.text()
+    assert handheld.status()["resync"]["records_gone"] >= len(gone)
+    assert "something is in neither place" in handheld.run("status").stdout
+    assert server.devices()[0]["alarms"] > 0, "the log that the next one names is not whole"
+    said = handheld.run("resync", "--wait", "30", status=1).stdout
+    assert "something is in neither place" in said, "it says so whenever it is asked"
+
+    # With the backup that the handheld was told of everything is there again, once.
+    restore(server, tmp_path / "whole")
+    ids.append(handheld.record("after the right backup was found"))
+    wait_for(lambda: sorted(held_ids(server)) == sorted(ids), "everything is there again", harness.PATIENCE_S * 2)
+    handheld.wait_until_drained()
+    said = handheld.run("resync", "--level", "records", "--wait", "30").stdout
+    assert "The centre holds everything that this handheld has recorded and sent." in said, said
+    server.run("check", "--media")

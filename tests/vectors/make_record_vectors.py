@@ -239,6 +239,7 @@ MESSAGES = {
                  + field(15, text(1, OTHER_COMMAND_ID) + number(2, 2) + text(3, "no progress for too long"))),
         "erased": (text(1, REQUEST_ID) + text(2, LOG.bytes) + number(3, 41) + each(4, [b"", RECORDS["closed"], b""])
                    + number(13, 7) + each(16, [leaf_hash(b"41"), leaf_hash(b"43")])),
+        "asked log": text(1, REQUEST_ID) + text(2, LOG.bytes) + text(17, OTHER_LOG.bytes),
     },
     "exchange_answer": {
         "empty": text(1, REQUEST_SHA) + text(2, INCARNATION),
@@ -258,6 +259,8 @@ MESSAGES = {
                       + signed(11, SERVER_TIME_MS) + number(24, 1)),
         "next key": (text(1, REQUEST_SHA) + text(2, INCARNATION) + number(4, 300) + text(5, RECEIPT)
                      + signed(11, SERVER_TIME_MS) + text(23, b"a certificate")),
+        "backed up log": (text(1, REQUEST_SHA) + text(2, INCARNATION)
+                          + field(25, number(1, 700) + text(2, leaf_hash(b"root")))),
     },
     "refusal": {
         "full": (text(1, REQUEST_SHA) + number(2, 3) + text(3, "quota of 1 GiB used") + number(4, 21600)

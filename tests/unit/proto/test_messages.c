@@ -6,6 +6,8 @@
 #include "tests/unit/failing_malloc.h"
 #include "tests/unit/proto/message_samples.h"
 
+#include "proto/merkle.h"
+
 #include <errno.h>
 
 #define VECTORS "tests/vectors/messages.tsv"
@@ -127,6 +129,34 @@ static void an_answer_has_the_certificate_of_the_next_key(void **state)
     assert_bytes_equal(decoded.next_certificate, answer.next_certificate);
     answer.next_certificate = bytes_of(too_long, sizeof(too_long));
     assert_true(exchange_answer_encode(&answer, &encoded) < 0);
+}
+
+static void a_request_asks_for_a_log_and_the_answer_says_what_a_backup_has_of_it(void **state)
+{
+    const struct exchange_answer answer = {.request_sha256 = sample_hash("request"),
+        .incarnation = sample_incarnation(),
+        .has_backed_up_log = true,
+        .backed_up_log = {.size = 700, .root = merkle_leaf(bytes_of_text("root"))}};
+    struct exchange_request request = {
+        .log = sample_log, .has_asked_log = true, .asked_log = sample_other_log};
+    _cleanup_buffer_ struct buffer asked = {0}, told = {0};
+    _cleanup_arena_ struct arena arena;
+    struct exchange_answer decoded;
+    struct exchange_request decoded_request;
+
+    sample_count_up(request.request_id, REQUEST_ID_BYTES, 0x10);
+    assert_encoded_as("exchange_request", "asked log", &request);
+    assert_encoded_as("exchange_answer", "backed up log", &answer);
+    assert_int_equal(exchange_request_encode(&request, &asked), 0);
+    assert_int_equal(exchange_answer_encode(&answer, &told), 0);
+    arena_init(&arena, BUDGET);
+    assert_int_equal(exchange_request_decode(buffer_bytes(&asked), &arena, &decoded_request), 0);
+    assert_true(decoded_request.has_asked_log);
+    assert_true(uuid_equal(&decoded_request.asked_log, &sample_other_log));
+    assert_int_equal(exchange_answer_decode(buffer_bytes(&told), &arena, &decoded), 0);
+    assert_true(decoded.has_backed_up_log);
+    assert_int_equal(decoded.backed_up_log.size, 700);
+    assert_true(sha256_equal(&decoded.backed_up_log.root, &answer.backed_up_log.root));
 }
 
 static void a_busy_refusal_says_why_and_a_cause_that_is_not_known_is_no_error(void **state)
@@ -698,6 +728,7 @@ int main(void)
         cmocka_unit_test(a_fork_names_the_leaf_that_the_server_holds),
         cmocka_unit_test(an_answer_says_why_there_is_no_upload_token),
         cmocka_unit_test(an_answer_has_the_certificate_of_the_next_key),
+        cmocka_unit_test(a_request_asks_for_a_log_and_the_answer_says_what_a_backup_has_of_it),
         cmocka_unit_test(a_busy_refusal_says_why_and_a_cause_that_is_not_known_is_no_error),
         cmocka_unit_test(decoded_messages_are_encoded_to_the_same_bytes),
         cmocka_unit_test(fields_of_a_newer_sender_are_passed_over),

@@ -94,11 +94,11 @@ static void newer_schema_opens_unless_it_refuses_old_programs(void **state)
     assert_int_equal(append_with_photos(store, "y", &photo, 1, NULL), 0);
     assert_notes(store, &findings, "x y ");
     store_free(store);
-    set_version(here, 3, 7);
+    set_version(here, 4, 7);
     for (int role = STORE_COLLECTOR; role <= STORE_READER; role++)
         assert_int_equal(store_open(world_posix(), here->directory, (enum store_role)role, &store, NULL),
             -EPROTONOSUPPORT);
-    set_version(here, 1, 2);
+    set_version(here, 1, 3);
     assert_int_equal(store_open(world_posix(), here->directory, STORE_DAEMON, &store, NULL), 0);
     assert_notes(store, &findings, "x y ");
     store_free(store);

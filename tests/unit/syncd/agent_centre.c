@@ -254,6 +254,14 @@ static void answer_exchange(struct centre *centre, const struct sent_request *se
     answer.released_count = list_released(centre, &request, released);
     centre->last_asked_quarantined = request.asked_quarantined_count;
     centre->last_orders_done = request.orders_done;
+    centre->asked_logs += request.has_asked_log;
+    if (request.has_asked_log && centre->backs_up) {
+        const struct centre_log *asked = log_of(centre, &request.asked_log);
+
+        answer.has_backed_up_log = true;
+        answer.backed_up_log =
+            (struct log_backed_up){.size = asked->size, .root = merkle_root_of(asked->leaves, asked->size)};
+    }
     answer.erasures = &centre->order;
     answer.erasure_count = centre->order.number > request.orders_done;
     answer.stored_blobs = stored;

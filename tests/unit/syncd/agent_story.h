@@ -64,6 +64,8 @@ struct centre {
     bool refuses;          /* instead of any signed answer */
     bool tells_tile_roots; /* in the next audit window, with zeros in place of the first one */
     enum refusal_reason refusal;
+    bool backs_up; /* every log that it has, as it is */
+    size_t asked_logs;
     struct erasure_order order; /* told until it is done; number 0: none */
     /* the next audit window */
     bool takes_bare, refuses_bare; /* records without proofs; it says so, and then cannot check them */
