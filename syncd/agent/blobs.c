@@ -188,17 +188,14 @@ static int file_is_there(struct agent *agent, const struct sha256 *blob)
     return n < 0 ? (int)n : n == 1;
 }
 
-/* 1 when it is to be sent now as well, 0 when it waits already, or there is nothing here to send. What counts
- * is the file: its row may have gone with a damaged database, or say that it was freed by a program that was
- * killed before the file was. */
+/* 1 when it is to be sent now, 0 when there is nothing here to send. What counts is the file: its row may
+ * have gone with a damaged database, or say that it was freed by a program that was killed before the file
+ * was. */
 static int send_again(struct agent *agent, const struct sha256 *blob)
 {
     struct store_blob known;
-    int r = store_blob_is_pending(agent->store, blob);
+    int r = store_blob_find(agent->store, blob, &known);
 
-    if (r != 0)
-        return r > 0 ? 0 : r;
-    r = store_blob_find(agent->store, blob, &known);
     if (r == -ENOENT || (r >= 0 && known.state == BLOB_STATE_LOST))
         return store_blob_adopt(agent->store, blob);
     if (r >= 0)
@@ -221,7 +218,11 @@ void blobs_take_wanted(
         } else {
             if (entry)
                 continue;
-            int r = send_again(agent, blob);
+            int r = store_blob_is_pending(agent->store, blob);
+            if (r > 0)
+                continue;
+            if (r == 0)
+                r = send_again(agent, blob);
             if (r < 0)
                 agent_store_error(agent, r);
             if (r <= 0)
