@@ -413,6 +413,37 @@ static void what_was_asked_before_the_centre_found_a_photo_missing_does_not_make
     agent_story_end(&story);
 }
 
+static void a_photo_that_waits_again_already_is_mended_by_a_resync_and_not_called_gone(void **state)
+{
+    _cleanup_(centre_reply_done) struct centre_reply audited = {0};
+    struct agent_story story;
+    struct sha256 photo;
+
+    agent_story_begin(&story);
+    photo = agent_story_photo(&story, "with a photo", "a short photo");
+    agent_story_settle(&story);
+    lose_photo(&story);
+    story.centre.bad_blobs[0] = (struct blob_finding){.sha256 = photo, .condition = BLOB_MISSING};
+    story.centre.bad_blob_count = 1;
+    assert_int_equal(agent_resync(story.agent, AUDIT_MEDIA), 0);
+    assert_true(story.sent[3].busy);
+    centre_answer(&story, 3, &audited); /* and this answer takes long */
+    story.centre.bad_blob_count = 0;
+    agent_sync_now(story.agent);
+    story.centre.has_wanted = true;
+    story.centre.wanted = (struct blob_have){.sha256 = photo};
+    agent_story_answer(&story, 0);
+    story.centre.has_wanted = false;
+    assert_int_equal(state_of(&story, &photo), BLOB_PENDING);
+    agent_story_deliver(&story, 3, &audited.response);
+    agent_story_settle(&story);
+    assert_int_equal(state_of(&story, &photo), BLOB_STORED);
+    assert_int_equal(story.report.blobs_missing, 1);
+    assert_int_equal(story.report.blobs_gone, 0);
+    assert_true(story.report.ok);
+    agent_story_end(&story);
+}
+
 static void a_photo_that_is_never_listed_is_offered_again_with_growing_pauses(void **state)
 {
     struct agent_story story;
@@ -666,6 +697,7 @@ int main(void)
         cmocka_unit_test(a_photo_that_the_centre_wants_after_its_upload_is_sent_again_at_once),
         cmocka_unit_test(what_was_asked_before_the_upload_was_finished_says_nothing_about_it),
         cmocka_unit_test(what_was_asked_before_the_centre_found_a_photo_missing_does_not_make_it_stored),
+        cmocka_unit_test(a_photo_that_waits_again_already_is_mended_by_a_resync_and_not_called_gone),
         cmocka_unit_test(a_photo_that_is_never_listed_is_offered_again_with_growing_pauses),
         cmocka_unit_test(a_wanted_photo_that_is_no_longer_here_stays_as_it_is),
         cmocka_unit_test(a_wanted_photo_that_was_freed_and_is_still_here_is_sent),
