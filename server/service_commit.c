@@ -2,8 +2,9 @@
 /*
  * The writer: one transaction for a group of jobs. See service.h.
  *
- * What becomes of a job is decided before it writes anything, so a job that is refused leaves no trace and
- * does not touch the others of its group. Only a failing storage takes the whole group back.
+ * What becomes of a job is decided before it writes anything, so a job that is refused leaves no trace, but
+ * for the device and its key, and does not touch the others of its group. Only a failing storage takes the
+ * whole group back.
  */
 #include "server/service_internal.h"
 

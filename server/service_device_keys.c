@@ -98,7 +98,8 @@ static int sign_next_certificate(struct service_job *job, struct storage *storag
     if (r < 0)
         return r;
     memcpy(certificate.public_key, next->public_key, SIGN_PUBLIC_BYTES);
-    certificate.issued_ms = next->at_ms;
+    /* Also when the key in force was certified again meanwhile. */
+    certificate.issued_ms = next->at_ms > certificate.issued_ms ? next->at_ms : certificate.issued_ms + 1;
     return device_certificate_sign(&certificate, &job->signer->key, ret);
 }
 
@@ -171,13 +172,23 @@ static int refuse_key(struct service_job *job, const char *text)
     return job_refuse(job, REFUSAL_UNKNOWN_DEVICE, text);
 }
 
-/* What is next was announced in the place of the key that ends here: it is next no longer, whether it is the
- * one that follows or not. */
-static int drop_next(struct storage *storage, uint64_t device, const struct other_keys *keys)
+/* What is next was announced in the place of the key that ends here. When it is not the one that follows, it
+ * has ended with it: a certificate that was given for it must not bring it back. */
+static int end_next(struct transaction *transaction, uint64_t device, const struct other_keys *keys,
+    const uint8_t following[SIGN_PUBLIC_BYTES])
 {
+    const struct storage_verbs *verbs = transaction->storage->verbs;
     const struct stored_device_key *next = find_next(keys);
+    struct stored_device_key ended;
 
-    return next ? storage->verbs->device_key_drop(storage, device, next->public_key) : 0;
+    if (!next)
+        return 0;
+    if (memcmp(next->public_key, following, SIGN_PUBLIC_BYTES) == 0)
+        return verbs->device_key_drop(transaction->storage, device, next->public_key);
+    ended = *next;
+    ended.state = DEVICE_KEY_RETIRED;
+    ended.at_ms = transaction->now_ms;
+    return verbs->device_key_put(transaction->storage, device, &ended);
 }
 
 static int put_into_force(struct service_job *job, struct transaction *transaction,
@@ -190,7 +201,7 @@ static int put_into_force(struct service_job *job, struct transaction *transacti
 
     memcpy(retired.public_key, held->public_key, SIGN_PUBLIC_BYTES);
     transaction->has_changed = true;
-    r = drop_next(transaction->storage, held->number, keys);
+    r = end_next(transaction, held->number, keys, public_key);
     if (r >= 0)
         r = verbs->device_key_put(transaction->storage, held->number, &retired);
     if (r >= 0)
@@ -222,6 +233,28 @@ int device_keys_put_next_into_force(struct service_job *job, struct transaction 
     return r < 0 ? r
                  : put_into_force(
                        job, transaction, &held, &keys, job->device.public_key, buffer_bytes(&certificate));
+}
+
+int device_keys_is_next(
+    struct storage *storage, uint64_t device_number, const uint8_t public_key[SIGN_PUBLIC_BYTES])
+{
+    const struct stored_device_key *key;
+    struct other_keys keys;
+    int r = read_keys(storage, device_number, &keys);
+
+    if (r < 0)
+        return r;
+    key = find_key(&keys, public_key);
+    return key && key->state == DEVICE_KEY_NEXT;
+}
+
+int device_keys_put_enrolled_into_force(struct service_job *job, struct transaction *transaction,
+    const struct stored_device *held, const uint8_t public_key[SIGN_PUBLIC_BYTES], struct bytes certificate)
+{
+    struct other_keys keys;
+    int r = read_keys(transaction->storage, held->number, &keys);
+
+    return r < 0 ? r : put_into_force(job, transaction, held, &keys, public_key, certificate);
 }
 
 int device_keys_adopt(struct service_job *job, struct transaction *transaction)

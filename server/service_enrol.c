@@ -83,26 +83,42 @@ static int make_certificate(
     return device_certificate_sign(ret, &job->signer->key, &enrol->certificate);
 }
 
+/* A copy, or an image from before the handheld got another key. */
+static int refuse_key(struct service_job *job)
+{
+    return job_refuse(job, REFUSAL_BAD_REQUEST,
+        "this device id is enrolled with another key; wipe this handheld and enrol it as a new one");
+}
+
 static int enrol_device(struct service_job *job, struct transaction *transaction, const struct sha256 *token)
 {
     struct storage *storage = transaction->storage;
     struct enrol_job *enrol = &job->enrol;
     struct device_certificate certificate;
     struct stored_device device;
+    bool is_next = false;
     uint64_t number;
     int r = storage->verbs->device_find(storage, &enrol->request.device, &device);
 
     if (r < 0 && r != -ENOENT)
         return r;
-    if (r >= 0 && memcmp(device.public_key, enrol->request.public_key, SIGN_PUBLIC_BYTES) != 0)
-        return job_refuse(
-            job, REFUSAL_BAD_REQUEST, "this device id is enrolled with another key; use a new one");
+    if (r >= 0 && memcmp(device.public_key, enrol->request.public_key, SIGN_PUBLIC_BYTES) != 0) {
+        r = device_keys_is_next(storage, device.number, enrol->request.public_key);
+        if (r == 0)
+            return refuse_key(job);
+        if (r < 0)
+            return r;
+        is_next = true;
+    }
     r = make_certificate(job, transaction, &certificate);
     if (r < 0)
         return r;
     transaction->has_changed = true;
     r = storage->verbs->device_put(
         storage, &certificate, buffer_bytes(&enrol->certificate), transaction->now_ms, &number);
+    if (r >= 0 && is_next)
+        r = device_keys_put_enrolled_into_force(
+            job, transaction, &device, enrol->request.public_key, buffer_bytes(&enrol->certificate));
     if (r >= 0)
         r = storage->verbs->trust_put(storage, uuid_bytes(&enrol->request.device),
             &(struct stored_trust){.enrolled = job->signer->generation});
@@ -140,6 +156,8 @@ int enrol_commit(struct service_job *job, struct transaction *transaction)
         return job_refuse(
             job, REFUSAL_TOKEN_USED, "this token was used by another handheld; ask for a new one");
     r = storage->verbs->device_find(storage, &enrol->request.device, &device);
+    if (r >= 0 && memcmp(device.public_key, enrol->request.public_key, SIGN_PUBLIC_BYTES) != 0)
+        return refuse_key(job);
     return r < 0 ? r : storage->verbs->device_certificate(storage, device.number, &enrol->certificate);
 }
 

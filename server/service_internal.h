@@ -332,6 +332,12 @@ int transaction_alarm(
 /* An exchange was signed by the next key, which is in force from now on. Refused when it is not next any
  * more. */
 int device_keys_put_next_into_force(struct service_job *job, struct transaction *transaction);
+/* Whether it is this device's next key: 1, 0. */
+int device_keys_is_next(
+    struct storage *storage, uint64_t device_number, const uint8_t public_key[SIGN_PUBLIC_BYTES]);
+/* A handheld that uses its next key already has enrolled again by it. */
+int device_keys_put_enrolled_into_force(struct service_job *job, struct transaction *transaction,
+    const struct stored_device *held, const uint8_t public_key[SIGN_PUBLIC_BYTES], struct bytes certificate);
 /* The device in the job is known with another key than that of the certificate that it shows: the later
  * certificate holds. Refused when that is the known one. */
 int device_keys_adopt(struct service_job *job, struct transaction *transaction);

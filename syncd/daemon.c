@@ -50,9 +50,9 @@ struct daemon {
     struct network_watch *network;
     struct metrics_file *metrics; /* NULL: none are wanted */
     int64_t started_wall_ms;
-    enum network_metered metered; /* as NetworkManager says */
-    bool ca_changed;              /* the network worker has still to be told */
-    bool key_waits;               /* the next device key, for its certificate */
+    enum network_metered metered;       /* as NetworkManager says */
+    bool ca_changed;                    /* the network worker has still to be told */
+    bool key_waits, key_is_unannounced; /* the next device key */
     char status_line[160];
 };
 
@@ -228,7 +228,8 @@ static void key_go_on(struct daemon *daemon)
     int r = rotation_go_on(
         daemon->world, daemon->directory, &daemon->enrolment, daemon->agent, &daemon->key_waits);
     if (r < 0)
-        log_err("the next device key cannot be announced (%s): tried again at the next start", strerror(-r));
+        log_err("the next device key cannot be announced (%s): tried again", strerror(-r));
+    daemon->key_is_unannounced = r < 0;
 }
 
 /* Only what stands in its files is mended by enrolling again. */
@@ -290,6 +291,8 @@ static int on_poll(sd_event_source *source, uint64_t usec, void *context)
         network_watch_poll(daemon->network);
     if (daemon->enrolment_is_unread)
         enrolment_load(daemon);
+    if (daemon->key_is_unannounced && daemon->enrolled)
+        key_go_on(daemon);
     agent_poll(daemon->agent, trust_time_now(daemon->world, daemon->store).server_ms);
     after_event(daemon);
     if (transport_worker_busy(daemon->transport) == 0)
@@ -539,6 +542,7 @@ static int control_rotate_key(void *context, bool *ret_waited)
     if (!daemon->enrolled)
         return -ENOTCONN;
     int r = rotation_begin(daemon->world, daemon->directory, &daemon->enrolment, daemon->agent, ret_waited);
+    daemon->key_is_unannounced = r < 0; /* its file may be there */
     if (r < 0)
         return r;
     daemon->key_waits = true;

@@ -218,7 +218,8 @@ def test_bundle_from_before_the_rotation_is_imported_after_it_but_brings_nothing
     copy = make_real_handheld(name="copy")
     shutil.copytree(tmp_path / "copy", copy.data, dirs_exist_ok=True)
     copy.start()
-    wait_for(lambda: copy.call("Status")["refused"] is True or copy.record("stolen"), "it is refused")
+    copy.record("stolen")
+    wait_for(lambda: copy.call("Status")["refused"] is True, "it is refused")
     copy.run("export", "--bundle", tmp_path / "forked")
     told = server.run("import-bundle", tmp_path / "forked", "-o", tmp_path / "forked receipts", status=None)
     assert "two copies of this handheld are in use" in told.stderr

@@ -371,11 +371,83 @@ static void a_later_certificate_ends_what_was_announced_before_it(void **state)
     deliver(centre, handheld);
     assert_int_equal(told_certificate(centre, handheld, &told).len, 0);
     assert_int_equal(in_quarantine(centre), 0);
-    assert_int_equal(centre_sql(centre, "SELECT count(*) FROM device_keys"), 1);
     handheld->key = second; /* and its certificate is the earlier one */
     buffer_clear(&handheld->certificate);
     buffer_put_bytes(&handheld->certificate, buffer_bytes(&second_certificate));
-    assert_int_equal(refusal_of(centre, handheld, true), REFUSAL_UNKNOWN_DEVICE);
+    assert_int_equal(refusal_of(centre, handheld, true), REFUSAL_REVOKED);
+    handheld_free(handheld);
+}
+
+static void a_certificate_given_to_a_thief_brings_no_key_after_the_owner_has_used_his(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_with_records(centre);
+    const struct sign_key owners = other_key(handheld), thiefs = other_key(handheld);
+    _cleanup_buffer_ struct buffer owners_certificate = {0}, thiefs_certificate = {0};
+
+    announce(handheld, &owners);
+    deliver(centre, handheld);
+    assert_true(told_certificate(centre, handheld, &owners_certificate).len > 0);
+    announce(handheld, &thiefs); /* by the key that is in force */
+    deliver(centre, handheld);
+    assert_true(told_certificate(centre, handheld, &thiefs_certificate).len > 0);
+    handheld->key = owners;
+    buffer_clear(&handheld->certificate);
+    buffer_put_bytes(&handheld->certificate, buffer_bytes(&owners_certificate));
+    assert_int_equal(refusal_of(centre, handheld, true), 0);
+
+    handheld->key = thiefs; /* and his certificate is the later one */
+    buffer_clear(&handheld->certificate);
+    buffer_put_bytes(&handheld->certificate, buffer_bytes(&thiefs_certificate));
+    assert_int_equal(refusal_of(centre, handheld, true), REFUSAL_REVOKED);
+    handheld->key = owners;
+    assert_int_equal(refusal_of(centre, handheld, false), 0);
+    handheld_free(handheld);
+}
+
+static void a_handheld_that_uses_its_next_key_already_can_enrol_again(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_with_records(centre);
+    struct sign_key before = handheld->key, next = other_key(handheld);
+    uint8_t token[ENROL_TOKEN_BYTES];
+    _cleanup_answered_ struct answered answered = {0}, again = {0}, stranger = {0};
+
+    announce(handheld, &next);
+    deliver(centre, handheld);
+    handheld->key = next;
+    assert_int_equal(service_token_make(centre->service, "pole 7", "inspector-1", 3600, token), 0);
+    enrol_with(centre, handheld, token, &answered);
+    assert_false(answered.is_refused);
+    assert_int_equal(refusal_of(centre, handheld, false), 0);
+    enrol_with(centre, handheld, token, &again); /* its answer was lost */
+    assert_false(again.is_refused);
+    assert_true(bytes_equal(again.enrol.certificate, answered.enrol.certificate));
+
+    handheld->key = before;
+    assert_int_equal(refusal_of(centre, handheld, false), REFUSAL_REVOKED);
+    assert_int_equal(service_token_make(centre->service, "pole 7", "inspector-1", 3600, token), 0);
+    enrol_with(centre, handheld, token, &stranger);
+    assert_int_equal(stranger.refusal.reason, REFUSAL_BAD_REQUEST);
+    handheld_free(handheld);
+}
+
+static void the_token_of_a_key_that_was_replaced_brings_no_certificate_of_another_one(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_new();
+    uint8_t token[ENROL_TOKEN_BYTES];
+    _cleanup_answered_ struct answered answered = {0}, again = {0};
+
+    assert_int_equal(service_token_make(centre->service, "pole 7", "inspector-1", 3600, token), 0);
+    enrol_with(centre, handheld, token, &answered);
+    assert_false(answered.is_refused);
+    handheld->server_key = *service_receipt_key(centre->service);
+    append_opened(handheld);
+    handheld->key = rotate(centre, handheld);
+    enrol_with(centre, handheld, token, &again);
+    assert_true(again.is_refused);
+    assert_int_equal(again.refusal.reason, REFUSAL_BAD_REQUEST);
     handheld_free(handheld);
 }
 
@@ -528,6 +600,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             a_centre_that_was_set_back_takes_the_later_certificate_and_never_an_earlier_one, start, stop),
         cmocka_unit_test_setup_teardown(a_later_certificate_ends_what_was_announced_before_it, start, stop),
+        cmocka_unit_test_setup_teardown(
+            a_certificate_given_to_a_thief_brings_no_key_after_the_owner_has_used_his, start, stop),
+        cmocka_unit_test_setup_teardown(
+            a_handheld_that_uses_its_next_key_already_can_enrol_again, start, stop),
+        cmocka_unit_test_setup_teardown(
+            the_token_of_a_key_that_was_replaced_brings_no_certificate_of_another_one, start, stop),
         cmocka_unit_test_setup_teardown(
             a_centre_that_never_knew_the_device_takes_it_with_the_key_that_it_has_now, start, stop),
         cmocka_unit_test_setup_teardown(
