@@ -48,6 +48,27 @@ static int system_error(struct store *store)
     return error == EACCES || error == EPERM || error == EROFS || error == ENOENT ? -error : -EIO;
 }
 
+/* SQLite only reads a database whose head says that it is of a newer form than it knows: where the file can
+ * be written to, that is a flipped bit. */
+static int read_only_error(struct store *store, int code)
+{
+    const struct world *world = store->world;
+    _cleanup_free_ char *path = store_path(store, DATABASE_NAME);
+
+    if (code == SQLITE_READONLY_DBMOVED)
+        return -EUCLEAN;
+    if (store->role == STORE_READER || code != SQLITE_READONLY)
+        return -EROFS;
+    if (!path)
+        return -ENOMEM;
+    int file = world->verbs->open(world->context, path, WORLD_WRITE, false);
+    if (file < 0)
+        return -EROFS;
+    (void)world->verbs->close(world->context, file);
+    database_mark_damage(store);
+    return -EUCLEAN;
+}
+
 int database_error(struct store *store, int code)
 {
     switch (code & 0xff) {
@@ -68,7 +89,7 @@ int database_error(struct store *store, int code)
     case SQLITE_AUTH:
         return -EACCES;
     case SQLITE_READONLY:
-        return code == SQLITE_READONLY_DBMOVED ? -EUCLEAN : -EROFS;
+        return read_only_error(store, code);
     case SQLITE_CANTOPEN:
         return system_error(store);
     case SQLITE_IOERR:

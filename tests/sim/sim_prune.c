@@ -33,18 +33,19 @@ bool prune_season(struct sim *sim, struct handheld *handheld)
     return true;
 }
 
-void prune_aftermath(struct sim *sim)
+bool prune_aftermath(struct sim *sim)
 {
     struct handheld *handheld = &sim->handhelds[0];
     uint64_t until_ms = sim->now_ms + SETTLE_MS;
 
     if (!sim->had_season)
-        return;
+        return false;
     while (sim_step(sim, until_ms))
         ;
     /* And then the centre is set up anew: from that backup, or from an older copy of all of it. */
-    if (handheld->pruned > 0 && sim_chance(sim, 60))
-        (void)(sim_chance(sim, 50) ? backup_restore(sim, handheld) : faults_restore_server(sim, handheld));
+    if (handheld->pruned == 0 || !sim_chance(sim, 60))
+        return false;
+    return sim_chance(sim, 50) ? backup_restore(sim, handheld) : faults_restore_server(sim, handheld);
 }
 
 /* ---- what is in the backup ---- */

@@ -153,12 +153,19 @@ static bool mend_under_loss(struct sim *sim)
 
 static void come_to_rest(struct sim *sim)
 {
+    bool is_set_back;
+
     faults_end(sim);
     for (size_t i = 0; i < sim->handheld_count && !sim_failed(sim); i++)
         collector_record_one(sim, &sim->handhelds[i]);
-    prune_aftermath(sim);
+    is_set_back = prune_aftermath(sim);
     nudge(sim, false);
     wait_for_rest(sim);
+    /* Who has set the centre up anew has all handhelds compare everything with it. */
+    if (is_set_back) {
+        nudge(sim, true);
+        wait_for_rest(sim);
+    }
     if (!sim->was_damaged || sim_failed(sim))
         return;
     if (!mend_under_loss(sim))
