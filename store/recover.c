@@ -294,7 +294,8 @@ static int open_if_sound(struct store *store)
         r = schema_look(store);
     if (r == 0)
         r = database_is_sound(store, &sound);
-    if (r >= 0 && sound) {
+    /* Its head may say that it is of a newer form, which SQLite only reads. */
+    if (r >= 0 && sound && sqlite3_db_readonly(store->database, "main") == 0) {
         r = remove_name(store, DAMAGE_MARK_NAME);
         store->damage_marked = false;
         return r < 0 ? r : 1;

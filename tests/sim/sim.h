@@ -442,7 +442,8 @@ void rotate_note_shut_out(struct sim *sim);
 
 /* A long log that is closed, and a backup of the centre some time after. */
 bool prune_season(struct sim *sim, struct handheld *handheld);
-/* All is well again: time for what is to be removed, and after it perhaps the centre is set back: true when it was. */
+/* All is well again: time for what is to be removed, and after it perhaps the centre is set back: true when
+ * it was. */
 bool prune_aftermath(struct sim *sim);
 /* What this handheld has removed is in the backup: looked at when it is more than before, and at the end. */
 void prune_check(struct sim *sim, struct handheld *handheld, bool is_end);

@@ -338,6 +338,23 @@ static void damaged_header_page_loses_nothing(void **state)
     assert_everything_goes_on(here, &opened);
 }
 
+/* SQLite takes it for a newer form, which it only reads: every write would be refused for ever. */
+static void a_head_that_makes_the_database_one_to_read_only_is_damage(void **state)
+{
+    static const uint8_t write_version = 2 | 16;
+    struct here *here = *state;
+    struct store_appended appended = {0};
+    struct store_opened opened;
+
+    fill(here);
+    checkpoint_and_empty_wal(here);
+    write_over(here->directory, DATABASE_NAME, 18, bytes_of(&write_version, 1));
+    reopen(here, STORE_COLLECTOR, &opened);
+    assert_int_equal(append_note(here->store, "refused", &appended), -EUCLEAN);
+    reopen(here, STORE_COLLECTOR, &opened);
+    assert_everything_goes_on(here, &opened);
+}
+
 static void database_that_is_no_database_is_set_aside(void **state)
 {
     struct here *here = *state;
@@ -765,6 +782,7 @@ int main(void)
         store_test(missing_logs_file_does_no_harm),
         store_test(missing_photo_directory_is_told_and_new_photos_go_on),
         store_test(damaged_header_page_loses_nothing),
+        store_test(a_head_that_makes_the_database_one_to_read_only_is_damage),
         store_test(database_that_is_no_database_is_set_aside),
         store_test(reader_does_not_touch_a_damaged_store),
         store_test(damage_behind_a_running_program_is_recovered_at_the_next_open),
