@@ -62,6 +62,18 @@ static int failed(const char *target, int error)
     }
 }
 
+/* Handhelds may have removed what that log has, as this centre had signed that it is in the backup. */
+static int failed_to_replace(const char *target, const struct uuid *log)
+{
+    char text[UUID_TEXT_LEN + 1];
+
+    text_uuid(log->b, text);
+    return command_fail(EXIT_STATUS_FAILED,
+        "%s: the backup there has all records of the closed log %s, and this database has not any more: it stays as it is. "
+        "Keep it, look with `%s check`, and back up into another directory until this is clear",
+        target, text, SERVER_PROGRAM);
+}
+
 int command_backup(const struct command_run *run)
 {
     _cleanup_(service_free_cleanup) struct service *service = NULL;
@@ -80,6 +92,8 @@ int command_backup(const struct command_run *run)
     int r = service_backup(service, target, show_progress, show_fault, &is_terminal, &report);
     if (is_terminal)
         fputs("\r\033[K", stderr);
+    if (report.has_kept_before)
+        return failed_to_replace(target, &report.kept_log);
     bool all_but_photos = r == -EUCLEAN && report.blobs_bad > 0;
     if (r < 0 && !all_but_photos)
         return failed(target, r);
@@ -87,6 +101,8 @@ int command_backup(const struct command_run *run)
         report.blobs, report.blobs_copied, target);
     if (report.blobs_bad > 0)
         printf("; %" PRIu64 " photos could not be copied", report.blobs_bad);
+    if (report.logs_broken > 0)
+        printf("; %" PRIu64 " closed logs are not whole here, and handhelds keep theirs", report.logs_broken);
     printf("\n");
     if (fflush(stdout) != 0)
         return command_fail(EXIT_STATUS_FAILED, "standard output: %s", strerror(errno));

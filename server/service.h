@@ -321,13 +321,17 @@ int service_check(struct service *service, bool media, bool rebuild,
 
 struct service_backup_report {
     uint64_t records, blobs, blobs_copied, blobs_bad;
+    uint64_t logs_broken; /* closed ones that are not whole in the database: handhelds keep their records */
+    /* The backup that was there has this closed log whole, which the database has not any more: it stays. */
+    bool has_kept_before;
+    struct uuid kept_log;
 };
 /* Copies all that the centre has to a directory from which it can be served: keys and revocations, one moment
  * of the database, then every photo that this moment names as stored. What is there of an earlier backup is
  * used and replaced. When all of it is durable, the photos are marked as backed up, and handhelds may free
  * them. `told` (may be NULL) is called after each photo; `fault` with a line for each one that could not be
- * copied. 0; -EUCLEAN some could not; -EEXIST the directory holds another centre's; -ENOTEMPTY somebody has
- * served from it; -EWOULDBLOCK another backup goes there. */
+ * copied. 0; -EUCLEAN some could not, or (see the report) the backup before was kept; -EEXIST the directory
+ * holds another centre's; -ENOTEMPTY somebody has served from it; -EWOULDBLOCK another backup goes there. */
 int service_backup(struct service *service, const char *target,
     void (*told)(void *user, const struct service_backup_report *so_far),
     void (*fault)(void *user, const char *line), void *user, struct service_backup_report *ret);

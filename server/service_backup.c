@@ -11,6 +11,9 @@
  *   TARGET/centre.db         moved into place: now the backup is whole
  *   DATA/centre.db           the photos are marked, and the closed logs that were read again in the copy
  *
+ * Closed logs that the copy has not whole lose their marks before it is moved into place. And when the backup
+ * before has one of them whole, it stays: handhelds may have removed theirs.
+ *
  * Interrupted at any point, TARGET holds the backup before or this one, and nothing is marked that it has
  * not got.
  */
@@ -38,9 +41,10 @@ struct backup {
     struct blobs *blobs; /* the target's */
     struct sha256 *copied;
     size_t copied_count, copied_room;
-    struct buffer told_logs; /* struct told_log */
-    struct sha256 last;      /* of the blobs looked at */
-    size_t seen;             /* in this step */
+    struct buffer told_logs;   /* struct told_log */
+    struct buffer broken_logs; /* struct uuid */
+    struct sha256 last;        /* of the blobs looked at */
+    size_t seen;               /* in this step */
     void (*told)(void *user, const struct service_backup_report *so_far);
     void (*fault)(void *user, const char *line);
     void *user;
@@ -204,6 +208,10 @@ static int look_at_log(void *user, const struct stored_log *log)
     if (r > 0)
         told.backed_up =
             (struct log_backed_up){.size = log->frontier.size, .root = merkle_root(&log->frontier)};
+    else if (r == 0)
+        buffer_put_bytes(&backup->broken_logs, uuid_bytes(&log->id));
+    if (r >= 0)
+        r = buffer_finish(&backup->broken_logs);
     if (r >= 0)
         r = backup->snapshot->verbs->log_backed_up(backup->snapshot, log->number, &before.backed_up);
     if (r < 0 || before.backed_up.size == told.backed_up.size)
@@ -212,7 +220,8 @@ static int look_at_log(void *user, const struct stored_log *log)
     return buffer_finish(&backup->told_logs);
 }
 
-static int mark_logs(struct backup *backup)
+/* Those that the copy has, or those that it has not. */
+static int mark_logs(struct backup *backup, bool has)
 {
     const struct told_log *logs = (const struct told_log *)(const void *)backup->told_logs.data;
     struct transaction transaction;
@@ -224,8 +233,9 @@ static int mark_logs(struct backup *backup)
     if (r < 0)
         return r;
     for (size_t i = 0; r >= 0 && i < backup->told_logs.len / sizeof(*logs); i++)
-        r = transaction.storage->verbs->log_set_backed_up(
-            transaction.storage, logs[i].number, &logs[i].backed_up);
+        if ((logs[i].backed_up.size > 0) == has)
+            r = transaction.storage->verbs->log_set_backed_up(
+                transaction.storage, logs[i].number, &logs[i].backed_up);
     if (r < 0) {
         transaction_rollback(&transaction);
         return r;
@@ -249,6 +259,58 @@ static int take_snapshot(struct backup *backup)
     if (r >= 0)
         r = storage_sqlite_open(&options, &backup->snapshot, &created, NULL);
     return r < 0 ? r : backup->snapshot->verbs->logs_each(backup->snapshot, look_at_log, backup);
+}
+
+/* 1 when this backup has the log whole, 0 not. */
+static int has_whole(struct storage *storage, const struct uuid *id)
+{
+    struct stored_log log;
+    int r = storage->verbs->log_find(storage, id, &log);
+
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    return log.is_closed ? read_log(storage, &log) : 0;
+}
+
+static int compare_with(struct backup *backup, struct storage *before)
+{
+    size_t count = backup->broken_logs.len / UUID_BYTES;
+
+    for (size_t i = 0; i < count; i++) {
+        struct uuid id;
+
+        memcpy(id.b, backup->broken_logs.data + i * UUID_BYTES, UUID_BYTES);
+        int r = has_whole(before, &id);
+        if (r < 0)
+            return r;
+        if (r > 0) {
+            backup->report.has_kept_before = true;
+            backup->report.kept_log = id;
+            return -EUCLEAN;
+        }
+    }
+    return 0;
+}
+
+/* The backup that is there already stays when it has a closed log whole that this one has not. */
+static int look_at_backup_before(struct backup *backup)
+{
+    const struct world *world = backup->service->world;
+    const struct storage_options options = {.world = world, .directory = backup->target, .read_only = true};
+    struct storage *before = NULL;
+    bool created;
+    int r = backup->broken_logs.len > 0 ? storage_sqlite_is_placed(world, backup->target) : 0;
+
+    if (r <= 0)
+        return r;
+    r = storage_sqlite_open(&options, &before, &created, NULL);
+    if (r >= 0)
+        r = compare_with(backup, before);
+    storage_close(before);
+    int tidied = storage_sqlite_tidy(world, backup->target);
+    if (r == -EUCLEAN && !backup->report.has_kept_before)
+        r = 0; /* it is damaged */
+    return r < 0 ? r : tidied;
 }
 
 static int put_in_place(struct backup *backup)
@@ -297,14 +359,18 @@ static int run_steps(struct backup *backup)
     if (r >= 0)
         r = take_snapshot(backup);
     if (r >= 0)
+        r = look_at_backup_before(backup);
+    if (r >= 0)
         r = copy_blobs(backup);
     if (r >= 0)
         r = carry_out_orders(backup);
     if (r >= 0)
+        r = mark_logs(backup, false);
+    if (r >= 0)
         r = put_in_place(backup);
     if (r >= 0)
         r = mark_blobs(backup);
-    return r < 0 ? r : mark_logs(backup);
+    return r < 0 ? r : mark_logs(backup, true);
 }
 
 static int run_locked(struct backup *backup)
@@ -349,9 +415,13 @@ int service_backup(struct service *service, const char *target,
     blobs_close(backup.blobs);
     free(backup.new_directory);
     free(backup.copied);
+    backup.report.logs_broken = backup.broken_logs.len / UUID_BYTES;
     buffer_done(&backup.told_logs);
-    if (r < 0)
+    buffer_done(&backup.broken_logs);
+    if (r < 0 && !backup.report.has_kept_before)
         return r;
     *ret = backup.report;
+    if (r < 0)
+        return r;
     return backup.report.blobs_bad > 0 ? -EUCLEAN : 0;
 }

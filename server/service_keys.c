@@ -221,6 +221,12 @@ static int incarnation_renew(struct service *service, const struct incarnation *
     if (transaction.state.commits < noted->commits)
         transaction.state.commits = noted->commits;
     transaction.has_changed = true;
+    /* What it says to be in a backup was so of another copy: this one may be that backup. */
+    r = transaction.storage->verbs->backups_forget(transaction.storage);
+    if (r < 0) {
+        transaction_rollback(&transaction);
+        return r;
+    }
     r = transaction_commit(&transaction);
     if (r >= 0)
         service->incarnation = transaction.state.incarnation;

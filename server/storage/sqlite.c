@@ -460,6 +460,7 @@ static const struct storage_verbs sqlite_verbs = {
     .log_set_flags = sqlite_log_set_flags,
     .log_backed_up = sqlite_log_backed_up,
     .log_set_backed_up = sqlite_log_set_backed_up,
+    .backups_forget = sqlite_backups_forget,
     .logs_each = sqlite_logs_each,
     .record_put = sqlite_record_put,
     .record_at = sqlite_record_at,

@@ -115,6 +115,7 @@ extern const char sqlite_schema_text[];
 /* What was added since: makes what is missing. */
 extern const char *const sqlite_schema_additions[]; /* "name(columns) ...", to NULL */
 extern const char sqlite_derived_clear_text[];
+extern const char sqlite_backups_forget_text[];
 
 #define CENTRE_SCHEMA 1        /* of this program */
 #define CENTRE_SCHEMA_OLDEST 1 /* a program of at least this schema may use what this one writes */
@@ -212,6 +213,7 @@ int sqlite_log_advance(struct storage *storage, const struct stored_log *log, st
 int sqlite_log_set_flags(struct storage *storage, const struct stored_log *log);
 int sqlite_log_backed_up(struct storage *storage, uint64_t log, struct log_backed_up *ret);
 int sqlite_log_set_backed_up(struct storage *storage, uint64_t log, const struct log_backed_up *backed_up);
+int sqlite_backups_forget(struct storage *storage);
 int sqlite_logs_each(
     struct storage *storage, int (*each)(void *user, const struct stored_log *log), void *user);
 int sqlite_record_put(struct storage *storage, const struct stored_record *row);

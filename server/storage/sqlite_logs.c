@@ -147,6 +147,13 @@ int sqlite_log_set_backed_up(struct storage *storage, uint64_t log, const struct
     return sqlite_run(statement);
 }
 
+int sqlite_backups_forget(struct storage *storage)
+{
+    int code = sqlite3_exec(sqlite_of(storage)->db, sqlite_backups_forget_text, NULL, NULL, NULL);
+
+    return code == SQLITE_OK ? 0 : sqlite_errno(code);
+}
+
 int sqlite_logs_each(
     struct storage *storage, int (*each)(void *user, const struct stored_log *log), void *user)
 {

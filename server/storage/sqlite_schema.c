@@ -97,6 +97,9 @@ const char *const sqlite_schema_additions[] = {
     NULL,
 };
 
+const char sqlite_backups_forget_text[] =
+    "UPDATE blobs SET backed_up = 0 WHERE backed_up = 1; DELETE FROM logs_backed_up;";
+
 const char sqlite_derived_clear_text[] =
     "DELETE FROM findings; DELETE FROM versions; DELETE FROM quarantined;"
     "DELETE FROM awaited; DELETE FROM rehomed; DELETE FROM finding_ids;"

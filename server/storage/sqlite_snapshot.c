@@ -68,7 +68,17 @@ int storage_sqlite_is_unused(const struct world *world, const char *directory)
     return world->verbs->stat(world->context, wal, NULL, NULL) == -ENOENT ? 0 : -ENOTEMPTY;
 }
 
-/* Reading a snapshot has left files beside it that hold nothing. */
+int storage_sqlite_is_placed(const struct world *world, const char *directory)
+{
+    _cleanup_free_ char *path = files_join(directory, SQLITE_DATABASE_NAME);
+    int r;
+
+    if (!path)
+        return -ENOMEM;
+    r = world->verbs->stat(world->context, path, NULL, NULL);
+    return r == -ENOENT ? 0 : r < 0 ? r : 1;
+}
+
 static int remove_beside(const struct world *world, const char *directory, const char *name)
 {
     _cleanup_free_ char *path = files_join(directory, name);
@@ -80,6 +90,13 @@ static int remove_beside(const struct world *world, const char *directory, const
     return r == -ENOENT ? 0 : r;
 }
 
+int storage_sqlite_tidy(const struct world *world, const char *directory)
+{
+    int r = remove_beside(world, directory, SQLITE_DATABASE_NAME "-wal");
+
+    return r < 0 ? r : remove_beside(world, directory, SQLITE_DATABASE_NAME "-shm");
+}
+
 int storage_sqlite_place(const struct world *world, const char *from_directory, const char *to_directory)
 {
     _cleanup_free_ char *from = files_join(from_directory, SQLITE_DATABASE_NAME);
@@ -88,9 +105,7 @@ int storage_sqlite_place(const struct world *world, const char *from_directory, 
 
     if (!from || !to)
         return -ENOMEM;
-    r = remove_beside(world, from_directory, SQLITE_DATABASE_NAME "-wal");
-    if (r >= 0)
-        r = remove_beside(world, from_directory, SQLITE_DATABASE_NAME "-shm");
+    r = storage_sqlite_tidy(world, from_directory);
     if (r >= 0)
         r = world->verbs->rename(world->context, from, to);
     return r < 0 ? r : world->verbs->sync_directory(world->context, to_directory);

@@ -292,6 +292,8 @@ struct storage_verbs {
     /* What a finished backup holds of a log. 1, or 0: nothing is known of it. */
     int (*log_backed_up)(struct storage *storage, uint64_t log, struct log_backed_up *ret);
     int (*log_set_backed_up)(struct storage *storage, uint64_t log, const struct log_backed_up *backed_up);
+    /* Of photos and logs: nothing is in a backup that this database knows of. */
+    int (*backups_forget)(struct storage *storage);
     int (*logs_each)(
         struct storage *storage, int (*each)(void *user, const struct stored_log *log), void *user);
     int (*record_put)(struct storage *storage, const struct stored_record *row); /* adds or replaces */
@@ -403,6 +405,10 @@ int storage_sqlite_open(
 /* storage/sqlite_snapshot.c. 0 when no session was opened on a database in `directory` since it was placed
  * there, or there is none; -ENOTEMPTY. */
 int storage_sqlite_is_unused(const struct world *world, const char *directory);
+/* 1 when a database is in `directory`, 0 when there is none. */
+int storage_sqlite_is_placed(const struct world *world, const char *directory);
+/* Removes what a session on a snapshot, closed by now, has left beside it: nothing is in it. */
+int storage_sqlite_tidy(const struct world *world, const char *directory);
 /* Moves a snapshot, whose sessions are closed, from one directory into another, in the place of one that is
  * there: afterwards, whatever happens, one of the two is there whole. Durable when 0 is returned. */
 int storage_sqlite_place(const struct world *world, const char *from_directory, const char *to_directory);

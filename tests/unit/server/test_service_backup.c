@@ -48,11 +48,28 @@ static int stop(void **state)
     return 0;
 }
 
+static int back_up_to(struct scene *scene, const char *target, struct service_backup_report *ret)
+{
+    *ret = (struct service_backup_report){0};
+    return service_backup(scene->centre->service, target, NULL, NULL, NULL, ret);
+}
+
 static void back_up(struct scene *scene)
 {
-    struct service_backup_report report = {0};
+    struct service_backup_report report;
 
-    assert_int_equal(service_backup(scene->centre->service, scene->target, NULL, NULL, NULL, &report), 0);
+    assert_int_equal(back_up_to(scene, scene->target, &report), 0);
+    assert_int_equal(report.logs_broken, 0);
+}
+
+static void back_up_elsewhere(struct scene *scene)
+{
+    char *target = unit_directory_make();
+    struct service_backup_report report;
+
+    assert_int_equal(back_up_to(scene, target, &report), 0);
+    assert_int_equal(report.logs_broken, 1);
+    unit_directory_remove(target);
 }
 
 /* Asks, as `who`, about the log of the scene's handheld. */
@@ -65,6 +82,11 @@ static bool is_backed_up(struct scene *scene, const struct handheld *who, struct
     assert_false(answered.is_refused);
     *ret = answered.exchange.backed_up_log;
     return answered.exchange.has_backed_up_log;
+}
+
+static int rename_nothing(void *context, const char *from, const char *to)
+{
+    return strstr(to, "centre.db") ? -EIO : world_posix()->verbs->rename(NULL, from, to);
 }
 
 static void close_log(struct scene *scene)
@@ -115,12 +137,82 @@ static void a_log_of_which_the_copy_lacks_or_alters_a_record_is_not_told(void **
     for (size_t i = 0; i < ARRAY_LEN(damages); i++) {
         (void)centre_sql(scene->centre, "CREATE TABLE IF NOT EXISTS kept AS SELECT * FROM records");
         (void)centre_sql(scene->centre, damages[i]);
-        back_up(scene);
+        back_up_elsewhere(scene);
         assert_false(is_backed_up(scene, scene->handheld, &backed_up));
         (void)centre_sql(scene->centre, "INSERT OR REPLACE INTO records SELECT * FROM kept");
         back_up(scene);
         assert_true(is_backed_up(scene, scene->handheld, &backed_up));
     }
+}
+
+/* It is moved into the place of the centre, and may be the only copy then: of logs, and of photos. */
+static void a_backup_that_is_served_does_not_vouch_for_itself(void **state)
+{
+    struct scene *scene = *state;
+    struct log_backed_up backed_up;
+    char *command = NULL;
+
+    close_log(scene);
+    (void)centre_sql(
+        scene->centre, "INSERT INTO blobs(sha256, state, size, backed_up) VALUES (zeroblob(32), 0, 1, 1)");
+    back_up(scene);
+    back_up(scene); /* has the marks of the one before */
+    centre_stop(scene->centre);
+    assert_true(asprintf(&command, "rm -f centre.db* && cp -r '%s'/. .", scene->target) > 0);
+    centre_shell(scene->centre, command);
+    free(command);
+    assert_int_equal(centre_sql(scene->centre, "SELECT sum(backed_up) FROM blobs"), 1);
+    centre_start(scene->centre);
+    assert_false(is_backed_up(scene, scene->handheld, &backed_up));
+    assert_int_equal(centre_sql(scene->centre, "SELECT sum(backed_up) FROM blobs"), 0);
+    unit_directory_remove(scene->target);
+    scene->target = unit_directory_make();
+    back_up(scene);
+    assert_true(is_backed_up(scene, scene->handheld, &backed_up));
+}
+
+static void a_mark_is_withdrawn_before_the_copy_that_has_not_all_takes_its_place(void **state)
+{
+    struct scene *scene = *state;
+    struct service_backup_report report;
+    struct log_backed_up backed_up;
+    char *target = unit_directory_make();
+
+    close_log(scene);
+    back_up(scene);
+    assert_true(is_backed_up(scene, scene->handheld, &backed_up));
+    (void)centre_sql(scene->centre, "DELETE FROM records WHERE key & 1099511627775 = 7 AND key >> 40 = 1");
+    scene->centre->verbs.rename = rename_nothing;
+    assert_true(back_up_to(scene, target, &report) < 0);
+    scene->centre->verbs.rename = world_posix()->verbs->rename;
+    assert_false(is_backed_up(scene, scene->handheld, &backed_up));
+    unit_directory_remove(target);
+}
+
+static void a_backup_that_has_a_closed_log_whole_is_not_replaced_by_one_that_has_not(void **state)
+{
+    struct scene *scene = *state;
+    struct service_backup_report report;
+    struct log_backed_up backed_up;
+    struct handheld *handheld = scene->handheld;
+
+    close_log(scene);
+    back_up(scene);
+    (void)centre_sql(scene->centre, "CREATE TABLE kept AS SELECT * FROM records");
+    (void)centre_sql(scene->centre, "DELETE FROM records WHERE key & 1099511627775 = 7 AND key >> 40 = 1");
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(back_up_to(scene, scene->target, &report), -EUCLEAN);
+        assert_true(report.has_kept_before);
+        assert_true(uuid_equal(&report.kept_log, &handheld->log));
+        assert_true(is_backed_up(scene, handheld, &backed_up)); /* and so it is */
+    }
+    back_up_elsewhere(scene);
+    assert_false(is_backed_up(scene, handheld, &backed_up));
+    assert_int_equal(
+        back_up_to(scene, scene->target, &report), -EUCLEAN); /* also when nothing is said any more */
+    (void)centre_sql(scene->centre, "INSERT OR REPLACE INTO records SELECT * FROM kept");
+    back_up(scene);
+    assert_true(is_backed_up(scene, handheld, &backed_up));
 }
 
 static void what_was_erased_by_order_is_whole_as_its_leaf(void **state)
@@ -143,6 +235,9 @@ int main(void)
         TEST(a_closed_log_is_told_with_its_root_when_a_finished_backup_has_it),
         TEST(nobody_is_told_of_the_log_of_another_handheld),
         TEST(a_log_of_which_the_copy_lacks_or_alters_a_record_is_not_told),
+        TEST(a_backup_that_is_served_does_not_vouch_for_itself),
+        TEST(a_mark_is_withdrawn_before_the_copy_that_has_not_all_takes_its_place),
+        TEST(a_backup_that_has_a_closed_log_whole_is_not_replaced_by_one_that_has_not),
         TEST(what_was_erased_by_order_is_whole_as_its_leaf),
     };
 
