@@ -204,7 +204,7 @@ int log_tiles_fit(struct store *store, int64_t log_number, uint64_t tiles)
 
 int log_root_expected(struct store *store, const struct log_row *log, uint64_t size, struct sha256 *ret)
 {
-    if (size < log->pruned_size && size % TILE_LEAVES != 0)
+    if (log_is_pruned_within(log, size))
         return -EIDRM;
     int r = log_root_at(store, log->number, size, ret);
 

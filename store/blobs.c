@@ -266,6 +266,11 @@ int store_blob_is_pending(struct store *store, const struct sha256 *sha256)
     return r == 0 ? database_error(store, SQLITE_CORRUPT) : r;
 }
 
+/* The indexes are copies of what the rows say. A flipped bit in one of them, and a photo would be listed for
+ * ever that is never sent, as it is found by its hash in another state, in another row, or not at all. */
+#define IS_FOUND_SQL "(SELECT c.number = b.number AND c.state = 0 FROM blobs AS c WHERE c.sha256 = b.sha256)"
+#define IS_FOUND_COLUMN 7
+
 static int read_blobs(
     struct store *store, sqlite3_stmt *statement, struct store_blob *ret, size_t max, size_t *ret_count)
 {
@@ -274,29 +279,8 @@ static int read_blobs(
 
     while (n < max && (r = database_step(store, statement)) > 0) {
         r = read_blob(store, statement, &ret[n]);
-        if (r < 0)
-            return r;
-        n++;
-    }
-    if (r < 0)
-        return r;
-    *ret_count = n;
-    return 0;
-}
-
-/* The indexes are copies of what the rows say. A flipped bit in one of them, and a photo would be listed for
- * ever that is never sent, as it is found by its hash in another state, in another row, or not at all. */
-#define IS_FOUND_SQL "(SELECT c.number = b.number AND c.state = 0 FROM blobs AS c WHERE c.sha256 = b.sha256)"
-
-static int read_pending(
-    struct store *store, sqlite3_stmt *statement, struct store_blob *ret, size_t max, size_t *ret_count)
-{
-    size_t n = 0;
-    int r = 0;
-
-    while (n < max && (r = database_step(store, statement)) > 0) {
-        r = read_blob(store, statement, &ret[n]);
-        if (r >= 0 && !sqlite3_column_int(statement, 7))
+        if (r >= 0 && sqlite3_column_count(statement) > IS_FOUND_COLUMN &&
+            !sqlite3_column_int(statement, IS_FOUND_COLUMN))
             r = database_error(store, SQLITE_CORRUPT);
         if (r < 0)
             return r;
@@ -320,7 +304,7 @@ int store_blobs_pending(struct store *store, struct store_blob *ret, size_t max,
     int r = database_prepare(store, sql, &statement);
     if (r < 0)
         return r;
-    return read_pending(store, statement, ret, max, ret_count);
+    return read_blobs(store, statement, ret, max, ret_count);
 }
 
 #define CARRIED_SQL(states)                                                                                  \
@@ -370,7 +354,7 @@ int store_blobs_pending_of(struct store *store, enum blob_role role, bool urgent
         return r;
     sqlite3_bind_int64(statement, 1, role);
     sqlite3_bind_int64(statement, 2, urgent);
-    return read_pending(store, statement, ret, max, ret_count);
+    return read_blobs(store, statement, ret, max, ret_count);
 }
 
 int store_blobs_stored(

@@ -80,6 +80,12 @@ struct log_row {
     int64_t pruned_ms; /* when the centre said that a backup has them, by its clock */
 };
 
+/* There a log has no root any more: only tiles have. */
+static inline bool log_is_pruned_within(const struct log_row *log, uint64_t size)
+{
+    return size < log->pruned_size && size % TILE_LEAVES != 0;
+}
+
 struct store {
     const struct world *world;
     char *directory;
@@ -308,8 +314,9 @@ int store_read_row(struct store *store, const struct log_row *log, uint64_t seq,
  * `old_key`, or nowhere: -1): which blobs it names, which record it is about. */
 int rows_about_record(struct store *store, const struct position_in_log *recorded_at, struct bytes recorded,
     int64_t old_key, int64_t key);
-/* In a write transaction: the records below `size` need not be here any more. */
-int pruned_put(struct store *store, int64_t log_number, uint64_t size, int64_t told_ms);
+/* In a write transaction: the records below `size` need not be here any more, those below `removed` are not.
+ */
+int pruned_put(struct store *store, int64_t log_number, uint64_t size, uint64_t removed, int64_t told_ms);
 /* In a write transaction: what the index says of the records first .. end - 1 of a log that are gone. */
 int ids_forget(struct store *store, int64_t log_number, uint64_t first, uint64_t end);
 /* Appends the reason and a NUL to `ret`. 1 in quarantine, 0 not. */

@@ -86,9 +86,9 @@ int store_prunable(struct store *store, int64_t now_ms, uint64_t age_ms, struct 
 
 /* ---- marking ---- */
 
-int pruned_put(struct store *store, int64_t log_number, uint64_t size, int64_t told_ms)
+int pruned_put(struct store *store, int64_t log_number, uint64_t size, uint64_t removed, int64_t told_ms)
 {
-    static const char sql[] = "INSERT INTO pruned(log, size, removed, told_ms) VALUES(?1, ?2, 0, ?3)";
+    static const char sql[] = "INSERT INTO pruned(log, size, removed, told_ms) VALUES(?1, ?2, ?3, ?4)";
     _cleanup_statement_ sqlite3_stmt *statement = NULL;
 
     int r = schema_note_pruned(store);
@@ -98,7 +98,8 @@ int pruned_put(struct store *store, int64_t log_number, uint64_t size, int64_t t
         return r;
     sqlite3_bind_int64(statement, 1, log_number);
     bind_u64(statement, 2, size);
-    sqlite3_bind_int64(statement, 3, told_ms);
+    bind_u64(statement, 3, removed);
+    sqlite3_bind_int64(statement, 4, told_ms);
     return database_step(store, statement);
 }
 
@@ -126,7 +127,7 @@ static int mark(struct store *store, void *user)
         return r;
     if (marking->size != log.size || !sha256_equal(&root, marking->root))
         return -EBADMSG;
-    return pruned_put(store, log.number, log.size - log.size % TILE_LEAVES, marking->now_ms);
+    return pruned_put(store, log.number, log.size - log.size % TILE_LEAVES, 0, marking->now_ms);
 }
 
 int store_prune(struct store *store, const struct uuid *log, uint64_t size, const struct sha256 *root,

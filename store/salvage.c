@@ -161,9 +161,11 @@ static int settle_log(struct store *store, struct salvaged_log *log)
     int r = size_found(store, log->number, &size);
     if (r < 0)
         return r;
-    if (!log->is_left || log->pruned_size != log->final_size - log->final_size % TILE_LEAVES)
+    uint64_t all_tiles = log->final_size - log->final_size % TILE_LEAVES;
+    /* Less than all tiles: it was stopped. */
+    if (!log->is_left || log->pruned_size > all_tiles || log->pruned_size % TILE_LEAVES != 0)
         log->pruned_size = 0;
-    if (log->pruned_size > 0 && size < log->final_size)
+    if (log->pruned_size > 0 && log->pruned_size == all_tiles && size < log->final_size)
         size = log->final_size; /* its last records may be of a whole tile, and gone */
     r = has_sound_tiles(store, log);
     if (r == 0)
@@ -171,7 +173,7 @@ static int settle_log(struct store *store, struct salvaged_log *log)
     if (r >= 0)
         r = check_receipt(store, log, size);
     if (r >= 0 && log->pruned_size > 0)
-        r = pruned_put(store, log->number, log->pruned_size, log->pruned_ms);
+        r = pruned_put(store, log->number, log->pruned_size, log->pruned_removed, log->pruned_ms);
     if (r < 0)
         return r;
     bool was_rehomed = log->is_left && log->has_rehomed;

@@ -241,6 +241,7 @@ static int take_pruned(struct salvaging *salvaging, const struct cell *cell)
     if (!log)
         return -ENOMEM;
     log->pruned_size = (uint64_t)columns[1].integer;
+    log->pruned_removed = (uint64_t)columns[2].integer;
     log->pruned_ms = columns[3].integer;
     return 1;
 }

@@ -21,7 +21,7 @@ struct salvaged_log {
     int64_t receipt_time_s;
     uint8_t note[NOTE_TEXT_BYTES_MAX];
     size_t note_len;
-    uint64_t pruned_size;
+    uint64_t pruned_size, pruned_removed;
     int64_t pruned_ms;
 };
 

@@ -474,13 +474,13 @@ static void take_answer(struct agent *agent, uint32_t number, const struct http_
     event.exchanged.ask_again |= take_released(agent, &slot, answer);
     if (effect.went_back)
         agent_doubt(agent);
+    event.exchanged.new_incarnation = memory_take_incarnation(agent, &answer->incarnation);
     keep_take_backed_up(agent, &slot, answer);
     event.exchanged.has_token = take_token(agent, answer);
     event.exchanged.token_s = answer->upload_token_s;
     event.exchanged.no_upload = answer->no_upload;
     event.exchanged.next_contact_s = answer->next_contact_s;
     event.exchanged.server_ms = answer->server_time_ms > 0 ? (uint64_t)answer->server_time_ms : 0;
-    event.exchanged.new_incarnation = memory_take_incarnation(agent, &answer->incarnation);
     if (answer->has_capabilities)
         memory_take_capabilities(agent, &answer->capabilities);
     agent->slots[number].use = AGENT_FREE;

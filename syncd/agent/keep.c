@@ -58,8 +58,10 @@ void agent_poll(struct agent *agent, int64_t server_ms)
 void keep_take_backed_up(
     struct agent *agent, const struct agent_slot *slot, const struct exchange_answer *answer)
 {
-    /* What was asked before the centre was found to lack something is not acted on. */
-    if (!slot->has_asked_log || !answer->has_backed_up_log || slot->asked_at < agent->doubted_at)
+    /* What was asked before the centre was found to lack something is not acted on, nor what one says that
+     * was set up anew and not compared with yet. */
+    if (!slot->has_asked_log || !answer->has_backed_up_log || slot->asked_at < agent->doubted_at ||
+        agent->incarnation_differs)
         return;
     agent->has_prunable = false;
     int r = store_prune(agent->store, &slot->asked_log, answer->backed_up_log.size,

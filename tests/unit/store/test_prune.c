@@ -334,6 +334,73 @@ static void a_recovery_keeps_a_pruned_log_with_its_root_and_sends_nothing_of_it_
     assert_false(is_found(here, &closed.first.id));
 }
 
+/* As when the daemon ends between two pieces, which are larger than this log. */
+static struct closed_log half_removed_log(struct here *here)
+{
+    static const char sql[] = "DELETE FROM records WHERE key BETWEEN 1 << 40 AND (1 << 40) + 255;"
+                              "UPDATE pruned SET removed = 256";
+    struct closed_log closed = close_log(here);
+
+    assert_int_equal(receive(here->store, &closed.id, closed.size), 0);
+    assert_int_equal(prune(here, &closed), 0);
+    assert_int_equal(sqlite3_exec(here->store->database, sql, NULL, NULL, NULL), SQLITE_OK);
+    return closed;
+}
+
+static void assert_half_is_gone(struct here *here, const struct closed_log *closed)
+{
+    struct buffer bytes = {0};
+    struct bytes views[4];
+    struct store_log logs[8];
+    struct sha256 root;
+    size_t count = 0;
+
+    assert_int_equal(store_logs(here->store, false, logs, 8, &count), 0);
+    assert_int_equal(logs[0].pruned_size, 256);
+    assert_int_equal(store_outbox_read(here->store, &closed->id, 3, 4, 65536, &bytes, views, &count), -EIDRM);
+    assert_int_equal(store_outbox_read(here->store, &closed->id, 256, 4, 65536, &bytes, views, &count), 0);
+    assert_int_equal(store_root_at(here->store, &closed->id, closed->size, &root), 0);
+    assert_true(sha256_equal(&root, &closed->root));
+    assert_int_equal(store_check(here->store, NULL, NULL), 0);
+    buffer_done(&bytes);
+}
+
+static void a_recovery_knows_how_far_the_removal_had_come(void **state)
+{
+    struct here *here = *state;
+    struct closed_log closed = half_removed_log(here);
+
+    recover_here(here);
+    assert_int_equal(store_prune_stop(here->store, &closed.id), 0);
+    assert_half_is_gone(here, &closed);
+}
+
+static void a_recovery_keeps_what_had_gone_before_the_removal_was_stopped(void **state)
+{
+    struct here *here = *state;
+    struct closed_log closed = half_removed_log(here);
+
+    assert_int_equal(store_prune_stop(here->store, &closed.id), 0);
+    assert_half_is_gone(here, &closed);
+    recover_here(here);
+    assert_half_is_gone(here, &closed);
+}
+
+static void a_receipt_that_ends_among_pruned_records_is_no_damage(void **state)
+{
+    struct here *here = *state;
+    struct closed_log closed = pruned_log(here);
+    struct checkpoint checkpoint = {.size = 100};
+    struct buffer note = {0};
+
+    make_note(&note, &checkpoint);
+    assert_int_equal(
+        store_apply_receipt(here->store, &closed.id, &checkpoint, 1700000001, buffer_bytes(&note), NULL, 0),
+        0);
+    assert_int_equal(store_check(here->store, NULL, NULL), 0);
+    buffer_done(&note);
+}
+
 static void tiles_that_do_not_give_the_signed_root_are_not_taken_over_and_nothing_is_sent_again(void **state)
 {
     struct here *here = *state;
@@ -496,6 +563,9 @@ int main(void)
         TEST(records_that_were_pruned_are_no_damage_to_whoever_wants_to_send_them),
         TEST(when_the_centre_has_gone_back_what_is_left_is_carried_over),
         TEST(a_recovery_keeps_a_pruned_log_with_its_root_and_sends_nothing_of_it_again),
+        TEST(a_recovery_knows_how_far_the_removal_had_come),
+        TEST(a_recovery_keeps_what_had_gone_before_the_removal_was_stopped),
+        TEST(a_receipt_that_ends_among_pruned_records_is_no_damage),
         TEST(tiles_that_do_not_give_the_signed_root_are_not_taken_over_and_nothing_is_sent_again),
         TEST(a_log_of_which_nothing_but_tiles_is_left_survives_a_recovery),
         TEST(a_log_stays_while_a_photo_of_it_is_held),

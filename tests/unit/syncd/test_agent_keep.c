@@ -126,6 +126,30 @@ static void a_centre_set_back_to_before_a_pruned_log_gets_what_is_left_and_the_r
     agent_story_end(&story);
 }
 
+/* What it says to be in a backup may be itself, set up from it. */
+static void the_word_of_a_centre_that_turns_out_to_be_another_one_frees_nothing(void **state)
+{
+    struct agent_story story;
+
+    begin(&story);
+    agent_poll(story.agent, story.centre.time_ms);
+    story.centre.backs_up = true;
+    story.centre.incarnation.b[0] ^= 1;
+    agent_story_record(&story, RECORDS + 1, 1);
+    agent_sync_now(story.agent);
+    assert_true(story.sent[0].busy);
+    agent_story_answer(&story, 0);
+    struct store_log log;
+    size_t count;
+    assert_int_equal(store_logs(story.store, false, &log, 1, &count), 0);
+    assert_int_equal(log.pruned_size, 0);
+    agent_story_settle(&story); /* it has all that it should have */
+    poll_and_exchange(&story, RECORDS + 2);
+    assert_int_equal(store_logs(story.store, false, &log, 1, &count), 0);
+    assert_int_equal(log.pruned_size, PRUNED);
+    agent_story_end(&story);
+}
+
 static void what_was_marked_and_not_removed_yet_goes_out_again_to_a_centre_that_was_set_back(void **state)
 {
     struct agent_story story;
@@ -249,6 +273,7 @@ int main(void)
         cmocka_unit_test(a_backup_of_other_records_frees_nothing),
         cmocka_unit_test(what_the_centre_lacks_of_a_pruned_log_is_alarmed_and_not_called_lost),
         cmocka_unit_test(a_centre_set_back_to_before_a_pruned_log_gets_what_is_left_and_the_rest_is_alarmed),
+        cmocka_unit_test(the_word_of_a_centre_that_turns_out_to_be_another_one_frees_nothing),
         cmocka_unit_test(what_was_marked_and_not_removed_yet_goes_out_again_to_a_centre_that_was_set_back),
         cmocka_unit_test(each_resync_says_what_is_in_neither_place_until_the_centre_has_it_again),
         cmocka_unit_test(a_resync_that_the_centre_asks_for_tells_it_what_is_in_neither_place),
