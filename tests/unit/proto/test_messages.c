@@ -75,6 +75,15 @@ static void assert_encoded_as(const char *what, const char *name, const void *me
     vector_close(&vectors);
 }
 
+/* What is decoded lives in the buffer and the arena. */
+static void decode_again(const struct exchange_answer *answer, struct buffer *encoded, struct arena *arena,
+    struct exchange_answer *ret)
+{
+    assert_int_equal(exchange_answer_encode(answer, encoded), 0);
+    arena_init(arena, BUDGET);
+    assert_int_equal(exchange_answer_decode(buffer_bytes(encoded), arena, ret), 0);
+}
+
 static void a_fork_names_the_leaf_that_the_server_holds(void **state)
 {
     struct exchange_answer answer = sample_fork_answer(), decoded;
@@ -82,9 +91,7 @@ static void a_fork_names_the_leaf_that_the_server_holds(void **state)
     _cleanup_arena_ struct arena arena;
 
     assert_encoded_as("exchange_answer", "fork", &answer);
-    assert_int_equal(exchange_answer_encode(&answer, &encoded), 0);
-    arena_init(&arena, BUDGET);
-    assert_int_equal(exchange_answer_decode(buffer_bytes(&encoded), &arena, &decoded), 0);
+    decode_again(&answer, &encoded, &arena, &decoded);
     assert_int_equal(decoded.outcome, EXCHANGE_FORK);
     assert_int_equal(decoded.fork_seq, 299);
     assert_true(sha256_equal(&decoded.fork_leaf, &answer.fork_leaf));
@@ -103,9 +110,7 @@ static void an_answer_says_why_there_is_no_upload_token(void **state)
     struct exchange_answer decoded;
 
     assert_encoded_as("exchange_answer", "no upload", &answer);
-    assert_int_equal(exchange_answer_encode(&answer, &encoded), 0);
-    arena_init(&arena, BUDGET);
-    assert_int_equal(exchange_answer_decode(buffer_bytes(&encoded), &arena, &decoded), 0);
+    decode_again(&answer, &encoded, &arena, &decoded);
     assert_int_equal(decoded.no_upload, NO_UPLOAD_OVER_QUOTA);
 }
 
@@ -123,9 +128,7 @@ static void an_answer_has_the_certificate_of_the_next_key(void **state)
     struct exchange_answer decoded;
 
     assert_encoded_as("exchange_answer", "next key", &answer);
-    assert_int_equal(exchange_answer_encode(&answer, &encoded), 0);
-    arena_init(&arena, BUDGET);
-    assert_int_equal(exchange_answer_decode(buffer_bytes(&encoded), &arena, &decoded), 0);
+    decode_again(&answer, &encoded, &arena, &decoded);
     assert_bytes_equal(decoded.next_certificate, answer.next_certificate);
     answer.next_certificate = bytes_of(too_long, sizeof(too_long));
     assert_true(exchange_answer_encode(&answer, &encoded) < 0);

@@ -311,21 +311,30 @@ static void photos_only_leaves_the_record(void **state)
     assert_well(scene);
 }
 
+/* All bytes of the photo are there, and nobody has looked at them. */
+static struct service_patch *all_but_the_end(struct scene *scene)
+{
+    struct service *service = scene->centre->service;
+    const struct uuid *device = &scene->handheld->device;
+    struct service_patch *patch;
+    struct service_upload found;
+
+    assert_int_equal(service_upload_create(service, device, &scene->sha256, PHOTO_BYTES, &found), 0);
+    assert_int_equal(service_patch_begin(service, device, &scene->sha256, 0, NULL, &patch), 0);
+    assert_int_equal(service_patch_write(patch, scene->photo, PHOTO_BYTES), 0);
+    return patch;
+}
+
 static void a_photo_that_was_on_its_way_when_it_was_erased_does_not_come_in(void **state)
 {
     struct scene *scene = *state;
     struct service *service = scene->centre->service;
     struct service_upload found;
-    struct service_patch *patch;
     bool stored = false;
 
     uint64_t seq = finding_with_photo(scene, scene->handheld);
     deliver(scene->centre, scene->handheld);
-    assert_int_equal(
-        service_upload_create(service, &scene->handheld->device, &scene->sha256, PHOTO_BYTES, &found), 0);
-    assert_int_equal(
-        service_patch_begin(service, &scene->handheld->device, &scene->sha256, 0, NULL, &patch), 0);
-    assert_int_equal(service_patch_write(patch, scene->photo, PHOTO_BYTES), 0);
+    struct service_patch *patch = all_but_the_end(scene);
     erase_record(scene, scene->handheld, seq);
     if (service_patch_end(patch, true, &found, &stored) >= 0 && stored)
         assert_int_equal(service_blob_stored(service, &scene->sha256, PHOTO_BYTES), 0);
@@ -339,16 +348,11 @@ static void a_photo_that_came_whole_just_before_it_was_erased_is_not_entered(voi
     struct scene *scene = *state;
     struct service *service = scene->centre->service;
     struct service_upload found;
-    struct service_patch *patch;
     bool stored = false;
 
     uint64_t seq = finding_with_photo(scene, scene->handheld);
     deliver(scene->centre, scene->handheld);
-    assert_int_equal(
-        service_upload_create(service, &scene->handheld->device, &scene->sha256, PHOTO_BYTES, &found), 0);
-    assert_int_equal(
-        service_patch_begin(service, &scene->handheld->device, &scene->sha256, 0, NULL, &patch), 0);
-    assert_int_equal(service_patch_write(patch, scene->photo, PHOTO_BYTES), 0);
+    struct service_patch *patch = all_but_the_end(scene);
     assert_int_equal(service_patch_end(patch, true, &found, &stored), 0);
     assert_true(stored);
     erase_record(scene, scene->handheld, seq);

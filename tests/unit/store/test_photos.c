@@ -511,16 +511,24 @@ static void sweep_makes_the_ballast_again_when_there_is_room(void **state)
     store_free(store);
 }
 
-static void a_photo_that_waits_in_the_index_alone_is_damage(void **state)
+/* Its record has been sent. */
+static struct store_photo waiting_photo(struct here *here)
 {
-    struct here *here = *state;
     struct store_photo photo = put_photo(here->store, 7, 9000, false);
     struct store_appended appended = {0};
-    struct store_blob blobs[4];
-    size_t count = 0;
 
     assert_int_equal(append_with_photos(here->store, "with a photo", &photo, 1, &appended), 0);
     assert_int_equal(receive(here->store, &appended.at.log, status_of(here->store).log_size), 0);
+    return photo;
+}
+
+static void a_photo_that_waits_in_the_index_alone_is_damage(void **state)
+{
+    struct here *here = *state;
+    struct store_photo photo = waiting_photo(here);
+    struct store_blob blobs[4];
+    size_t count = 0;
+
     assert_int_equal(store_blobs_pending(here->store, blobs, ARRAY_LEN(blobs), &count), 0);
     assert_int_equal(count, 1);
     assert_int_equal(store_blob_is_pending(here->store, &photo.photo.sha256), 1);
@@ -536,13 +544,10 @@ static void a_photo_that_waits_in_the_index_alone_is_damage(void **state)
 static void a_photo_that_waits_and_is_not_found_by_its_hash_is_damage(void **state)
 {
     struct here *here = *state;
-    struct store_photo photo = put_photo(here->store, 7, 9000, false);
-    struct store_appended appended = {0};
+    struct store_photo photo = waiting_photo(here);
     struct store_blob blobs[4];
     size_t count = 0;
 
-    assert_int_equal(append_with_photos(here->store, "with a photo", &photo, 1, &appended), 0);
-    assert_int_equal(receive(here->store, &appended.at.log, status_of(here->store).log_size), 0);
     assert_int_equal(database_run(here->store, "PRAGMA writable_schema=1"), 0);
     assert_int_equal(database_run(here->store,
                          "UPDATE sqlite_schema SET rootpage=(SELECT rootpage FROM sqlite_schema"
@@ -560,13 +565,10 @@ static void a_photo_that_waits_and_is_not_found_by_its_hash_is_damage(void **sta
 static void a_photo_that_waits_in_its_row_alone_is_damage(void **state)
 {
     struct here *here = *state;
-    struct store_photo photo = put_photo(here->store, 7, 9000, false);
-    struct store_appended appended = {0};
+    struct store_photo photo = waiting_photo(here);
     struct store_blob blobs[4];
     size_t count = 0;
 
-    assert_int_equal(append_with_photos(here->store, "with a photo", &photo, 1, &appended), 0);
-    assert_int_equal(receive(here->store, &appended.at.log, status_of(here->store).log_size), 0);
     assert_int_equal(store_blob_set_state(here->store, &photo.photo.sha256, BLOB_STORED, 0), 0);
     assert_int_equal(store_blob_is_pending(here->store, &photo.photo.sha256), 0);
     set_state_in_row_alone(here, BLOB_PENDING);
