@@ -614,13 +614,19 @@ static int list_wanted(struct service_job *job, struct storage *storage, struct 
 {
     struct sha256 wanted[EXCHANGE_WANTED_BLOBS_MAX + 1];
     size_t count = 0;
-    int r = storage->verbs->blobs_wanted(storage, job->device.number, wanted, ARRAY_LEN(wanted), &count);
+    int r = storage->verbs->blobs_wanted(storage, job->device.number, 0, wanted, ARRAY_LEN(wanted), &count);
 
     if (r < 0 || count == 0)
         return r;
     answer->wanted_more = count > EXCHANGE_WANTED_BLOBS_MAX;
-    if (answer->wanted_more)
-        count = EXCHANGE_WANTED_BLOBS_MAX;
+    /* Of too many the handheld may have lost the first ones: they must not keep the others back for ever. */
+    if (answer->wanted_more) {
+        uint16_t from = (uint16_t)(job->request_sha256.b[0] << 8 | job->request_sha256.b[1]);
+        r = storage->verbs->blobs_wanted(
+            storage, job->device.number, from, wanted, EXCHANGE_WANTED_BLOBS_MAX, &count);
+        if (r < 0)
+            return r;
+    }
     for (size_t i = 0; i < count; i++) {
         parts->wanted[i] = (struct blob_have){
             .sha256 = wanted[i], .have = uploads_have(job->service, &job->device_id, &wanted[i])};

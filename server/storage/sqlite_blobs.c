@@ -158,8 +158,8 @@ int sqlite_blob_set_backed_up(struct storage *storage, const struct sha256 *sha2
     return sqlite_run(statement);
 }
 
-int sqlite_blobs_wanted(
-    struct storage *storage, uint64_t device, struct sha256 *ret, size_t max, size_t *ret_count)
+int sqlite_blobs_wanted(struct storage *storage, uint64_t device, uint16_t from, struct sha256 *ret,
+    size_t max, size_t *ret_count)
 {
     int r = 0;
     sqlite3_stmt *statement = sqlite_statement(sqlite_of(storage), SQL_BLOBS_WANTED, &r);
@@ -169,6 +169,7 @@ int sqlite_blobs_wanted(
         return r;
     sqlite_bind_number(statement, 1, device);
     sqlite_bind_number(statement, 2, max);
+    sqlite_bind_number(statement, 3, from);
     while (count < max && (r = sqlite_step(statement)) == 1)
         (void)sqlite_exact(statement, 0, ret[count++].b, SHA256_BYTES);
     sqlite3_reset(statement);

@@ -275,8 +275,8 @@ int sqlite_blob_is_named(struct storage *storage, const struct sha256 *sha256, u
 int sqlite_blob_given_up(struct storage *storage, const struct sha256 *sha256, uint64_t device);
 int sqlite_blob_set_state(
     struct storage *storage, const struct sha256 *sha256, enum stored_blob_state state, uint64_t size);
-int sqlite_blobs_wanted(
-    struct storage *storage, uint64_t device, struct sha256 *ret, size_t max, size_t *ret_count);
+int sqlite_blobs_wanted(struct storage *storage, uint64_t device, uint16_t from, struct sha256 *ret,
+    size_t max, size_t *ret_count);
 int sqlite_blob_set_backed_up(struct storage *storage, const struct sha256 *sha256);
 int sqlite_snapshot(struct storage *storage, const char *directory);
 int sqlite_blobs_each(struct storage *storage, uint64_t device, uint64_t first_key, uint64_t end_key,

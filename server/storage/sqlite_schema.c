@@ -249,8 +249,10 @@ const char *const sqlite_sql_texts[SQL_COUNT] = {
                           " WHERE b.sha256 = ?1",
     [SQL_BLOB_BACKED_UP] = "UPDATE blobs SET backed_up = 1 WHERE sha256 = ?1",
     [SQL_BLOB_STATE] = "UPDATE blobs SET state = ?2, size = ?3 WHERE number = ?1",
-    [SQL_BLOBS_WANTED] = "SELECT b.sha256 FROM blob_wanted w JOIN blobs b ON b.number = w.blob"
-                         " WHERE w.device = ?1 ORDER BY w.blob LIMIT ?2",
+    [SQL_BLOBS_WANTED] =
+        "SELECT b.sha256 FROM blob_wanted w JOIN blobs b ON b.number = w.blob"
+        " WHERE w.device = ?1 AND w.blob >= (SELECT min(blob) - ?2 + (max(blob) - min(blob) + ?2)"
+        " * ?3 / 65536 FROM blob_wanted WHERE device = ?1) ORDER BY w.blob LIMIT ?2",
     [SQL_BLOBS_OF] = "SELECT " BLOB_COLUMNS " FROM blob_names n JOIN blobs b ON b.number = n.blob"
                      " WHERE n.device = ?1 AND n.key >= ?2 AND n.key < ?3 AND (?4 IS NULL OR b.sha256 > ?4)"
                      " ORDER BY b.sha256 LIMIT ?5",

@@ -362,9 +362,10 @@ struct storage_verbs {
     int (*blob_given_up)(struct storage *storage, const struct sha256 *sha256, uint64_t device);
     int (*blob_set_state)(
         struct storage *storage, const struct sha256 *sha256, enum stored_blob_state state, uint64_t size);
-    /* Missing blobs that the device's records name, in the order in which they were named. */
-    int (*blobs_wanted)(
-        struct storage *storage, uint64_t device, struct sha256 *ret, size_t max, size_t *ret_count);
+    /* Missing blobs that the device's records name, in the order in which they were named, from about `from`
+     * of 65536 parts of them on. */
+    int (*blobs_wanted)(struct storage *storage, uint64_t device, uint16_t from, struct sha256 *ret,
+        size_t max, size_t *ret_count);
     /* In order of their hashes, after `after` (or NULL): those that records first_key..end_key of the device
      * name, or all when `device` is 0. */
     int (*blobs_each)(struct storage *storage, uint64_t device, uint64_t first_key, uint64_t end_key,

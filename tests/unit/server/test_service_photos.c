@@ -48,6 +48,41 @@ static void photos_named_by_records_are_wanted_previews_first_oldest_first(void 
     handheld_free(handheld);
 }
 
+/* The handheld may have none of those that were named first. */
+static void of_more_wanted_photos_than_a_list_holds_each_is_told_in_the_end(void **state)
+{
+    enum { COUNT = 5 * EXCHANGE_WANTED_BLOBS_MAX };
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_enrolled(centre);
+    bool is_told[COUNT] = {false};
+    size_t told = 0, tries = 0;
+
+    append_opened(handheld);
+    deliver(centre, handheld);
+    (void)centre_sql(centre, "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 639)"
+                             " INSERT INTO blobs(number, sha256, state, size, backed_up)"
+                             " SELECT i + 1, unhexed, 0, 1, 0 FROM (SELECT i,"
+                             " CAST(printf('%032d', i) AS BLOB) AS unhexed FROM n)");
+    (void)centre_sql(centre, "INSERT INTO blob_wanted(device, blob) SELECT 1, number FROM blobs");
+    for (; told < COUNT && tries < 1000; tries++) {
+        _cleanup_answered_ struct answered answered = {0};
+
+        exchange(centre, handheld, handheld->count, 0, &answered);
+        assert_true(answered.exchange.wanted_more);
+        for (size_t i = 0; i < answered.exchange.wanted_blob_count; i++) {
+            char text[SHA256_BYTES + 1] = {0};
+
+            memcpy(text, answered.exchange.wanted_blobs[i].sha256.b, SHA256_BYTES);
+            unsigned long number = strtoul(text, NULL, 10);
+            assert_true(number < COUNT);
+            told += !is_told[number];
+            is_told[number] = true;
+        }
+    }
+    assert_int_equal(told, COUNT);
+    handheld_free(handheld);
+}
+
 static void photos_of_a_record_in_quarantine_are_wanted_too(void **state)
 {
     struct centre *centre = *state;
@@ -160,6 +195,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             photos_named_by_records_are_wanted_previews_first_oldest_first, start, stop),
         cmocka_unit_test_setup_teardown(photos_that_the_handheld_has_lost_are_wanted_no_more, start, stop),
+        cmocka_unit_test_setup_teardown(
+            of_more_wanted_photos_than_a_list_holds_each_is_told_in_the_end, start, stop),
         cmocka_unit_test_setup_teardown(photos_of_a_record_in_quarantine_are_wanted_too, start, stop),
         cmocka_unit_test_setup_teardown(a_token_for_uploads_is_given_when_nothing_is_wanted_too, start, stop),
         cmocka_unit_test_setup_teardown(

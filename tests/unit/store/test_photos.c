@@ -544,7 +544,7 @@ static void a_photo_that_waits_in_the_index_alone_is_damage(void **state)
 static void a_photo_that_waits_and_is_not_found_by_its_hash_is_damage(void **state)
 {
     struct here *here = *state;
-    struct store_photo photo = waiting_photo(here);
+    (void)waiting_photo(here);
     struct store_blob blobs[4];
     size_t count = 0;
 
