@@ -63,7 +63,7 @@ MUTATIONS = [
              "store/sweep.c", "(state = 1 AND ?1 - stored_ms >= ?2)", "(state <= 1)"),
     mutation("pruned-though-no-backup-has-it",
              "unit/server/test_service_backup.c::a_closed_log_is_told_with_its_root_when_a_finished_backup_has_it",
-             "server/service_exchange.c", "    r = storage->verbs->log_backed_up(storage, log.number, &answer->backed_up_log);\n",
+             "server/service_answer.c", "    r = storage->verbs->log_backed_up(storage, log.number, &answer->backed_up_log);\n",
              "    answer->backed_up_log = (struct log_backed_up){.size = log.frontier.size, .root = merkle_root(&log.frontier)};\n"
              "    r = 1;\n"),
     mutation("backup-believed-unread",
