@@ -167,19 +167,35 @@ int rotation_begin(const struct world *world, const char *directory, const struc
 
 /* ---- its certificate has come ---- */
 
+/* As it is on the disk; -ESTALE it is another one by now. */
+static int read_held(const struct world *world, const char *directory, const struct enrolment *enrolment,
+    struct enrolment *ret)
+{
+    _cleanup_free_ char *error = NULL;
+    int r;
+
+    enrolment_done(ret);
+    *ret = (struct enrolment){0};
+    r = enrolment_read(world, directory, ret, &error);
+    if (r < 0)
+        return r;
+    return uuid_equal(&ret->device, &enrolment->device) && strcmp(ret->authority, enrolment->authority) == 0
+               ? 0
+               : -ESTALE;
+}
+
 static int take(const struct world *world, const char *directory, const struct enrolment *enrolment,
     struct bytes envelope)
 {
     _cleanup_(enrolment_done) struct enrolment held = {0};
-    _cleanup_free_ char *error = NULL;
-    int r = enrolment_read(world, directory, &held, &error);
+    int r = read_held(world, directory, enrolment, &held);
 
-    if (r < 0)
-        return r;
-    if (!uuid_equal(&held.device, &enrolment->device) || strcmp(held.authority, enrolment->authority) != 0)
-        return -ESTALE;
-    r = enrolment_certificates_add(
-        world, directory, bytes_of(held.certificate, held.certificate_len), envelope);
+    if (r >= 0)
+        r = enrolment_certificates_add(
+            world, directory, bytes_of(held.certificate, held.certificate_len), envelope);
+    /* A person may have written it meanwhile (`patrol server-url`): that took until the disk had it. */
+    if (r >= 0)
+        r = read_held(world, directory, enrolment, &held);
     if (r >= 0)
         r = set_certificate(&held, envelope);
     return r < 0 ? r : enrolment_write(world, directory, &held);

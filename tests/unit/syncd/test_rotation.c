@@ -181,6 +181,101 @@ static void what_enrolment_conf_says_follows_the_key_that_signs(void **state)
     end(&scene);
 }
 
+static void a_certificate_that_comes_after_the_handheld_was_enrolled_elsewhere_is_not_taken(void **state)
+{
+    struct scene scene;
+    struct enrolment elsewhere, read;
+    char *error = NULL, authority[] = "elsewhere.example";
+
+    (void)state;
+    begin(&scene);
+    elsewhere = *enrolment_of(&scene);
+    elsewhere.authority = authority;
+    elsewhere.certificate = scene.old_certificate.data;
+    elsewhere.certificate_len = scene.old_certificate.len;
+    assert_int_equal(enrolment_write(scene.story.world, scene.story.directory, &elsewhere), 0);
+    assert_int_equal(take(&scene, &scene.next_certificate, &scene.next), -ESTALE);
+    assert_int_equal(enrolment_read(scene.story.world, scene.story.directory, &read, &error), 0);
+    assert_string_equal(read.authority, authority);
+    enrolment_done(&read);
+    end(&scene);
+}
+
+/* ---- a disk that takes its time, or does not take something ---- */
+
+static struct scene *hooked;
+
+static int rename_beside_a_person(void *context, const char *from, const char *to)
+{
+    int r = world_posix()->verbs->rename(NULL, from, to);
+
+    (void)context;
+    if (strstr(to, "/certificates")) {
+        enrolment_of(hooked)->server_url = strdup("https://new.example:1");
+        write_enrolment(hooked);
+    }
+    return r;
+}
+
+static int rename_no_key(void *context, const char *from, const char *to)
+{
+    (void)context;
+    return strstr(to, "/device.key") ? -ENOSPC : world_posix()->verbs->rename(NULL, from, to);
+}
+
+static void what_a_person_writes_into_enrolment_conf_meanwhile_stays(void **state)
+{
+    struct scene scene;
+    struct world_verbs verbs;
+    struct enrolment read;
+    char *error = NULL, *url;
+
+    (void)state;
+    begin(&scene);
+    hooked = &scene;
+    url = enrolment_of(&scene)->server_url;
+    verbs = *scene.story.world->verbs;
+    verbs.rename = rename_beside_a_person;
+    const struct world world = {.verbs = &verbs, .context = scene.story.world->context};
+    assert_int_equal(rotation_take(&world, scene.story.directory, enrolment_of(&scene),
+                         buffer_bytes(&scene.next_certificate), scene.next.public.public_key),
+        1);
+    assert_int_equal(enrolment_read(scene.story.world, scene.story.directory, &read, &error), 0);
+    assert_string_equal(read.server_url, "https://new.example:1");
+    assert_true(
+        bytes_equal(bytes_of(read.certificate, read.certificate_len), buffer_bytes(&scene.next_certificate)));
+    enrolment_done(&read);
+    free(enrolment_of(&scene)->server_url);
+    enrolment_of(&scene)->server_url = url;
+    end(&scene);
+}
+
+/* The next key signs all the same. But no other is made in its place, which would be lost with it. */
+static void no_further_key_is_made_while_the_disk_does_not_take_the_one_before(void **state)
+{
+    struct scene scene;
+    struct world_verbs verbs;
+    struct enrolment read;
+    uint8_t seed[SIGN_SEED_BYTES];
+    char *error = NULL;
+    bool waited = true;
+
+    (void)state;
+    begin(&scene);
+    assert_int_equal(take(&scene, &scene.next_certificate, &scene.next), 1);
+    verbs = *scene.story.world->verbs;
+    verbs.rename = rename_no_key;
+    const struct world world = {.verbs = &verbs, .context = scene.story.world->context};
+    assert_int_equal(enrolment_read(&world, scene.story.directory, &read, &error), 0);
+    assert_int_equal(rotation_load(&world, scene.story.directory, &read, seed), 0);
+    assert_memory_equal(seed, scene.next_seed, sizeof(seed));
+    assert_int_equal(
+        rotation_begin(&world, scene.story.directory, &read, scene.story.agent, &waited), -EAGAIN);
+    enrolment_done(&read);
+    assert_signs_with(&scene, scene.next_seed, &scene.next_certificate);
+    end(&scene);
+}
+
 static void a_key_of_another_device_signs_nothing(void **state)
 {
     struct scene scene;
@@ -201,6 +296,9 @@ int main(void)
         cmocka_unit_test(a_certificate_of_a_key_that_is_not_here_changes_nothing),
         cmocka_unit_test(the_key_whose_certificate_was_taken_signs_and_nothing_waits_any_more),
         cmocka_unit_test(what_enrolment_conf_says_follows_the_key_that_signs),
+        cmocka_unit_test(a_certificate_that_comes_after_the_handheld_was_enrolled_elsewhere_is_not_taken),
+        cmocka_unit_test(what_a_person_writes_into_enrolment_conf_meanwhile_stays),
+        cmocka_unit_test(no_further_key_is_made_while_the_disk_does_not_take_the_one_before),
         cmocka_unit_test(a_key_of_another_device_signs_nothing),
     };
 
