@@ -90,7 +90,7 @@ struct exporting {
     char id[2 * REQUEST_ID_BYTES + 1];
     int64_t newest_blob;
     uint64_t records, photos, photos_gone, bytes;
-    uint64_t records_pruned; /* of logs that only the centre and its backup have */
+    uint64_t records_pruned; /* of logs that were pruned: none of them is in the bundle */
     bool all;                /* also what the centre has signed for */
     bool terminal;
 };
@@ -353,8 +353,8 @@ static enum exit_status print_exported(const struct exporting *exporting, bool w
             exporting->photos_gone);
     if (exporting->records_pruned > 0)
         printf("%" PRIu64
-               " records of closed logs are not in it: they were removed from this handheld, as the "
-               "centre has a backup of them\n",
+               " records are not in it: they are of logs from which this handheld has removed what the "
+               "centre has in a backup\n",
             exporting->records_pruned);
     puts(
         "At the centre: patrol-server import-bundle FILE -o RECEIPTS; then here: patrol import-receipts RECEIPTS.\n"

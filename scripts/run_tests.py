@@ -495,7 +495,10 @@ def run_steps(steps):
                     broken.add(step.name)
                 total.add(result)
         for running in later:
-            total.add(running.result())
+            try:
+                total.add(running.result())
+            except Exception as problem:  # the results of all others are to be seen all the same
+                total.fail(f"a step that ran beside: {problem!r}")
     return total
 
 

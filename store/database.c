@@ -11,6 +11,8 @@
 #include "store/internal.h"
 
 /* A transaction that changes nothing that anybody reads, for the frame that it writes. */
+#define HEAD_WRITE_FORM_AT 18 /* in the head of the file */
+#define HEAD_WRITE_FORM_WAL 2u
 #define PUT_NOTHING "INSERT OR REPLACE INTO settings(key, value) VALUES('nothing', x'')"
 
 #define BUSY_TRIES_MAX 400
@@ -48,23 +50,21 @@ static int system_error(struct store *store)
     return error == EACCES || error == EPERM || error == EROFS || error == ENOENT ? -error : -EIO;
 }
 
-/* SQLite only reads a database whose head says that it is of a newer form than it knows: where the file can
- * be written to, that is a flipped bit. */
+/* SQLite only reads a database whose head says that it was written in a newer form than it knows: a flipped
+ * bit, as there is none that we would have written. Asked through its own handle: to open and close the file
+ * would drop the locks on it. */
 static int read_only_error(struct store *store, int code)
 {
-    const struct world *world = store->world;
-    _cleanup_free_ char *path = store_path(store, DATABASE_NAME);
+    sqlite3_file *file = NULL;
+    uint8_t form = 0;
 
     if (code == SQLITE_READONLY_DBMOVED)
         return -EUCLEAN;
-    if (store->role == STORE_READER || code != SQLITE_READONLY)
+    if (store->role == STORE_READER || code != SQLITE_READONLY ||
+        sqlite3_file_control(store->database, "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK ||
+        !file || !file->pMethods || file->pMethods->xRead(file, &form, 1, HEAD_WRITE_FORM_AT) != SQLITE_OK ||
+        form <= HEAD_WRITE_FORM_WAL)
         return -EROFS;
-    if (!path)
-        return -ENOMEM;
-    int file = world->verbs->open(world->context, path, WORLD_WRITE, false);
-    if (file < 0)
-        return -EROFS;
-    (void)world->verbs->close(world->context, file);
     database_mark_damage(store);
     return -EUCLEAN;
 }

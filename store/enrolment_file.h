@@ -51,7 +51,7 @@ int device_key_make(const struct world *world, const char *directory, struct uui
     uint8_t ret_seed[SIGN_SEED_BYTES]);
 
 /* Keeps both: the certificate of the key in force, and at the end that of the key which takes its place.
- * -ENOSPC also when there are too many. */
+ * -ENOSPC also when all of them are too long. */
 int enrolment_certificates_add(
     const struct world *world, const char *directory, struct bytes before, struct bytes certificate);
 /* The next envelope of the list; false at its end, also when it is damaged there. */

@@ -53,7 +53,7 @@ static bool is_old(const struct log_row *log, int64_t now_ms, uint64_t age_ms)
     return now_ms >= receipt_ms && (uint64_t)(now_ms - receipt_ms) >= age_ms;
 }
 
-/* The oldest first, and no other before it: so what amends a record never goes before that. */
+/* The oldest first, and no other before it. */
 static int find_prunable(struct store *store, int64_t now_ms, uint64_t age_ms, struct log_row *ret)
 {
     _cleanup_free_ struct log_row *logs = NULL;

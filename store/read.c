@@ -320,8 +320,7 @@ static int note_child(
     return uuid_from_bytes(column_bytes(statement, 0), &ret_at->log);
 }
 
-/* What spoke of a record is pruned before that record itself only where its log was left in another way than
- * in order: then it is not known here any more. */
+/* The last records of a log stay when it is pruned; what speaks of them, in the next one, may go then. */
 static int is_pruned(struct store *store, int64_t key)
 {
     struct log_row log;
@@ -365,9 +364,7 @@ int store_later_versions(struct store *store, const struct position_in_log *of, 
         r = note_child(store, sqlite3_column_int64(statement, 0), &at, &kind);
         if (r == -ENOENT) {
             r = is_pruned(store, sqlite3_column_int64(statement, 0));
-            if (r > 0)
-                continue;
-            r = r < 0 ? r : -ENOENT;
+            r = r < 0 ? r : r > 0 ? -EIDRM : -ENOENT;
         }
         if (r < 0)
             return r;

@@ -136,7 +136,8 @@ int store_each_record(struct store *store, const struct store_filter *filter,
 /* Finds a record by public id; `ret_bytes` takes a copy of its bytes and `ret->record` views it. -ENOENT. */
 int store_find(
     struct store *store, const struct uuid *id, struct buffer *ret_bytes, struct store_record *ret);
-/* Newest amendment and the withdrawal of a record, if any. `ret_amendment` is set when `*ret_amended`. */
+/* Newest amendment and the withdrawal of a record, if any. `ret_amendment` is set when `*ret_amended`. -EIDRM
+ * one of them was pruned: which version is the newest only the centre knows. */
 int store_later_versions(struct store *store, const struct position_in_log *of, bool *ret_amended,
     struct position_in_log *ret_amendment, bool *ret_withdrawn);
 int store_read(struct store *store, const struct position_in_log *at, struct buffer *ret_bytes,

@@ -13,6 +13,8 @@
  *   repair.c     runs of records with their proofs
  *   bundle.c     requests for a data carrier, and the receipts that come back on one
  *   keep.c       what need not be here any more: photos, records of closed logs
+ *   device_key.c announces the next device key, checks its certificate
+ *   trust.c      the centre's receipt keys and CAs, and their successors
  *   memory.c     what is remembered in the store's settings
  */
 #pragma once

@@ -39,17 +39,20 @@ int device_key_load_former(struct agent *agent, const struct enrolment *enrolmen
     struct bytes envelope;
 
     agent->former_key_count = 0;
-    while (agent->former_key_count < DEVICE_KEYS_MAX && enrolment_certificate_next(&cursor, &envelope)) {
-        struct verify_key *key = &agent->former_keys[agent->former_key_count];
-
-        int r = verify_certificate(agent, envelope, key->public_key);
+    while (enrolment_certificate_next(&cursor, &envelope)) {
+        struct verify_key key;
+        int r = verify_certificate(agent, envelope, key.public_key);
 
         if (r == -ENOMEM)
             return r;
         if (r < 0)
             continue; /* made under another enrolment */
-        memcpy(key->name, agent->key.public.name, sizeof(key->name));
-        agent->former_key_count++;
+        memcpy(key.name, agent->key.public.name, sizeof(key.name));
+        /* The newest count: the receipts of the others are over newer ones. */
+        if (agent->former_key_count == DEVICE_KEYS_MAX)
+            memmove(agent->former_keys, agent->former_keys + 1,
+                --agent->former_key_count * sizeof(agent->former_keys[0]));
+        agent->former_keys[agent->former_key_count++] = key;
     }
     return 0;
 }

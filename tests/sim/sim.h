@@ -21,6 +21,7 @@
  *   sim_budget.c     a metered network and the day's budget on it
  *   sim_erase.c      orders of the centre's admin to erase something
  *   sim_rotate.c     another device key, and who is shut out by it
+ *   sim_prune.c      records that handhelds remove, and the backup that has them
  *   sim_check.c      what must hold, during the run and at its end
  */
 #pragma once

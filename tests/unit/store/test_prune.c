@@ -224,6 +224,29 @@ static void what_was_erased_or_is_in_quarantine_stays_listed(void **state)
     buffer_done(&bytes);
 }
 
+/* It is one of the last records of its log, which stay. */
+static void whose_amendment_was_pruned_is_not_taken_for_the_newest_version(void **state)
+{
+    struct here *here = *state;
+    struct closed_log first = close_log(here), second;
+    struct position_in_log amendment;
+    bool amended, withdrawn;
+
+    assert_int_equal(append_about(here->store, RECORD_AMENDMENT, "changed", &first.last, NULL), 0);
+    second = close_log(here);
+    assert_int_equal(receive(here->store, &first.id, first.size), 0);
+    assert_int_equal(receive(here->store, &second.id, second.size), 0);
+    assert_int_equal(prune(here, &first), 0);
+    remove_all(here);
+    assert_int_equal(store_later_versions(here->store, &first.last.at, &amended, &amendment, &withdrawn), 0);
+    assert_true(amended);
+    assert_int_equal(prune(here, &second), 0);
+    remove_all(here);
+    assert_true(is_found(here, &first.last.id));
+    assert_int_equal(
+        store_later_versions(here->store, &first.last.at, &amended, &amendment, &withdrawn), -EIDRM);
+}
+
 static void nothing_goes_while_an_older_log_has_to_stay(void **state)
 {
     struct here *here = *state;
@@ -559,6 +582,7 @@ int main(void)
         TEST(it_goes_on_where_it_was_broken_off),
         TEST(the_index_of_ids_forgets_what_is_gone),
         TEST(what_was_erased_or_is_in_quarantine_stays_listed),
+        TEST(whose_amendment_was_pruned_is_not_taken_for_the_newest_version),
         TEST(nothing_goes_while_an_older_log_has_to_stay),
         TEST(records_that_were_pruned_are_no_damage_to_whoever_wants_to_send_them),
         TEST(when_the_centre_has_gone_back_what_is_left_is_carried_over),
