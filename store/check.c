@@ -287,3 +287,8 @@ int store_check(struct store *store, void (*fault)(void *user, const char *line)
         return r;
     return checking.faults > 0 ? -EUCLEAN : 0;
 }
+
+void store_mark_damage(struct store *store)
+{
+    database_mark_damage(store);
+}

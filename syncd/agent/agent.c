@@ -100,6 +100,7 @@ int agent_store_error(struct agent *agent, int error)
 {
     if (error == -EUCLEAN && !agent->damage_told) {
         agent->damage_told = true;
+        store_mark_damage(agent->store);
         agent_alarm(agent, "the database on this device is damaged: it is recovered when it is opened again");
         if (agent->listener.store_damaged)
             agent->listener.store_damaged(agent->listener.context);

@@ -69,6 +69,32 @@ static void a_log_that_has_holes_since_a_recovery_ends_no_resync_and_no_daemon(v
     agent_story_end(&story);
 }
 
+/* Nobody knew of it before: what the alarm says comes true, and the next resync is not ended by it again. */
+static void what_a_resync_finds_damaged_here_is_recovered_when_the_store_is_opened_again(void **state)
+{
+    struct agent_story story;
+    struct store_opened opened = {0};
+
+    begin_settled(&story, 300);
+    lose_for_good(&story, LOSE_ONE_RECORD);
+    story.centre.missing[0] = (struct run){.first = 10, .count = 2};
+    story.centre.missing_count = 1;
+    resync(&story, AUDIT_RECORDS);
+    assert_int_equal(story.damaged, 1);
+    agent_free(story.agent);
+    story.agent = NULL;
+    store_free(story.store);
+    assert_int_equal(store_open(story.world, story.directory, STORE_DAEMON, &story.store, &opened), 0);
+    assert_true(opened.recovered);
+    agent_story_restart(&story);
+    agent_story_settle(&story);
+    resync(&story, AUDIT_RECORDS);
+    assert_int_equal(story.damaged, 1);
+    assert_false(story.report.failed);
+    assert_int_equal(story.report.records_sent_again, 2);
+    agent_story_end(&story);
+}
+
 /* As above, but what a recovery did not find is the end of the log. */
 static void a_log_whose_end_a_recovery_has_not_found_ends_no_resync(void **state)
 {
@@ -132,6 +158,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_log_that_has_holes_since_a_recovery_ends_no_resync_and_no_daemon),
+        cmocka_unit_test(what_a_resync_finds_damaged_here_is_recovered_when_the_store_is_opened_again),
         cmocka_unit_test(a_log_whose_end_a_recovery_has_not_found_ends_no_resync),
         cmocka_unit_test(a_centre_set_back_gets_again_what_is_left_of_a_log_with_holes),
         cmocka_unit_test(a_photo_that_is_in_neither_place_is_told_of_a_log_with_holes_too),
