@@ -14,6 +14,8 @@
 #define PHOTO_BYTES_MAX 90000u
 #define PREVIEW_SIZE_MAX 3000u
 #define PHOTOS_MAX 2u
+#define PHOTOS_PERCENT 35u
+#define SEASON_PHOTOS_PERCENT 3u /* hundreds of records: what a season is about is their number */
 #define TRIES_MAX 3u
 
 struct act_record {
@@ -30,6 +32,8 @@ struct act {
     struct act_record records[ACT_RECORDS_MAX];
     struct store_entry entries[ACT_RECORDS_MAX];
     size_t count;
+    bool is_plain; /* findings only, no amendments or withdrawals of others */
+    unsigned photos_percent;
     bool has_recovered; /* it found the database damaged, and set it aside */
 };
 
@@ -91,7 +95,7 @@ static int take_photos(struct act *act, struct sim_finding *finding, struct find
 {
     struct sim *sim = act->sim;
     struct act_record *record = &act->records[act->count];
-    size_t count = sim_chance(sim, 35) ? sim_between(sim, 1, PHOTOS_MAX) : 0;
+    size_t count = sim_chance(sim, act->photos_percent) ? sim_between(sim, 1, PHOTOS_MAX) : 0;
 
     for (size_t i = 0; i < count; i++) {
         struct photo *photo = &record->named[i];
@@ -186,10 +190,10 @@ static int build(struct act *act, const struct sim_finding *parent, struct sim_f
     return r;
 }
 
-static int add_record(struct act *act, bool is_plain)
+static int add_record(struct act *act)
 {
     struct sim_finding parent;
-    const struct sim_finding *drawn = is_plain ? NULL : draw_parent(act);
+    const struct sim_finding *drawn = act->is_plain ? NULL : draw_parent(act);
 
     if (drawn)
         parent = *drawn; /* the list may move */
@@ -219,7 +223,7 @@ static void tell(struct act *act, const struct store_appended *appended)
 static const struct store_author author = {
     .inspector = {(const uint8_t *)"wang", 4}, .software = {(const uint8_t *)"sim", 3}};
 
-static int carry_out(struct act *act, size_t count, bool is_plain)
+static int carry_out(struct act *act, size_t count)
 {
     struct store_appended appended[ACT_RECORDS_MAX];
     struct store_opened opened = {0};
@@ -227,7 +231,7 @@ static int carry_out(struct act *act, size_t count, bool is_plain)
 
     act->has_recovered = opened.recovered;
     for (size_t i = 0; r >= 0 && i < count; i++)
-        r = add_record(act, is_plain);
+        r = add_record(act);
     if (r >= 0)
         r = store_append(act->store, &author, act->entries, act->count, appended);
     if (r >= 0 && !sim_disk_is_dead(act->handheld->machine.disk) &&
@@ -269,7 +273,8 @@ static void end(struct act *act, int result)
     }
 }
 
-static void act_out(struct sim *sim, struct handheld *handheld, size_t count, bool is_plain)
+static void act_out(
+    struct sim *sim, struct handheld *handheld, size_t count, bool is_plain, unsigned photos_percent)
 {
     _cleanup_free_ struct act *act = calloc(1, sizeof(*act));
     int r;
@@ -278,7 +283,9 @@ static void act_out(struct sim *sim, struct handheld *handheld, size_t count, bo
         abort();
     act->sim = sim;
     act->handheld = handheld;
-    r = carry_out(act, count, is_plain);
+    act->is_plain = is_plain;
+    act->photos_percent = photos_percent;
+    r = carry_out(act, count);
     end(act, r);
 }
 
@@ -302,13 +309,14 @@ void collector_season(struct sim *sim, struct handheld *handheld, size_t records
 {
     close_log(sim, handheld); /* photos of its own would keep it here */
     for (size_t done = 0; done < records && !sim_failed(sim); done += ACT_RECORDS_MAX)
-        act_out(sim, handheld, ACT_RECORDS_MAX, true);
+        act_out(sim, handheld, ACT_RECORDS_MAX, true, SEASON_PHOTOS_PERCENT);
     close_log(sim, handheld);
 }
 
 void collector_act(struct sim *sim, struct handheld *handheld)
 {
-    act_out(sim, handheld, sim_chance(sim, 80) ? 1 : sim_between(sim, 2, ACT_RECORDS_MAX), false);
+    act_out(
+        sim, handheld, sim_chance(sim, 80) ? 1 : sim_between(sim, 2, ACT_RECORDS_MAX), false, PHOTOS_PERCENT);
 }
 
 void collector_record_one(struct sim *sim, struct handheld *handheld)
@@ -316,11 +324,11 @@ void collector_record_one(struct sim *sim, struct handheld *handheld)
     size_t index = sim->finding_count;
     unsigned tries = 1;
 
-    act_out(sim, handheld, 1, true);
+    act_out(sim, handheld, 1, true, PHOTOS_PERCENT);
     /* Damage that nobody has met yet is met now; the next one finds it mended. */
     while (sim->was_handheld_damaged && sim->findings[index].truth != TRUTH_CERTAIN && ++tries < TRIES_MAX) {
         index = sim->finding_count;
-        act_out(sim, handheld, 1, true);
+        act_out(sim, handheld, 1, true, PHOTOS_PERCENT);
     }
     if (sim->findings[index].truth != TRUTH_CERTAIN)
         sim_fail(sim, "a finding could not be recorded though all is well again");

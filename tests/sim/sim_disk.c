@@ -243,7 +243,9 @@ int sim_inode_sync(struct sim_inode *inode)
     if (r < 0)
         return r;
     disk->counts.syncs++;
-    if (disk->failing_syncs > 0) {
+    if (disk->failing_syncs > 0 && disk->syncs_before_failing > 0) {
+        disk->syncs_before_failing--;
+    } else if (disk->failing_syncs > 0) {
         disk->failing_syncs--;
         inode_lose_pending(inode);
         return -EIO;
@@ -396,7 +398,7 @@ void sim_disk_crash(struct sim_disk *disk)
     disk->counts.crashes++;
     disk->dead = false;
     disk->crash_in = 0;
-    disk->failing_syncs = 0;
+    disk->failing_syncs = disk->syncs_before_failing = 0;
     sim_disk_kill(disk);
     sim_disk_end_stop(disk);
     /* Unsynced directory changes may or may not have reached the disk: one chance for all, as a journalling
@@ -458,6 +460,12 @@ void sim_disk_set_capacity(struct sim_disk *disk, uint64_t bytes)
 
 void sim_disk_fail_syncs(struct sim_disk *disk, unsigned count)
 {
+    sim_disk_plan_failing_syncs(disk, 0, count);
+}
+
+void sim_disk_plan_failing_syncs(struct sim_disk *disk, unsigned after, unsigned count)
+{
+    disk->syncs_before_failing = after;
     disk->failing_syncs = count;
 }
 

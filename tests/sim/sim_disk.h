@@ -55,6 +55,8 @@ uint64_t sim_disk_used(const struct sim_disk *disk);
  * although they are not on the disk, reading shows what was written, and only writing to them again makes a
  * later sync take them along. */
 void sim_disk_fail_syncs(struct sim_disk *disk, unsigned count);
+/* As above, but `after` syncs from now go well first. */
+void sim_disk_plan_failing_syncs(struct sim_disk *disk, unsigned after, unsigned count);
 
 /* A copy of the durable state (a backup), and its return (a restore: handles must be closed). */
 struct sim_disk_image *sim_disk_snapshot(const struct sim_disk *disk);

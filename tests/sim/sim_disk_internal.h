@@ -72,7 +72,7 @@ struct sim_disk {
     uint64_t capacity;
     uint64_t crash_in; /* operations until the planned crash, 0: none */
     uint64_t stop_in;  /* operations until the planned end of a process, 0: none */
-    unsigned failing_syncs;
+    unsigned syncs_before_failing, failing_syncs;
     bool dead, stopped;
     struct sim_disk_counts counts;
     void **graves; /* shared memory of the dead */

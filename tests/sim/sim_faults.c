@@ -113,10 +113,23 @@ static bool handheld_disk_full(struct sim *sim, struct handheld *handheld)
     return true;
 }
 
+/* Most times somebody records there and goes on recording, and the power is cut: what was taken for written
+ * then is what counts. Where nobody else has the database open, the next one reads its WAL anew. */
 static bool handheld_sync_failed(struct sim *sim, struct handheld *handheld)
 {
-    sim_disk_fail_syncs(handheld->machine.disk, (unsigned)sim_between(sim, 1, 3));
-    return true;
+    struct sim_disk *disk = handheld->machine.disk;
+
+    if (sim_chance(sim, 30)) {
+        sim_disk_fail_syncs(disk, (unsigned)sim_between(sim, 1, 3));
+        return true;
+    }
+    if (handheld->agent && sim_chance(sim, 70))
+        daemon_stop(sim, handheld);
+    sim_disk_plan_failing_syncs(disk, sim_chance(sim, 60) ? 0 : (unsigned)sim_between(sim, 1, 4), 1);
+    collector_act(sim, handheld);
+    sim_disk_fail_syncs(disk, 0);
+    collector_act(sim, handheld);
+    return power_cut(sim, handheld);
 }
 
 static void jump_clock(struct sim *sim, struct machine *machine)
@@ -280,6 +293,23 @@ static bool may_restore(const struct sim *sim)
     return sim->server.backup && !sim->was_damaged && !sim->was_rolled_back;
 }
 
+static void run_restore_credential(struct sim *sim, void *object, uint64_t number)
+{
+    struct handheld *handheld = object;
+
+    (void)number;
+    if (!sim->server.service || service_revoke(sim->server.service, &handheld->enrolment.device, false) < 0)
+        sim_at(sim, MINUTE_MS, run_restore_credential, object, 0);
+    server_after(sim);
+}
+
+/* An admin whose copy is from before a device was restored restores it again. */
+static void restore_credentials(struct sim *sim)
+{
+    for (size_t i = 0; i < sim->handheld_count; i++)
+        sim_at(sim, sim_between(sim, MINUTE_MS, HOUR_MS), run_restore_credential, &sim->handhelds[i], 0);
+}
+
 bool faults_restore_server(struct sim *sim, struct handheld *handheld)
 {
     (void)handheld;
@@ -291,6 +321,8 @@ bool faults_restore_server(struct sim *sim, struct handheld *handheld)
     sim->was_restored = sim->was_set_back_wholly = true;
     check_server_restored(sim);
     server_start_later(sim, sim_between(sim, SECOND_MS, 10 * MINUTE_MS));
+    if (!sim->is_chaos) /* until then a device may be locked out; at its end all are restored */
+        restore_credentials(sim);
     return true;
 }
 
@@ -459,16 +491,6 @@ static bool busy_period(struct sim *sim, struct handheld *handheld)
     return true;
 }
 
-static void run_restore_credential(struct sim *sim, void *object, uint64_t number)
-{
-    struct handheld *handheld = object;
-
-    (void)number;
-    if (!sim->server.service || service_revoke(sim->server.service, &handheld->enrolment.device, false) < 0)
-        sim_at(sim, MINUTE_MS, run_restore_credential, object, 0);
-    server_after(sim);
-}
-
 static bool revoke_credential(struct sim *sim, struct handheld *handheld)
 {
     int r;
@@ -523,7 +545,7 @@ static const struct fault faults[] = {
     {COVER_NET_GOOD, 10, cut_collector},
     {COVER_NET_GOOD, 6, kill_collector},
     {COVER_HANDHELD_DISK_FULL, 5, handheld_disk_full},
-    {COVER_HANDHELD_SYNC_FAILED, 6, handheld_sync_failed},
+    {COVER_HANDHELD_SYNC_FAILED, 10, handheld_sync_failed},
     {COVER_HANDHELD_CLOCK_JUMP, 4, handheld_clock_jump},
     {COVER_NET_GOOD, 4, copy_handheld},
     {COVER_HANDHELD_ROLLED_BACK, 4, roll_back},
