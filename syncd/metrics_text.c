@@ -67,6 +67,8 @@ static void print_store(const struct store_status *store, struct buffer *ret)
         store->records_sent);
     number(ret, "records_quarantined", "gauge", "Records that the centre has, but could not apply.",
         store->records_quarantined);
+    number(ret, "records_pruned", "gauge",
+        "Of those sent, removed here when a backup of the centre had them.", store->records_pruned);
     number(ret, "photos_lost", "gauge", "Photos and previews that are in neither place.", store->blobs_lost);
     moment(ret, "newest_receipt_timestamp_seconds", "Time of the newest receipt, by the centre's clock.",
         store->receipt_time_ms);

@@ -12,6 +12,7 @@ static struct agent_status status_of_a_working_day(void)
         .alarms = 2,
         .store = {.records_queued = 3,
             .records_sent = 41,
+            .records_pruned = 12,
             .previews_pending = 2,
             .photos_pending = 5,
             .bytes_pending = 9000,
@@ -72,6 +73,7 @@ static void what_status_says_is_in_the_text(void **state)
     assert_line(text, "gridpatrol_syncd_waiting{lane=\"photos\"} 3");
     assert_line(text, "gridpatrol_syncd_waiting_bytes 9000");
     assert_line(text, "gridpatrol_syncd_records_sent_total 41");
+    assert_line(text, "gridpatrol_syncd_records_pruned 12");
     assert_line(text, "gridpatrol_syncd_state{state=\"backoff\"} 1");
     assert_line(text, "gridpatrol_syncd_state{state=\"idle\"} 0");
     assert_line(text, "gridpatrol_syncd_exchanges_total{outcome=\"stored\"} 7");
