@@ -225,6 +225,8 @@ int log_open(struct store *store, const struct store_author *author, enum open_r
             record.opened.predecessor_size = before.size;
             /* A log with holes has no root any more. */
             r = store_root_at(store, predecessor, before.size, &record.opened.predecessor_root);
+            if (r < 0 && r != -EUCLEAN && r != -EIDRM)
+                return r;
             record.opened.has_predecessor_root = r >= 0;
         }
     }

@@ -177,8 +177,11 @@ static int settle_log(struct store *store, struct salvaged_log *log)
     if (r < 0)
         return r;
     bool was_rehomed = log->is_left && log->has_rehomed;
-    bool is_whole = log->is_left && !log->has_rehomed && size == log->final_size &&
-                    log_root_at(store, log->number, size, &root) >= 0;
+    bool is_whole = log->is_left && !log->has_rehomed && size == log->final_size;
+    r = is_whole ? log_root_at(store, log->number, size, &root) : 0;
+    if (r < 0 && r != -EUCLEAN)
+        return r;
+    is_whole = is_whole && r >= 0;
     uint64_t from = was_rehomed ? log->rehomed_from : log->receipt_size;
     log->final_size = size;
     log->rehomed_from = from < size ? from : size;

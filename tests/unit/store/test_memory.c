@@ -15,6 +15,15 @@ static void reopen(struct here *here)
     here->store = store_opened_in(here->directory, STORE_DAEMON);
 }
 
+static int64_t count_open_logs(struct store *store)
+{
+    static const char sql[] = "SELECT count(*) FROM logs WHERE final_size IS NULL";
+    int64_t count = 0;
+
+    assert_int_equal(database_read_number(store, sql, NULL, 0, &count), 1);
+    return count;
+}
+
 /* The next allocation fails in turn while `work` runs; afterwards both connections see and write all. */
 static void sweep(struct here *here, int (*work)(struct here *here))
 {
@@ -35,6 +44,7 @@ static void sweep(struct here *here, int (*work)(struct here *here))
         assert_int_equal(status_of(here->store).records_queued, queued + 1);
         assert_int_equal(append_note(here->store, "from this one", &appended), 0);
         assert_int_equal(status_of(other).records_queued, queued + 2);
+        assert_int_equal(count_open_logs(here->store), 1);
         assert_false(here->store->damage_marked);
     }
     store_free(other);
@@ -70,6 +80,108 @@ static int write_note(struct here *here)
 static void writing_goes_on_after_any_allocation_has_failed(void **state)
 {
     sweep_both(*state, write_note);
+}
+
+static int write_into_the_next_log(struct here *here)
+{
+    here->store->rotate_records = 1;
+    return write_note(here);
+}
+
+/* SQLite ends the transaction by itself when memory is short: what has left the old log must not be lost while
+ * what opens the new one is kept. */
+static void a_log_is_left_and_the_next_one_opened_or_neither_whatever_allocation_fails(void **state)
+{
+    struct here *here = *state;
+
+    assert_int_equal(append_note(here->store, "first", NULL), 0);
+    sweep_both(here, write_into_the_next_log);
+}
+
+static int go_on_after_the_end(struct store *store, void *user)
+{
+    assert_int_equal(database_run(store, "ROLLBACK"), 0);
+    return setting_put(store, "key", bytes_of_text("value"));
+}
+
+static void a_transaction_that_sqlite_has_ended_is_not_called_done(void **state)
+{
+    struct here *here = *state;
+    struct store_appended appended;
+
+    assert_int_equal(store_transact(here->store, go_on_after_the_end, NULL), -EIO);
+    assert_false(here->store->damage_marked);
+    assert_int_equal(append_note(here->store, "goes on", &appended), 0);
+}
+
+/* ---- a recovery ---- */
+
+/* Allocations fail between the last look at the list of logs before they are settled, and the next one. */
+static struct {
+    unsigned at, looks;
+    bool has_failed;
+} settling;
+
+static int open_and_count_looks(void *context, const char *path, enum world_open how, bool secret)
+{
+    if (how == WORLD_READ && strcmp(strrchr(path, '/') + 1, LOGS_NAME) == 0) {
+        settling.looks++;
+        if (settling.looks == 2)
+            failing_memory_begin(settling.at);
+        if (settling.looks == 3)
+            settling.has_failed = failing_memory_end();
+    }
+    return world_posix()->verbs->open(NULL, path, how, secret);
+}
+
+/* A log that was closed and never sent, one that goes on, and no WAL. */
+static void leave_to_be_recovered(struct here *here)
+{
+    store_free(here->store);
+    unit_directory_remove(here->directory);
+    here->directory = unit_directory_make();
+    here->store = store_opened_in(here->directory, STORE_DAEMON);
+    append_many(here->store, 0, 5);
+    here->store->rotate_records = 1;
+    assert_int_equal(append_note(here->store, "behind", NULL), 0);
+    assert_int_equal(store_checkpoint_wal(here->store, true), 0);
+    store_free(here->store);
+    here->store = NULL;
+    remove_file(here->directory, WAL_NAME);
+}
+
+static void a_closed_log_stays_whole_in_a_recovery_whatever_allocation_fails(void **state)
+{
+    struct here *here = *state;
+    static struct own_world own; /* the store is closed after this */
+
+    failing_memory.goes_on = false;
+    own_world_init(&own, NULL);
+    own.verbs.open = open_and_count_looks;
+    settling.has_failed = true;
+    for (settling.at = 1; settling.has_failed; settling.at++) {
+        struct store_opened opened;
+        struct store_log logs[4];
+        size_t count = 0;
+
+        leave_to_be_recovered(here);
+        settling.looks = 0;
+        int r = store_open(&own.world, here->directory, STORE_DAEMON, &here->store, &opened);
+        if (settling.looks < 3)
+            settling.has_failed = failing_memory_end();
+        assert_true(r >= 0 || (settling.has_failed && r == -ENOMEM));
+        if (r < 0)
+            assert_int_equal(
+                store_open(world_posix(), here->directory, STORE_DAEMON, &here->store, &opened), 0);
+        assert_true(opened.recovered);
+        assert_int_equal(opened.records_salvaged, 2); /* "behind" and the boot */
+        assert_int_equal(store_logs(here->store, false, logs, 4, &count), 0);
+        assert_int_equal(count, 3);
+        assert_true(logs[0].closed);
+        assert_false(logs[0].may_have_holes);
+        assert_true(logs[1].may_have_holes);
+    }
+    assert_true(settling.at > 2);
 }
 
 /* What an order erases is in no file any more once it counts as done, however short the WAL. */
@@ -173,6 +285,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         store_test(reading_goes_on_after_any_allocation_has_failed),
         store_test(writing_goes_on_after_any_allocation_has_failed),
+        store_test(a_log_is_left_and_the_next_one_opened_or_neither_whatever_allocation_fails),
+        store_test(a_transaction_that_sqlite_has_ended_is_not_called_done),
+        store_test(a_closed_log_stays_whole_in_a_recovery_whatever_allocation_fails),
         store_test(a_rehomed_record_is_known_by_its_first_id_or_memory_is_said_to_be_short),
         store_test(an_order_counts_as_done_only_when_its_bytes_are_gone),
     };
