@@ -408,8 +408,8 @@ static int transact_once(struct store *store, int (*body)(struct store *store, v
     if (r < 0)
         return r;
     r = body(store, user);
-    /* After some errors SQLite has ended it by itself, and whatever a body did that went on all the same stands
-     * alone: it must not look done. */
+    /* After some errors SQLite has ended it by itself, and whatever a body did that went on all the same
+     * stands alone: it must not look done. */
     if (r >= 0 && sqlite3_get_autocommit(store->database))
         r = -EIO;
     if (r >= 0)

@@ -8,11 +8,21 @@
 #include "tests/unit/failing_memory.h"
 #include "tests/unit/store/fixture.h"
 
+/* Nothing here is about what a power cut leaves, and waiting for the disk is most of the time it would take.
+ */
+static struct store *opened_without_syncs(const char *directory, enum store_role role)
+{
+    struct store *store = store_opened_in(directory, role);
+
+    assert_int_equal(database_run(store, "PRAGMA synchronous=OFF"), 0);
+    return store;
+}
+
 /* What of it comes first, is prepared anew: statements that are kept allocate nothing. */
 static void reopen(struct here *here)
 {
     store_free(here->store);
-    here->store = store_opened_in(here->directory, STORE_DAEMON);
+    here->store = opened_without_syncs(here->directory, STORE_DAEMON);
 }
 
 static int64_t count_open_logs(struct store *store)
@@ -27,7 +37,7 @@ static int64_t count_open_logs(struct store *store)
 /* The next allocation fails in turn while `work` runs; afterwards both connections see and write all. */
 static void sweep(struct here *here, int (*work)(struct here *here))
 {
-    struct store *other = store_opened_in(here->directory, STORE_COLLECTOR);
+    struct store *other = opened_without_syncs(here->directory, STORE_COLLECTOR);
     bool failed = true;
 
     for (unsigned at = 1; failed; at++) {
@@ -88,8 +98,8 @@ static int write_into_the_next_log(struct here *here)
     return write_note(here);
 }
 
-/* SQLite ends the transaction by itself when memory is short: what has left the old log must not be lost while
- * what opens the new one is kept. */
+/* SQLite ends the transaction by itself when memory is short: what has left the old log must not be lost
+ * while what opens the new one is kept. */
 static void a_log_is_left_and_the_next_one_opened_or_neither_whatever_allocation_fails(void **state)
 {
     struct here *here = *state;
@@ -140,7 +150,7 @@ static void leave_to_be_recovered(struct here *here)
     store_free(here->store);
     unit_directory_remove(here->directory);
     here->directory = unit_directory_make();
-    here->store = store_opened_in(here->directory, STORE_DAEMON);
+    here->store = opened_without_syncs(here->directory, STORE_DAEMON);
     append_many(here->store, 0, 5);
     here->store->rotate_records = 1;
     assert_int_equal(append_note(here->store, "behind", NULL), 0);
