@@ -403,8 +403,8 @@ struct storage {
 int storage_sqlite_open(
     const struct storage_options *options, struct storage **ret, bool *ret_created, char **ret_error);
 
-/* storage/sqlite_snapshot.c. 0 when nobody has written to the database in `directory` since it was placed there,
- * or there is none; -ENOTEMPTY. What somebody who only reads has left is removed. */
+/* storage/sqlite_snapshot.c. 0 when nobody has written to the database in `directory` since it was placed
+ * there, or there is none; -ENOTEMPTY. What somebody who only reads has left is removed. */
 int storage_sqlite_is_unused(const struct world *world, const char *directory);
 /* 1 when a database is in `directory`, 0 when there is none. */
 int storage_sqlite_is_placed(const struct world *world, const char *directory);
