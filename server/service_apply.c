@@ -227,6 +227,14 @@ static int find_parent(struct transaction *transaction, const struct subject *su
     return look_at_parent(storage, key, facts, ret_root);
 }
 
+static bool is_among(const uint64_t *keys, size_t count, uint64_t key)
+{
+    for (size_t i = 0; i < count; i++)
+        if (keys[i] == key)
+            return true;
+    return false;
+}
+
 static int put_version(struct transaction *transaction, const struct subject *subject,
     const struct parent *parent, uint64_t root)
 {
@@ -238,7 +246,7 @@ static int put_version(struct transaction *transaction, const struct subject *su
 
     if (r < 0)
         return r;
-    if (count == STORAGE_VERSIONS_MAX)
+    if (count == STORAGE_VERSIONS_MAX && !is_among(keys, count, subject->key))
         return put_in_quarantine(transaction, subject, "the finding was amended too many times", parent);
     r = put_row(transaction, subject, &row);
     if (r >= 0)

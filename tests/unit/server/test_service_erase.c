@@ -465,6 +465,8 @@ static void a_handheld_cannot_erase_what_the_centre_has(void **state)
     assert_somewhere(scene, "evidence against its owner");
 }
 
+/* ---- what waits ---- */
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
