@@ -469,40 +469,67 @@ static int apply_kind(struct transaction *transaction, const struct subject *sub
 
 enum once { ONCE_APPLY, ONCE_APPLIED_BEFORE, ONCE_FOREIGN };
 
+/* Is it held where it stood first, or listed from there? Of one that is damaged there, and was not listed when
+ * the derived tables were made again, the copy is what is left. */
+static int is_applied_in_place(
+    struct storage *storage, const struct stored_log *log, uint64_t seq, const struct sha256 *leaf)
+{
+    struct stored_record record;
+    struct stored_finding row;
+    int r = storage->verbs->record_at(storage, record_key(log->number, seq), NULL, &record);
+
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    if (!record.has_leaf || !sha256_equal(&record.leaf, leaf))
+        return 0;
+    r = log_record_is_well(storage, record.key);
+    if (r != 0)
+        return r;
+    r = storage->verbs->finding_at(storage, record.key, &row);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    return 1;
+}
+
+static int note_rehomed(struct transaction *transaction, const struct subject *subject, struct stored_log *log)
+{
+    if (log->has_rehomed)
+        return 0;
+    log->has_rehomed = true;
+    if (log->number == subject->log->number)
+        subject->log->has_rehomed = true;
+    return set_flags(transaction, log);
+}
+
 /* A re-homed record may have come under its first position, or re-homed in another log. */
 static int judge_rehomed(struct transaction *transaction, const struct subject *subject, enum once *ret)
 {
     const struct projection *projection = subject->record->projection;
     struct storage *storage = transaction->storage;
-    struct stored_record record;
     struct stored_log log;
     uint64_t key;
-    int r;
+    bool is_log_held;
+    int r = storage->verbs->log_find(storage, &subject->first.log, &log);
 
     *ret = ONCE_APPLY;
-    r = storage->verbs->log_find(storage, &subject->first.log, &log);
-    if (r >= 0) {
-        if (log.device != device_of(subject)) {
-            *ret = ONCE_FOREIGN;
-            return 0;
-        }
-        if (!log.has_rehomed) {
-            log.has_rehomed = true;
-            r = set_flags(transaction, &log);
-            if (r >= 0 && log.number == subject->log->number)
-                subject->log->has_rehomed = true;
-        }
-        if (r >= 0)
-            r = storage->verbs->record_at(storage, record_key(log.number, subject->first.seq), NULL, &record);
-        if (r >= 0 && record.has_leaf && sha256_equal(&record.leaf, &projection->first_leaf))
-            *ret = ONCE_APPLIED_BEFORE;
+    is_log_held = r >= 0;
+    if (is_log_held && log.device != device_of(subject)) {
+        *ret = ONCE_FOREIGN;
+        return 0;
     }
-    if ((r < 0 && r != -ENOENT) || *ret == ONCE_APPLIED_BEFORE)
-        return r < 0 ? r : 0;
+    if (is_log_held)
+        r = note_rehomed(transaction, subject, &log);
+    if (r < 0 && r != -ENOENT)
+        return r;
     r = storage->verbs->rehomed_find(storage, &subject->first, &projection->first_id, &key);
     if (r >= 0 && key != subject->key)
         *ret = ONCE_APPLIED_BEFORE;
-    if (r == -ENOENT)
+    if (r != -ENOENT)
+        return r < 0 ? r : 0;
+    r = is_log_held ? is_applied_in_place(storage, &log, subject->first.seq, &projection->first_leaf) : 0;
+    if (r > 0)
+        *ret = ONCE_APPLIED_BEFORE;
+    if (r == 0)
         r = storage->verbs->rehomed_put(storage, &subject->first, &projection->first_id, subject->key);
     return r < 0 ? r : 0;
 }

@@ -373,6 +373,8 @@ int log_leaves_are_kept(
     struct storage *storage, const struct stored_log *log, uint64_t tile, const struct sha256 *leaves);
 /* 1 when the leaves held of a tile give its kept root, 0 when they were damaged. */
 int log_tile_is_sound(struct storage *storage, const struct stored_log *log, uint64_t tile);
+/* 1 when the record at `key` is here, whole, or was erased; 0 when it is damaged, lost or missing. */
+int log_record_is_well(struct storage *storage, uint64_t key);
 
 /* ---- by subject: 0, or -errno when storage failed; what is decided stands in the job ---- */
 

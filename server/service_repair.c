@@ -279,23 +279,6 @@ static int mend_bare(struct service_job *job, struct transaction *transaction, s
 
 /* ---- what is in neither place ---- */
 
-/* Is the record here after all, whole? 1 or 0. */
-static int is_well(struct storage *storage, uint64_t key)
-{
-    _cleanup_buffer_ struct buffer bytes = {0};
-    struct stored_record row;
-    struct sha256 leaf;
-    int r = storage->verbs->record_at(storage, key, &bytes, &row);
-
-    if (r == -ENOENT)
-        return 0;
-    if (r < 0 || row.state == STORED_RECORD_ERASED)
-        return r < 0 ? r : 1;
-    leaf = merkle_leaf(row.bytes);
-    return row.state == STORED_RECORD_PRESENT && row.has_leaf && row.has_bytes &&
-           sha256_equal(&leaf, &row.leaf);
-}
-
 static bool is_known(const struct sha256 *leaf)
 {
     static const struct sha256 unknown;
@@ -369,7 +352,7 @@ static int mark_all(struct transaction *transaction, const struct stored_log *lo
     const struct sha256 *leaves /* may be NULL when lost */, size_t count, bool as_erased)
 {
     for (size_t i = 0; i < count; i++) {
-        int r = is_well(transaction->storage, record_key(log->number, seqs[i]));
+        int r = log_record_is_well(transaction->storage, record_key(log->number, seqs[i]));
 
         if (r == 0)
             r = as_erased ? mark_erased(transaction, log, seqs[i], &leaves[i])
