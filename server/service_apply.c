@@ -288,7 +288,8 @@ static int apply_version(struct transaction *transaction, const struct subject *
         r = storage->verbs->awaited_put(storage, &position, subject->key);
         return r < 0 ? r : put_in_quarantine(transaction, subject, reason, &parent);
     case PARENT_UNFIT:
-        return put_in_quarantine(transaction, subject, reason, &parent);
+        r = storage->verbs->awaited_end(storage, &position, subject->key);
+        return r < 0 ? r : put_in_quarantine(transaction, subject, reason, &parent);
     }
     return 0;
 }

@@ -300,17 +300,37 @@ static int add_later_versions(struct collecting *collecting, uint64_t key)
     return r;
 }
 
-/* What waits for this record to be applied is about it too. */
-static int add_awaiting(struct collecting *collecting, const struct position_in_log *first)
+struct waiting {
+    struct collecting *collecting;
+    const struct uuid *for_id;
+};
+
+static int note_waiting(void *user, const struct stored_finding *row)
+{
+    struct waiting *waiting = user;
+
+    if (!row->has_parent || !uuid_equal(&row->parent_id, waiting->for_id))
+        return 0;
+    return add_key(waiting->collecting, row->key);
+}
+
+/* What waits for this record to be applied is about it too. Another one may have been written at the same
+ * position, by a copy of the handheld: what waits for that one stays. */
+static int add_awaiting(
+    struct collecting *collecting, const struct position_in_log *first, const struct uuid *id)
 {
     struct storage *storage = collecting->transaction->storage;
+    struct waiting waiting = {.collecting = collecting, .for_id = id};
     uint64_t keys[STORAGE_VERSIONS_MAX];
     size_t count = 0;
     int r = storage->verbs->awaited(
         storage, &first->log, first->seq, first->seq + 1, keys, ARRAY_LEN(keys), &count);
 
-    for (size_t i = 0; r >= 0 && i < count; i++)
-        r = add_key(collecting, keys[i]);
+    for (size_t i = 0; r >= 0 && i < count; i++) {
+        r = storage->verbs->finding(storage, keys[i], note_waiting, &waiting);
+        if (r == -ENOENT)
+            r = 0;
+    }
     return r;
 }
 
@@ -404,6 +424,7 @@ static int expand(struct collecting *collecting, uint64_t key)
     struct stored_record row;
     struct stored_log log;
     struct position_in_log at = {.seq = record_key_seq(key)};
+    struct uuid id;
     int r = storage->verbs->log_at(storage, record_key_log(key), &log);
 
     if (r >= 0)
@@ -415,14 +436,17 @@ static int expand(struct collecting *collecting, uint64_t key)
     if (!row.has_leaf)
         return -EUCLEAN;
     at.log = log.id;
+    id = record_public_id(&at.log, at.seq, &row.leaf);
     arena_init(&arena, arena_budget_for(row.bytes.len));
     r = projection_decode(row.bytes, &arena, &projection);
+    if (projection.is_rehomed)
+        id = projection.first_id;
     if (r >= 0 || r == -ENOBUFS)
         r = storage->verbs->finding(storage, key, note_photos, collecting);
     if (r >= 0 || r == -ENOENT)
         r = add_later_versions(collecting, key);
     if (r >= 0)
-        r = add_awaiting(collecting, projection.is_rehomed ? &projection.first : &at);
+        r = add_awaiting(collecting, projection.is_rehomed ? &projection.first : &at, &id);
     if (r < 0 || collecting->erasure->photos_only)
         return r;
     r = add_record(collecting, &device.id, &at, &row.leaf);

@@ -136,6 +136,29 @@ static void a_listed_copy_that_is_mended_keeps_why_it_is_in_quarantine(void **st
     handheld_free(next);
 }
 
+static void what_can_never_be_applied_waits_no_longer(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *first = handheld_enrolled(centre), *second = next_log(first);
+
+    append_opened(first);
+    append_finding(first, "one");
+    struct parent finding = parent_of(first, 1);
+    append_withdrawal(first, &finding);
+    append_opened(second);
+    struct parent withdrawal = parent_of(first, 2);
+    append_amendment(second, &withdrawal, "amends what is no finding");
+    deliver(centre, second);
+    assert_int_equal(centre_sql(centre, "SELECT count(*) FROM awaited"), 1);
+    deliver(centre, first);
+    struct listing *listing = list_findings(centre);
+    assert_string_equal(listed_at(listing, &second->log, 1)->reason, "the record it names is no finding");
+    free(listing);
+    assert_int_equal(centre_sql(centre, "SELECT count(*) FROM awaited"), 0);
+    handheld_free(first);
+    handheld_free(second);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -147,6 +170,7 @@ int main(void)
             a_copy_that_comes_while_the_first_is_damaged_is_not_listed_too, start, stop),
         cmocka_unit_test_setup_teardown(
             a_listed_copy_that_is_mended_keeps_why_it_is_in_quarantine, start, stop),
+        cmocka_unit_test_setup_teardown(what_can_never_be_applied_waits_no_longer, start, stop),
     };
 
     return cmocka_run_group_tests_name("server service apply again", tests, NULL, NULL);

@@ -467,6 +467,42 @@ static void a_handheld_cannot_erase_what_the_centre_has(void **state)
 
 /* ---- what waits ---- */
 
+/* Of a record that another copy of the handheld has written at this position, say. */
+static void what_waits_for_another_record_at_the_position_stays(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *handheld = scene->handheld;
+    uint64_t seq = append_finding(handheld, MARKER);
+    struct parent parent = parent_of(handheld, seq);
+
+    parent.id.b[3] ^= 1;
+    uint64_t waits = append_amendment(handheld, &parent, "of something else");
+    deliver(scene->centre, handheld);
+    assert_int_equal(erase_record(scene, handheld, seq).records, 1);
+    struct listing *listing = list_findings(scene->centre);
+    assert_int_equal(listing->count, 1);
+    assert_non_null(listed_at(listing, &handheld->log, waits));
+    free(listing);
+}
+
+static void what_waits_for_the_record_goes_with_it(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *old = scene->handheld, *next = next_log(old);
+
+    deliver(scene->centre, old); /* `opened` alone */
+    uint64_t seq = append_finding(old, MARKER);
+    struct parent parent = parent_of(old, seq);
+    append_opened(next);
+    append_amendment(next, &parent, MARKER " again");
+    struct parent amendment = parent_of(next, 1);
+    append_amendment(next, &amendment, MARKER " and again");
+    deliver(scene->centre, next);
+    assert_int_equal(erase_record(scene, next, 1).records, 2);
+    assert_nowhere(scene, MARKER);
+    handheld_free(next);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -490,6 +526,8 @@ int main(void)
         TEST(a_leaf_that_no_root_proves_counts_as_lost),
         TEST(a_handheld_cannot_erase_what_the_centre_has),
         TEST(a_photo_that_came_whole_just_before_it_was_erased_is_not_entered),
+        TEST(what_waits_for_another_record_at_the_position_stays),
+        TEST(what_waits_for_the_record_goes_with_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
