@@ -470,8 +470,8 @@ static int apply_kind(struct transaction *transaction, const struct subject *sub
 
 enum once { ONCE_APPLY, ONCE_APPLIED_BEFORE, ONCE_FOREIGN };
 
-/* Is it held where it stood first, or listed from there? Of one that is damaged there, and was not listed when
- * the derived tables were made again, the copy is what is left. */
+/* Is it held where it stood first, or listed from there? Of one that is damaged there, and was not listed
+ * when the derived tables were made again, the copy is what is left. */
 static int is_applied_in_place(
     struct storage *storage, const struct stored_log *log, uint64_t seq, const struct sha256 *leaf)
 {
@@ -492,7 +492,8 @@ static int is_applied_in_place(
     return 1;
 }
 
-static int note_rehomed(struct transaction *transaction, const struct subject *subject, struct stored_log *log)
+static int note_rehomed(
+    struct transaction *transaction, const struct subject *subject, struct stored_log *log)
 {
     if (log->has_rehomed)
         return 0;

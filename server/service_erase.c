@@ -336,6 +336,26 @@ static int add_awaiting(
 
 /* ---- a record wherever it stands ---- */
 
+static int tell_damaged(const struct collecting *collecting, const struct position_in_log *at)
+{
+    char log[UUID_TEXT_LEN + 1];
+
+    text_uuid(at->log.b, log);
+    tell(collecting->erasure,
+        "record %llu of log %s: its copy here is damaged; run patrol-server resync first",
+        (unsigned long long)at->seq, log);
+    return -EINVAL;
+}
+
+/* What an order says of a record must be right: handhelds hold it against theirs. One that is lost has
+ * nothing but its leaf. */
+static bool can_be_ordered_away(const struct stored_record *row)
+{
+    struct sha256 leaf = merkle_leaf(row->bytes);
+
+    return row->has_leaf && (row->state != STORED_RECORD_PRESENT || sha256_equal(&leaf, &row->leaf));
+}
+
 struct places {
     struct collecting *collecting;
     struct arena arena;
@@ -363,6 +383,8 @@ static int note_place(void *user, const struct stored_record *stored)
         projection.first.seq != places->first.seq ||
         !sha256_equal(&projection.first_leaf, &places->first_leaf))
         return 0;
+    if (!can_be_ordered_away(stored))
+        return tell_damaged(places->collecting, &at);
     return add_record(places->collecting, &places->device, &at, &stored->leaf);
 }
 
@@ -413,46 +435,77 @@ static int note_photos(void *user, const struct stored_finding *row)
     return r;
 }
 
+/* What a record is, where it stands, and whose it is. */
+struct expanded {
+    struct stored_device device;
+    struct stored_log log;
+    struct stored_record row;
+    struct position_in_log at;
+    struct buffer bytes;
+    struct arena arena;
+    struct projection projection; /* of the bytes; empty when they take too much memory, or are lost */
+};
+
+static void expanded_done(struct expanded *expanded)
+{
+    buffer_done(&expanded->bytes);
+    arena_done(&expanded->arena);
+}
+
+static int read_record(struct collecting *collecting, uint64_t key, struct expanded *ret)
+{
+    struct storage *storage = collecting->transaction->storage;
+    int r = storage->verbs->log_at(storage, record_key_log(key), &ret->log);
+
+    if (r >= 0)
+        r = storage->verbs->device_at(storage, ret->log.device, &ret->device);
+    if (r < 0)
+        return r;
+    ret->at = (struct position_in_log){.log = ret->log.id, .seq = record_key_seq(key)};
+    r = storage->verbs->record_at(storage, key, &ret->bytes, &ret->row);
+    if (r == -ENOENT || (r >= 0 && !can_be_ordered_away(&ret->row)))
+        return tell_damaged(collecting, &ret->at);
+    if (r < 0)
+        return r;
+    arena_init(&ret->arena, arena_budget_for(ret->row.bytes.len));
+    r = projection_decode(ret->row.bytes, &ret->arena, &ret->projection);
+    return r == -ENOBUFS ? 0 : r;
+}
+
+/* Its photos, and what else is about it. */
+static int add_what_goes_along(struct collecting *collecting, const struct expanded *expanded)
+{
+    const struct projection *projection = &expanded->projection;
+    struct storage *storage = collecting->transaction->storage;
+    struct uuid id = projection->is_rehomed
+                         ? projection->first_id
+                         : record_public_id(&expanded->at.log, expanded->at.seq, &expanded->row.leaf);
+    int r = storage->verbs->finding(storage, expanded->row.key, note_photos, collecting);
+
+    if (r >= 0 || r == -ENOENT)
+        r = add_later_versions(collecting, expanded->row.key);
+    return r < 0 ? r
+                 : add_awaiting(collecting, projection->is_rehomed ? &projection->first : &expanded->at, &id);
+}
+
 /* One record that is held at `key`: its photos, what else is about it, where it stands. */
 static int expand(struct collecting *collecting, uint64_t key)
 {
-    struct storage *storage = collecting->transaction->storage;
-    _cleanup_buffer_ struct buffer bytes = {0};
-    _cleanup_arena_ struct arena arena = {0};
-    struct projection projection = {0};
-    struct stored_device device;
-    struct stored_record row;
-    struct stored_log log;
-    struct position_in_log at = {.seq = record_key_seq(key)};
-    struct uuid id;
-    int r = storage->verbs->log_at(storage, record_key_log(key), &log);
+    _cleanup_(expanded_done) struct expanded expanded = {0};
+    const struct projection *projection = &expanded.projection;
+    int r = read_record(collecting, key, &expanded);
 
     if (r >= 0)
-        r = storage->verbs->device_at(storage, log.device, &device);
-    if (r >= 0)
-        r = storage->verbs->record_at(storage, key, &bytes, &row);
-    if (r < 0)
-        return r;
-    if (!row.has_leaf)
-        return -EUCLEAN;
-    at.log = log.id;
-    id = record_public_id(&at.log, at.seq, &row.leaf);
-    arena_init(&arena, arena_budget_for(row.bytes.len));
-    r = projection_decode(row.bytes, &arena, &projection);
-    if (projection.is_rehomed)
-        id = projection.first_id;
-    if (r >= 0 || r == -ENOBUFS)
-        r = storage->verbs->finding(storage, key, note_photos, collecting);
-    if (r >= 0 || r == -ENOENT)
-        r = add_later_versions(collecting, key);
-    if (r >= 0)
-        r = add_awaiting(collecting, projection.is_rehomed ? &projection.first : &at, &id);
+        r = add_what_goes_along(collecting, &expanded);
     if (r < 0 || collecting->erasure->photos_only)
         return r;
-    r = add_record(collecting, &device.id, &at, &row.leaf);
-    if (r < 0 || !projection.is_rehomed)
-        return r < 0 ? r : add_places(collecting, log.has_rehomed, &device, &at, &row.leaf);
-    return add_places(collecting, true, &device, &projection.first, &projection.first_leaf);
+    r = add_record(collecting, &expanded.device.id, &expanded.at, &expanded.row.leaf);
+    if (r < 0)
+        return r;
+    if (projection->is_rehomed)
+        return add_places(collecting, true, &expanded.device, &projection->first, &projection->first_leaf);
+    return add_places(
+        collecting, expanded.log.has_rehomed, &expanded.device, &expanded.at, &expanded.row.leaf);
 }
 
 /* ---- photos that other findings name ---- */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tests of records that are applied once more, or that are held in more than one place: server/service_apply.c
- * when records are mended, and when the derived tables are made again. */
+/* Tests of records that are applied once more, or that are held in more than one place:
+ * server/service_apply.c when records are mended, and when the derived tables are made again. */
 #include "server/storage/storage.h"
 #include "tests/unit/server/audit_client.h"
 
