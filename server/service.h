@@ -291,9 +291,9 @@ struct service_erasure_report {
 
 /* Gives a numbered order that turns records and photos into their hashes, here and on the handhelds, and
  * carries it out here. A record's photos go with it unless another finding names them. 0; -EINVAL a target is
- * not there, and was told; -ENODATA nothing is left to erase; -E2BIG more than ORDER_ENTRIES_MAX; -EFBIG no
- * room is left for orders. After any other error the order may stand all the same: service_each_order tells.
- */
+ * not there, or a copy of what goes with it is damaged here, and was told; -ENODATA nothing is left to erase;
+ * -E2BIG more than ORDER_ENTRIES_MAX; -EFBIG no room is left for orders. After any other error the order may
+ * stand all the same: service_each_order tells. */
 int service_erase(
     struct service *service, const struct service_erasure *erasure, struct service_erasure_report *ret);
 

@@ -218,6 +218,9 @@ static int find_parent(struct transaction *transaction, const struct subject *su
     if (r < 0 || facts->is_known || facts->log_is_foreign)
         return r;
     r = storage->verbs->rehomed_find(storage, &position, &parent->id, &key);
+    /* One that had only come re-homed has left no row under its first position. */
+    if (r == -ENOENT && !facts->is_erased)
+        facts->is_erased = orders_cover_id(transaction->service, &position, &parent->id);
     if (r < 0)
         return r == -ENOENT ? 0 : r;
     r = storage->verbs->log_at(storage, record_key_log(key), &log);

@@ -513,6 +513,8 @@ uint64_t orders_last_number(struct service *service);
  * `projection` may be NULL. */
 bool orders_cover_record(struct service *service, const struct position_in_log *at, const struct sha256 *leaf,
     const struct projection *projection);
+/* The same for the record with this public id there. */
+bool orders_cover_id(struct service *service, const struct position_in_log *at, const struct uuid *id);
 bool orders_cover_blob(struct service *service, const struct sha256 *sha256);
 /* The next orders above `after` that are about the device, as many as fit one answer. */
 struct told_orders {

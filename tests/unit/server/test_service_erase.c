@@ -605,6 +605,31 @@ static void what_waits_for_the_record_goes_with_it(void **state)
     handheld_free(next);
 }
 
+static void an_amendment_of_an_erased_finding_that_only_came_rehomed_says_so(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *old = scene->handheld, *next = next_log(old);
+
+    deliver(scene->centre, old); /* `opened` alone */
+    uint64_t seq = append_finding(old, MARKER);
+    struct parent parent = parent_of(old, seq);
+    append_opened(next);
+    append_rehomed(next, &old->log, seq, old->records[seq]);
+    deliver(scene->centre, next);
+    erase_record(scene, old, seq); /* it is listed under its first id */
+    uint64_t late = append_amendment(next, &parent, "it was made before the order came");
+    parent.id.b[3] ^= 1;
+    uint64_t other = append_amendment(next, &parent, "of another record there");
+    _cleanup_answered_ struct answered answered = {0};
+    exchange(scene->centre, next, late, 2, &answered);
+    assert_int_equal(answered.exchange.outcome, EXCHANGE_STORED);
+    struct listing *listing = list_findings(scene->centre);
+    assert_non_null(strstr(listed_at(listing, &next->log, late)->reason, "erased by order"));
+    assert_non_null(strstr(listed_at(listing, &next->log, other)->reason, "not known yet"));
+    free(listing);
+    handheld_free(next);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -634,6 +659,7 @@ int main(void)
         TEST(a_record_that_is_in_neither_place_can_be_erased),
         TEST(what_waits_for_another_record_at_the_position_stays),
         TEST(what_waits_for_the_record_goes_with_it),
+        TEST(an_amendment_of_an_erased_finding_that_only_came_rehomed_says_so),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
