@@ -19,29 +19,80 @@
 
 /* ---- carrying out ---- */
 
+/* Was it the record with this leaf that is gone here? The root that was kept of its tile tells: 1 or 0. */
+static int is_kept_leaf(
+    struct storage *storage, const struct stored_log *log, const struct erased_record *erased)
+{
+    uint64_t tile = erased->at.seq / TILE_LEAVES;
+    size_t place = (size_t)(erased->at.seq % TILE_LEAVES);
+    struct sha256 leaves[TILE_LEAVES];
+    bool is_given[TILE_LEAVES] = {false};
+    int r;
+
+    is_given[place] = true;
+    leaves[place] = erased->leaf;
+    r = log_tile_leaves(storage, log, tile, is_given, leaves);
+    return r <= 0 ? r : log_leaves_are_kept(storage, log, tile, leaves);
+}
+
+/* Of a row that is gone something may still be on the list. 1 with the row as it has to be, or 0. */
+static int find_derived(struct transaction *transaction, const struct stored_log *log,
+    const struct erased_record *erased, struct stored_record *ret)
+{
+    struct storage *storage = transaction->storage;
+    struct stored_finding finding;
+    int r = storage->verbs->finding_at(storage, record_key(log->number, erased->at.seq), &finding);
+
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    *ret = (struct stored_record){
+        .key = finding.key, .arrival = finding.arrival, .received_ms = transaction->now_ms};
+    return is_kept_leaf(storage, log, erased);
+}
+
+/* Is something left here of the record that is meant? A copy of the handheld may have written another one at
+ * its position. 1 with its row, or 0. */
+static int find_left(
+    struct transaction *transaction, const struct erased_record *erased, struct stored_record *ret)
+{
+    struct storage *storage = transaction->storage;
+    _cleanup_buffer_ struct buffer bytes = {0};
+    struct stored_finding finding;
+    struct stored_log log;
+    struct sha256 leaf;
+    int r = storage->verbs->log_find(storage, &erased->at.log, &log);
+
+    if (r < 0 || erased->at.seq >= log.frontier.size)
+        return r == -ENOENT || r >= 0 ? 0 : r; /* not here, or not yet */
+    r = storage->verbs->record_at(storage, record_key(log.number, erased->at.seq), &bytes, ret);
+    if (r < 0)
+        return r == -ENOENT ? find_derived(transaction, &log, erased, ret) : r;
+    leaf = merkle_leaf(ret->bytes);
+    ret->bytes = bytes_of(NULL, 0);
+    if (ret->has_leaf && !sha256_equal(&ret->leaf, &erased->leaf) && !sha256_equal(&leaf, &erased->leaf))
+        return 0;
+    if (ret->state != STORED_RECORD_ERASED)
+        return 1;
+    /* On a handheld's word, say, which takes nothing off the list. */
+    r = storage->verbs->finding_at(storage, ret->key, &finding);
+    return r == -ENOENT ? 0 : r < 0 ? r : 1;
+}
+
 /* One record's row: its leaf stays. */
 static int erase_record(
     struct transaction *transaction, const struct erased_record *erased, struct buffer *let_go)
 {
     struct storage *storage = transaction->storage;
     struct stored_record row;
-    struct stored_log log;
-    int r = storage->verbs->log_find(storage, &erased->at.log, &log);
+    int r = find_left(transaction, erased, &row);
 
-    if (r >= 0 && erased->at.seq < log.frontier.size)
-        r = storage->verbs->record_at(storage, record_key(log.number, erased->at.seq), NULL, &row);
-    else if (r >= 0)
-        r = -ENOENT;
-    if (r < 0)
-        return r == -ENOENT ? 0 : r; /* not here, or not yet */
-    if (row.state == STORED_RECORD_ERASED || (row.has_leaf && !sha256_equal(&row.leaf, &erased->leaf)))
-        return 0;
+    if (r <= 0)
+        return r;
     transaction->has_changed = true;
     row.state = STORED_RECORD_ERASED;
     row.has_leaf = true;
     row.leaf = erased->leaf;
     row.has_bytes = false;
-    row.bytes = bytes_of(NULL, 0);
     r = storage->verbs->record_put(storage, &row);
     return r < 0 ? r : apply_forget(transaction, row.key, let_go);
 }

@@ -567,6 +567,30 @@ static void a_record_that_is_in_neither_place_can_be_erased(void **state)
     free(listing);
 }
 
+static void what_a_handheld_has_erased_on_its_own_word_an_order_takes_off_the_list(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *handheld = scene->handheld;
+    _cleanup_answered_ struct answered answered = {0};
+
+    uint64_t seq = append_finding(handheld, MARKER);
+    append_findings(handheld, 1);
+    deliver(scene->centre, handheld);
+    centre_sql(scene->centre, "DELETE FROM records WHERE key % 1099511627776 = 1");
+    repair(scene,
+        &(struct repair_request){
+            .erased_seqs = &seq, .erased_leaves = &handheld->leaves[seq], .erased_count = 1},
+        &answered);
+    struct listing *listing = list_findings(scene->centre);
+    assert_int_equal(listing->count, 2);
+    free(listing);
+    assert_int_equal(erase_record(scene, handheld, seq).records, 1);
+    assert_nowhere(scene, MARKER);
+    listing = list_findings(scene->centre);
+    assert_int_equal(listing->count, 1);
+    free(listing);
+}
+
 /* ---- what waits ---- */
 
 /* Of a record that another copy of the handheld has written at this position, say. */
@@ -657,6 +681,7 @@ int main(void)
         TEST(no_order_is_written_when_a_record_that_goes_along_is_gone),
         TEST(no_order_is_written_when_a_rehomed_copy_has_a_damaged_leaf),
         TEST(a_record_that_is_in_neither_place_can_be_erased),
+        TEST(what_a_handheld_has_erased_on_its_own_word_an_order_takes_off_the_list),
         TEST(what_waits_for_another_record_at_the_position_stays),
         TEST(what_waits_for_the_record_goes_with_it),
         TEST(an_amendment_of_an_erased_finding_that_only_came_rehomed_says_so),
