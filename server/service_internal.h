@@ -496,7 +496,7 @@ void tokens_done(struct service *service);
 int token_for(
     struct service *service, const struct stored_device *device, struct buffer *ret, uint32_t *ret_good_s);
 
-/* ---- lawful erasure (service_orders.c, service_erase.c) ---- */
+/* ---- lawful erasure (service_orders.c, service_erase.c, service_erasing.c) ---- */
 
 /* Reads DATA/orders again when it has changed. */
 int orders_refresh(struct service *service);
@@ -532,6 +532,9 @@ int orders_note_done(struct transaction *transaction, uint64_t device, uint64_t 
 /* DATA/erasing is there while an order is being carried out. Under the storage's lock. */
 int erasing_mark(struct service *service, bool is_under_way);
 bool erasing_is_marked(struct service *service);
+/* The rows of an order: what goes, and then what the records that stay say of the photos that stay. */
+int erasing_rows(struct transaction *transaction, const struct order_record *records, size_t record_count,
+    const struct order_blob *blobs, size_t blob_count);
 /* Carries out again what a database that was set back has not got erased. */
 int erasure_open(struct service *service);
 /* Goes on with what was broken off, until nothing is left in any file. -EBUSY a reader was in the way. */
