@@ -370,6 +370,24 @@ static int note_namer(void *user, const struct uuid *device)
     return 0;
 }
 
+/* An order names a photo for those whose records name it: without one it would stay. */
+static int add_blob(struct collecting *collecting, const struct sha256 *sha256)
+{
+    struct storage *storage = collecting->transaction->storage;
+    size_t count = collecting->blob_count;
+    char hash[SHA256_TEXT_LEN + 1];
+    int r;
+
+    collecting->namers_of = sha256;
+    r = storage->verbs->blob_namers(storage, sha256, note_namer, collecting);
+    if (r < 0 || collecting->blob_count > count)
+        return r;
+    text_hex(sha256->b, SHA256_BYTES, hash);
+    tell(collecting->erasure, "photo %s: no record that is here names it now; run patrol-server resync first",
+        hash);
+    return -EINVAL;
+}
+
 static int add_blobs(struct collecting *collecting)
 {
     static const struct stored_findings_filter everything;
@@ -378,12 +396,9 @@ static int add_blobs(struct collecting *collecting)
                 ? storage->verbs->findings_each(storage, &everything, note_other, collecting)
                 : 0;
 
-    for (size_t i = 0; r >= 0 && i < collecting->photo_count; i++) {
-        if (collecting->photos[i].is_kept)
-            continue;
-        collecting->namers_of = &collecting->photos[i].sha256;
-        r = storage->verbs->blob_namers(storage, collecting->namers_of, note_namer, collecting);
-    }
+    for (size_t i = 0; r >= 0 && i < collecting->photo_count; i++)
+        if (!collecting->photos[i].is_kept)
+            r = add_blob(collecting, &collecting->photos[i].sha256);
     return r;
 }
 

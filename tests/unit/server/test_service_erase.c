@@ -591,6 +591,24 @@ static void what_a_handheld_has_erased_on_its_own_word_an_order_takes_off_the_li
     free(listing);
 }
 
+static void a_photo_that_no_record_names_any_more_is_not_said_to_be_erased(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *handheld = scene->handheld;
+    struct service_check_report report = {0};
+
+    uint64_t seq = append_finding(handheld, "to be erased as well");
+    finding_with_photo(scene, handheld);
+    deliver(scene->centre, handheld);
+    upload(scene);
+    centre_sql(scene->centre, "UPDATE records SET bytes = zeroblob(9) WHERE key % 1099511627776 = 2");
+    assert_int_equal(service_check(scene->centre->service, false, true, NULL, NULL, &report), -EUCLEAN);
+    const struct service_erase_target targets[] = {
+        {.id = record_id(handheld, seq)}, {.is_photo = true, .sha256 = scene->sha256}};
+    assert_refused_saying(scene, targets, 2, "no record that is here names it now");
+    assert_somewhere(scene, PHOTO_MARKER);
+}
+
 /* ---- what waits ---- */
 
 /* Of a record that another copy of the handheld has written at this position, say. */
@@ -682,6 +700,7 @@ int main(void)
         TEST(no_order_is_written_when_a_rehomed_copy_has_a_damaged_leaf),
         TEST(a_record_that_is_in_neither_place_can_be_erased),
         TEST(what_a_handheld_has_erased_on_its_own_word_an_order_takes_off_the_list),
+        TEST(a_photo_that_no_record_names_any_more_is_not_said_to_be_erased),
         TEST(what_waits_for_another_record_at_the_position_stays),
         TEST(what_waits_for_the_record_goes_with_it),
         TEST(an_amendment_of_an_erased_finding_that_only_came_rehomed_says_so),
