@@ -291,6 +291,8 @@ int job_refuse(struct service_job *job, enum refusal_reason reason, const char *
 int job_refuse_undecodable(struct service_job *job, int error, const char *text);
 /* Likewise with REFUSAL_BUSY, for a cause that lasts until somebody does something about it. */
 int job_refuse_busy(struct service_job *job, enum busy_cause cause, const char *text);
+/* Likewise, when the storage could not be read: damage is called so. */
+int job_refuse_storage(struct service_job *job, int error);
 /* Seals an answer into the reply. */
 int job_seal(struct service_job *job, enum payload_type type, struct bytes plain, struct service_reply *ret);
 /* A device's key as notes name it. */
