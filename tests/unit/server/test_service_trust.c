@@ -266,6 +266,17 @@ static void nobody_is_let_back_in_who_was_never_there(void **state)
     assert_int_equal(service_revoke(centre->service, &unknown, false), -ENOENT);
 }
 
+static void a_decision_for_which_there_is_no_room_leaves_the_list_readable(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_enrolled(centre);
+
+    centre_shell(centre, "truncate -s 64M revocations");
+    assert_int_equal(service_revoke(centre->service, &handheld->device, true), -EFBIG);
+    assert_true(service_knows_device(centre->service, &handheld->device));
+    handheld_free(handheld);
+}
+
 static void a_restored_database_has_less_and_a_new_incarnation_and_takes_the_rest_again(void **state)
 {
     struct centre *centre = *state;
@@ -465,6 +476,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             a_stolen_device_that_a_restored_centre_does_not_know_is_shut_out_before_it_shows_up, start, stop),
         cmocka_unit_test_setup_teardown(nobody_is_let_back_in_who_was_never_there, start, stop),
+        cmocka_unit_test_setup_teardown(
+            a_decision_for_which_there_is_no_room_leaves_the_list_readable, start, stop),
         cmocka_unit_test_setup_teardown(
             a_restored_database_has_less_and_a_new_incarnation_and_takes_the_rest_again, start, stop),
         cmocka_unit_test_setup_teardown(an_ordinary_restart_keeps_the_incarnation, start, stop),
