@@ -203,7 +203,7 @@ int service_token_make(struct service *service, const char *name, const char *in
 int service_each_device(
     struct service *service, int (*each)(void *user, const struct service_device *device), void *user);
 /* One that a restored database does not know can be revoked, and one that was revoked can be restored.
- * -ENOENT it cannot be restored: it is not known, and was not revoked. */
+ * -ENOENT it cannot be restored: it is not known, and was not revoked; -EFBIG the list is full. */
 int service_revoke(struct service *service, const struct uuid *device, bool revoked);
 /* Asks these devices, or all (NULL), for a resync with their next exchange. Count of devices asked, or -errno
  * when nobody was; -ENOENT one is not known. */

@@ -542,8 +542,9 @@ int erasure_open(struct service *service);
 /* Goes on with what was broken off, until nothing is left in any file. -EBUSY a reader was in the way. */
 int erasure_finish(struct service *service);
 
-/* Ends the patch that is under way for a partial, if there is one: it can write nothing any more. */
-void patches_end(struct service *service, const struct uuid *device, const struct sha256 *sha256);
+/* Removes a partial and ends the patch that is under way for it, if there is one; none can begin between the
+ * two. With uploads.create_mutex. */
+int patches_remove_partial(struct service *service, const struct uuid *device, const struct sha256 *sha256);
 bool patches_is_under_way(struct service *service, const struct uuid *device, const struct sha256 *sha256);
 void uploads_describe(const struct blob_partial *partial, struct service_upload *ret);
 

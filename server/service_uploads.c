@@ -138,13 +138,6 @@ static int is_in_place(struct service *service, const struct stored_blob *blob, 
 
 /* ---- creation ---- */
 
-/* Removes a partial; nobody writes to it any more. With uploads.create_mutex. */
-static int remove_partial(struct service *service, const struct uuid *device, const struct sha256 *sha256)
-{
-    patches_end(service, device, sha256);
-    return service->blobs->verbs->partial_remove(service->blobs, device, sha256);
-}
-
 struct partials_sum {
     uint64_t bytes;
     size_t count;
@@ -206,7 +199,7 @@ static int find_or_create(struct service *service, const struct uuid *device, co
     if (r >= 0 && ret->size == size && ret->expires_ms > now_ms)
         return 0;
     if (r >= 0)
-        r = remove_partial(service, device, sha256);
+        r = patches_remove_partial(service, device, sha256);
     if (r < 0 && r != -ENOENT)
         return r;
     r = check_quota(service, device);
@@ -265,7 +258,7 @@ static int remove_if_expired(struct service *service, const struct blob_partial 
         return 0;
     if (r < 0 && r != -ENOENT)
         return r;
-    return remove_partial(service, &partial->device, &partial->sha256);
+    return patches_remove_partial(service, &partial->device, &partial->sha256);
 }
 
 int service_upload_find(struct service *service, const struct uuid *device, const struct sha256 *sha256,

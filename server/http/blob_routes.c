@@ -74,7 +74,8 @@ static void refuse_error(struct request *request, int error)
         refuse(request, 413, "too_large", "the upload is over the limit or longer than announced");
         return;
     case EDQUOT:
-        refuse(request, 413, "over_quota", "the token's quota is used up: get a new one by an exchange");
+        refuse(request, 413, "over_quota",
+            "too much of this device is under way: finish that, or wait until it expires");
         return;
     case EINVAL:
     case ECANCELED:

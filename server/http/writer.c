@@ -128,7 +128,7 @@ static void wake_held(struct writer *writer, const struct uuid *log, struct item
     struct item_list kept;
     list_init(&kept);
     for (struct writer_item *item; (item = list_take(&writer->held));)
-        list_put(uuid_is_nil(log) || uuid_equal(&item->log, log) ? again : &kept, item);
+        list_put(uuid_equal(&item->log, log) ? again : &kept, item);
     list_move(&kept, &writer->held);
 }
 
