@@ -52,15 +52,10 @@ static void add_blob(struct export *export, const struct sha256 *sha256, uint64_
 static enum exit_status list_blobs(struct export *export)
 {
     _cleanup_arena_ struct arena arena;
-    arena_init(&arena, 2 * arena_budget_for(export->bytes.len));
+    arena_init(&arena, arena_budget_for(export->stored.recorded.len));
     struct record record;
     const char *reason = "it cannot be read";
-    int r = record_decode(buffer_bytes(&export->bytes), &arena, &record, &reason);
-    if (r >= 0 && record.kind == RECORD_REHOMED) {
-        struct bytes inner = record.rehomed.record;
-        r = record_decode(inner, &arena, &record, &reason);
-    }
-    if (r < 0)
+    if (record_decode(export->stored.recorded, &arena, &record, &reason) < 0)
         return complain(EXIT_STATUS_FAILED, "this record cannot be exported: %s", reason);
     const struct finding *finding = record_finding(&record);
     if (!finding && record.kind != RECORD_WITHDRAWAL)
@@ -108,7 +103,7 @@ static enum exit_status prove(struct export *export)
         return complain_store(program, r, "prove the finding");
     export->evidence.log = at->log;
     export->evidence.seq = at->seq;
-    export->evidence.record = buffer_bytes(&export->bytes);
+    export->evidence.record = export->stored.record;
     export->evidence.proof = export->proof;
     export->evidence.receipt = buffer_bytes(&export->receipt);
     export->evidence.blobs = export->blobs;

@@ -141,19 +141,12 @@ static void current_done(struct current *current)
     arena_done(&current->arena);
 }
 
-static enum exit_status decode_current(struct current *current, struct bytes bytes)
+static enum exit_status decode_current(struct current *current, const struct store_record *stored)
 {
-    arena_init(&current->arena, arena_budget_for(bytes.len));
+    arena_init(&current->arena, arena_budget_for(stored->recorded.len));
     const char *reason = "it cannot be read";
-    if (record_decode(bytes, &current->arena, &current->record, &reason) < 0)
+    if (record_decode(stored->recorded, &current->arena, &current->record, &reason) < 0)
         return complain(EXIT_STATUS_REFUSED, "id: this record cannot be changed: %s", reason);
-    if (current->record.kind == RECORD_REHOMED) {
-        struct bytes inner = current->record.rehomed.record;
-        struct record record;
-        if (record_decode(inner, &current->arena, &record, &reason) < 0)
-            return complain(EXIT_STATUS_REFUSED, "id: this record cannot be changed: %s", reason);
-        current->record = record;
-    }
     if (!record_finding(&current->record))
         return complain(
             EXIT_STATUS_REFUSED, "id: this is no finding; give the id that patrol record printed");
@@ -186,12 +179,12 @@ static enum exit_status find_current(
     if (withdrawn)
         return complain(EXIT_STATUS_REFUSED, "id: this finding was withdrawn; record a new one");
     if (!amended)
-        return decode_current(ret, buffer_bytes(&ret->original_bytes));
+        return decode_current(ret, &ret->original);
     struct store_record newest;
     r = store_read(store, &amendment, &ret->bytes, &newest);
     if (r < 0)
         return complain_store(program, r, "read the record");
-    return decode_current(ret, buffer_bytes(&ret->bytes));
+    return decode_current(ret, &newest);
 }
 
 /* Named by where it was recorded first: so the centre knows it, and this store, in whatever log it stands now.

@@ -400,7 +400,8 @@ def test_rows_deleted_behind_the_servers_back_are_mended_by_resync(server, make_
     server.run("check")
 
 
-def test_amendment_that_came_while_its_finding_was_gone_is_quarantined_until_both_ends_know_better(server, make_real_handheld):
+def test_amendment_that_came_while_its_finding_was_gone_is_quarantined_until_both_ends_know_better(
+        server, make_real_handheld, tmp_path):
     handheld = make_real_handheld(server, start=True)
     finding = handheld.record("the first word")
     handheld.wait_until_drained()
@@ -415,12 +416,23 @@ def test_amendment_that_came_while_its_finding_was_gone_is_quarantined_until_bot
     handheld.wait_until_drained()
     assert handheld.status()["records_quarantined"] == 1
     assert [item["id"] for item in handheld.list("--state", "quarantined")] == [amendment]
+    # What is in quarantine is a record as any other: it proves itself, and goes on to be amended.
+    evidence, key = tmp_path / "amendment.evidence", tmp_path / "receipt.key"
+    server.run("key", "-o", key)
+    handheld.run("export", "--evidence", amendment, "-o", evidence)
+    verdict = json.loads(handheld.run("verify", evidence, "--server-key", key, "--json").stdout)
+    assert (verdict["genuine"], verdict["id"], verdict["note"]) == (True, amendment, "the last word")
+    last = handheld.run("amend", finding, "--severity", "urgent").stdout.strip()
+    handheld.wait_until_drained()
+    changed, = [item for item in handheld.list("--state", "quarantined") if item["id"] == last]
+    assert (changed["note"], changed["severity"]) == ("the last word", "urgent")
 
     told = json.loads(handheld.run("resync", "--level", "records", "--wait", "30", "--json").stdout)
     assert told["ok"] and told["records_sent_again"] == 1
     wait_for(lambda: handheld.status()["records_quarantined"] == 0, "the handheld has heard of it")
-    assert {item["id"]: item["state"] for item in handheld.list()} == {finding: "sent", amendment: "sent"}
-    assert {item["id"]: item["state"] for item in server.findings()} == {finding: "amended", amendment: "stored"}
+    assert {item["id"]: item["state"] for item in handheld.list()} == {finding: "sent", amendment: "sent", last: "sent"}
+    assert {item["id"]: item["state"] for item in server.findings()} == {finding: "amended", amendment: "amended",
+                                                                         last: "stored"}
 
 
 # ---- clones ----
