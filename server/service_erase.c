@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Lawful erasure: an admin's order turns records and photos into their hashes. See service.h; the orders
- * themselves are kept by service_orders.c, and carried out by service_erasing.c.
+ * themselves are kept by service_orders.c, and carried out by service_erasure.c.
  *
  *   collect   what the order is about: the records, their later versions and what waits for them, wherever
  *             they stand; their photos

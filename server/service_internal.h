@@ -498,7 +498,7 @@ void tokens_done(struct service *service);
 int token_for(
     struct service *service, const struct stored_device *device, struct buffer *ret, uint32_t *ret_good_s);
 
-/* ---- lawful erasure (service_orders.c, service_erase.c, service_erasing.c) ---- */
+/* ---- lawful erasure (service_orders.c, service_erase.c, service_erasure.c) ---- */
 
 /* Reads DATA/orders again when it has changed. */
 int orders_refresh(struct service *service);
