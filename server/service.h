@@ -99,8 +99,6 @@ void service_job_free(struct service_job *job);
 /* ---- uploads: tus 1.0.0 without HTTP (server/service_uploads.c, service_patches.c) ---- */
 
 struct service_upload {
-    struct uuid device;
-    struct sha256 sha256;
     uint64_t size, offset;
     int64_t expires_ms;
 };

@@ -66,21 +66,14 @@ static int find_named(
 
 void uploads_describe(const struct blob_partial *partial, struct service_upload *ret)
 {
-    *ret = (struct service_upload){.device = partial->device,
-        .sha256 = partial->sha256,
-        .size = partial->size,
-        .offset = partial->offset,
-        .expires_ms = partial->expires_ms};
+    *ret = (struct service_upload){
+        .size = partial->size, .offset = partial->offset, .expires_ms = partial->expires_ms};
 }
 
-static void fill_whole(struct service *service, const struct uuid *device, const struct sha256 *sha256,
-    uint64_t size, struct service_upload *ret)
+static void fill_whole(struct service *service, uint64_t size, struct service_upload *ret)
 {
-    *ret = (struct service_upload){.device = *device,
-        .sha256 = *sha256,
-        .size = size,
-        .offset = size,
-        .expires_ms = service_now_ms(service) + UPLOAD_EXPIRY_MS};
+    *ret = (struct service_upload){
+        .size = size, .offset = size, .expires_ms = service_now_ms(service) + UPLOAD_EXPIRY_MS};
 }
 
 /* Each blob is noted once, however often it is asked for. The mutex is held. */
@@ -233,7 +226,7 @@ int service_upload_create(struct service *service, const struct uuid *device, co
     if (r < 0)
         return r;
     if (r > 0) {
-        fill_whole(service, device, sha256, stored_size, ret);
+        fill_whole(service, stored_size, ret);
         return -EEXIST;
     }
     pthread_mutex_lock(&service->uploads.create_mutex);
@@ -289,7 +282,7 @@ int service_upload_find(struct service *service, const struct uuid *device, cons
         if (r <= 0)
             return r < 0 ? r : -ENOENT;
     }
-    fill_whole(service, device, sha256, blob.size, ret);
+    fill_whole(service, blob.size, ret);
     return 0;
 }
 

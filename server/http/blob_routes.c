@@ -14,7 +14,6 @@
 #include <errno.h>
 
 struct blob_request {
-    enum blob_route what;
     struct sha256 sha256;
     struct service_patch *patch;
     struct service_upload upload;
@@ -271,7 +270,6 @@ static void blob_begin(struct request *request)
         refuse(request, 503, "no_memory", "out of memory: try again");
         return;
     }
-    request->blob->what = what;
     if (what != BLOB_CREATE && tus_parse_segment(request->tail, &request->blob->sha256) < 0)
         refuse(request, 404, "not_found", "not found");
     else if (what == BLOB_CREATE)
