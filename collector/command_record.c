@@ -187,7 +187,8 @@ static enum exit_status find_current(
     return decode_current(ret, &newest);
 }
 
-/* Named by where it was recorded first: so the centre knows it, and this store, in whatever log it stands now.
+/* Named by where it was recorded first: so the centre knows it, and this store, in whatever log it stands
+ * now.
  */
 static struct parent parent_of(const struct current *current)
 {

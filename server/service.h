@@ -69,7 +69,7 @@ struct service_reply {
     uint32_t retry_after_s; /* 0: none */
     const char *outcome;    /* static word for the request's log line and metrics */
     struct uuid device;     /* nil when unknown */
-    uint64_t records, bytes_inflated;
+    uint64_t records;
 };
 void service_reply_done(struct service_reply *reply);
 

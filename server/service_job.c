@@ -390,7 +390,7 @@ static int answer_route(struct service_job *job, struct service_reply *ret)
 
 void service_answer(struct service *service, struct service_job *job, struct service_reply *ret)
 {
-    struct service_reply reply = {.device = job->device_id, .bytes_inflated = job->plain.len};
+    struct service_reply reply = {.device = job->device_id};
     int r = job->is_refused ? answer_refusal(job, &reply) : answer_route(job, &reply);
 
     if (r < 0 && !job->is_refused) {

@@ -250,11 +250,10 @@ const char *const sqlite_sql_texts[SQL_COUNT] = {
     [SQL_BLOB_BACKED_UP] = "UPDATE blobs SET backed_up = ?2 WHERE sha256 = ?1",
     /* What is stored again is in no backup yet, whatever was before. */
     [SQL_BLOB_STATE] = "UPDATE blobs SET state = ?2, size = ?3, backed_up = 0 WHERE number = ?1",
-    [SQL_BLOBS_WANTED] =
-        "SELECT b.sha256 FROM blob_wanted w JOIN blobs b ON b.number = w.blob"
-        " WHERE w.device = ?1 ORDER BY w.blob LIMIT ?2"
-        " OFFSET (SELECT max(min((count(*) + ?2) * ?3 / 65536 - ?2, count(*) - ?2), 0)"
-        " FROM blob_wanted WHERE device = ?1)",
+    [SQL_BLOBS_WANTED] = "SELECT b.sha256 FROM blob_wanted w JOIN blobs b ON b.number = w.blob"
+                         " WHERE w.device = ?1 ORDER BY w.blob LIMIT ?2"
+                         " OFFSET (SELECT max(min((count(*) + ?2) * ?3 / 65536 - ?2, count(*) - ?2), 0)"
+                         " FROM blob_wanted WHERE device = ?1)",
     [SQL_BLOBS_OF] = "SELECT " BLOB_COLUMNS " FROM blob_names n JOIN blobs b ON b.number = n.blob"
                      " WHERE n.device = ?1 AND n.key >= ?2 AND n.key < ?3 AND (?4 IS NULL OR b.sha256 > ?4)"
                      " ORDER BY b.sha256 LIMIT ?5",
