@@ -9,6 +9,7 @@
 #include "base/output_file.h"
 #include "collector/commands.h"
 #include "collector/control_client.h"
+#include "collector/kept_photo.h"
 #include "proto/base64.h"
 #include "proto/bundle.h"
 
@@ -249,55 +250,33 @@ static enum exit_status write_log(struct exporting *exporting, const struct stor
     return status;
 }
 
-static bool has_hash(crypto_hash_sha256_state state, const struct sha256 *expected)
-{
-    struct sha256 hash;
-
-    crypto_hash_sha256_final(&state, hash.b);
-    return sha256_equal(&hash, expected);
-}
-
-/* The next chunk of a photo: its length; 0 when the disk gives no more of it, or when it would complete a
- * photo that is not the one the record names: then it is kept back, and what was written of it counts for
- * nothing at the centre. -ENOMEM says nothing of the photo. */
-static ssize_t read_chunk(struct exporting *exporting, const struct store_blob *blob, uint64_t at,
-    crypto_hash_sha256_state *state, uint8_t chunk[BUNDLE_CHUNK_BYTES_MAX])
-{
-    uint64_t left = blob->size - at;
-    size_t max = left < BUNDLE_CHUNK_BYTES_MAX ? (size_t)left : BUNDLE_CHUNK_BYTES_MAX;
-    ssize_t n = store_blob_read(exporting->store, &blob->sha256, at, chunk, max);
-
-    if (n <= 0)
-        return n == -ENOMEM ? n : 0;
-    crypto_hash_sha256_update(state, chunk, (unsigned long long)n);
-    return (uint64_t)n < left || has_hash(*state, &blob->sha256) ? n : 0;
-}
-
+/* One that turns out to be damaged is left without its end: what was written of it counts for nothing at the
+ * centre. */
 static enum exit_status write_photo(struct exporting *exporting, const struct store_blob *blob)
 {
     uint8_t chunk[BUNDLE_CHUNK_BYTES_MAX];
-    crypto_hash_sha256_state state;
+    struct kept_photo photo;
     enum exit_status status = EXIT_STATUS_DONE;
 
-    crypto_hash_sha256_init(&state);
-    for (uint64_t at = 0; status == EXIT_STATUS_DONE && at < blob->size;) {
-        ssize_t n = read_chunk(exporting, blob, at, &state, chunk);
+    kept_photo_start(exporting->store, &blob->sha256, blob->size, &photo);
+    while (status == EXIT_STATUS_DONE && photo.at < photo.size) {
+        bool is_first = photo.at == 0;
+        ssize_t n = kept_photo_read(&photo, chunk, sizeof(chunk));
 
-        if (n < 0) {
+        if (n == -ENOMEM) { /* it says nothing of the photo */
             end_progress(exporting);
             return complain_store(exporting->program, (int)n, "read a photo");
         }
-        if (n == 0) {
+        if (n <= 0) {
             exporting->photos_gone += blob->state == BLOB_PENDING;
             return EXIT_STATUS_DONE;
         }
-        if (at == 0)
+        if (is_first)
             status = put_frame(exporting,
                 bundle_write_photo(&exporting->writer, &blob->sha256, blob->size, &exporting->frame));
         if (status == EXIT_STATUS_DONE)
             status = put_frame(exporting,
                 bundle_write_chunk(&exporting->writer, bytes_of(chunk, (size_t)n), &exporting->frame));
-        at += (uint64_t)n;
     }
     exporting->photos++;
     show_progress(exporting);

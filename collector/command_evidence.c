@@ -6,6 +6,7 @@
 #include "base/output_file.h"
 #include "base/rfc3339.h"
 #include "collector/commands.h"
+#include "collector/kept_photo.h"
 #include "proto/evidence.h"
 
 #include <errno.h>
@@ -52,15 +53,10 @@ static void add_blob(struct export *export, const struct sha256 *sha256, uint64_
 static enum exit_status list_blobs(struct export *export)
 {
     _cleanup_arena_ struct arena arena;
-    arena_init(&arena, 2 * arena_budget_for(export->bytes.len));
+    arena_init(&arena, arena_budget_for(export->stored.recorded.len));
     struct record record;
     const char *reason = "it cannot be read";
-    int r = record_decode(buffer_bytes(&export->bytes), &arena, &record, &reason);
-    if (r >= 0 && record.kind == RECORD_REHOMED) {
-        struct bytes inner = record.rehomed.record;
-        r = record_decode(inner, &arena, &record, &reason);
-    }
-    if (r < 0)
+    if (record_decode(export->stored.recorded, &arena, &record, &reason) < 0)
         return complain(EXIT_STATUS_FAILED, "this record cannot be exported: %s", reason);
     const struct finding *finding = record_finding(&record);
     if (!finding && record.kind != RECORD_WITHDRAWAL)
@@ -108,7 +104,7 @@ static enum exit_status prove(struct export *export)
         return complain_store(program, r, "prove the finding");
     export->evidence.log = at->log;
     export->evidence.seq = at->seq;
-    export->evidence.record = buffer_bytes(&export->bytes);
+    export->evidence.record = export->stored.record;
     export->evidence.proof = export->proof;
     export->evidence.receipt = buffer_bytes(&export->receipt);
     export->evidence.blobs = export->blobs;
@@ -124,26 +120,35 @@ static enum exit_status complain_output(const struct export *export, int r)
     return complain(EXIT_STATUS_FAILED, "output: %s: %s; nothing was written", path, strerror(-r));
 }
 
+/* What kept_photo_read() said instead of the next chunk. */
+static enum exit_status complain_photo(const struct export *export, const struct sha256 *sha256, ssize_t n)
+{
+    uint64_t erased_by = 0;
+    int r = n == 0 || n == -ENOENT ? store_blob_erased_by(export->store, sha256, &erased_by) : (int)n;
+
+    if (r < 0)
+        return complain_store(export->program, r, "read a photo of this finding");
+    if (erased_by > 0)
+        return complain(EXIT_STATUS_REFUSED,
+            "evidence: a photo of this finding was erased by order %llu of the centre; nothing was written",
+            (unsigned long long)erased_by);
+    return complain(EXIT_STATUS_FAILED,
+        "evidence: a photo of this finding is damaged or no longer on this handheld; nothing was written");
+}
+
 static enum exit_status write_blob(struct export *export, struct output_file *file, size_t index)
 {
     uint8_t chunk[COPY_CHUNK];
-    for (uint64_t at = 0; at < export->blob_sizes[index];) {
-        ssize_t n = store_blob_read(export->store, &export->blobs[index], at, chunk, sizeof(chunk));
-        uint64_t erased_by = 0;
-        if (n == -ENOENT && store_blob_erased_by(export->store, &export->blobs[index], &erased_by) >= 0 &&
-            erased_by > 0)
-            return complain(EXIT_STATUS_REFUSED,
-                "evidence: a photo of this finding was erased by order %llu of the centre; nothing was written",
-                (unsigned long long)erased_by);
-        if (n == 0 || n == -ENOENT)
-            return complain(EXIT_STATUS_FAILED,
-                "evidence: a photo of this finding is no longer on this handheld; nothing was written");
-        if (n < 0)
-            return complain_store(export->program, (int)n, "read a photo of this finding");
+    struct kept_photo photo;
+
+    kept_photo_start(export->store, &export->blobs[index], export->blob_sizes[index], &photo);
+    while (photo.at < photo.size) {
+        ssize_t n = kept_photo_read(&photo, chunk, sizeof(chunk));
+        if (n <= 0)
+            return complain_photo(export, &photo.sha256, n);
         int r = output_file_write(file, chunk, (size_t)n);
         if (r < 0)
             return complain_output(export, r);
-        at += (uint64_t)n;
     }
     return EXIT_STATUS_DONE;
 }

@@ -141,19 +141,12 @@ static void current_done(struct current *current)
     arena_done(&current->arena);
 }
 
-static enum exit_status decode_current(struct current *current, struct bytes bytes)
+static enum exit_status decode_current(struct current *current, const struct store_record *stored)
 {
-    arena_init(&current->arena, arena_budget_for(bytes.len));
+    arena_init(&current->arena, arena_budget_for(stored->recorded.len));
     const char *reason = "it cannot be read";
-    if (record_decode(bytes, &current->arena, &current->record, &reason) < 0)
+    if (record_decode(stored->recorded, &current->arena, &current->record, &reason) < 0)
         return complain(EXIT_STATUS_REFUSED, "id: this record cannot be changed: %s", reason);
-    if (current->record.kind == RECORD_REHOMED) {
-        struct bytes inner = current->record.rehomed.record;
-        struct record record;
-        if (record_decode(inner, &current->arena, &record, &reason) < 0)
-            return complain(EXIT_STATUS_REFUSED, "id: this record cannot be changed: %s", reason);
-        current->record = record;
-    }
     if (!record_finding(&current->record))
         return complain(
             EXIT_STATUS_REFUSED, "id: this is no finding; give the id that patrol record printed");
@@ -175,9 +168,9 @@ static enum exit_status find_current(
         order_text(ret->original.erased_by, order);
         return complain(EXIT_STATUS_REFUSED, "id: this finding was erased by %s", order);
     }
-    if (ret->original.kind == RECORD_AMENDMENT || ret->original.kind == RECORD_WITHDRAWAL)
+    if (ret->original.recorded_kind == RECORD_AMENDMENT || ret->original.recorded_kind == RECORD_WITHDRAWAL)
         return complain(EXIT_STATUS_REFUSED, "id: this is the id of %s; give the id of the finding itself",
-            ret->original.kind == RECORD_AMENDMENT ? "an amendment" : "a withdrawal");
+            ret->original.recorded_kind == RECORD_AMENDMENT ? "an amendment" : "a withdrawal");
     bool amended = false, withdrawn = false;
     struct position_in_log amendment;
     r = store_later_versions(store, &ret->original.at, &amended, &amendment, &withdrawn);
@@ -186,18 +179,23 @@ static enum exit_status find_current(
     if (withdrawn)
         return complain(EXIT_STATUS_REFUSED, "id: this finding was withdrawn; record a new one");
     if (!amended)
-        return decode_current(ret, buffer_bytes(&ret->original_bytes));
+        return decode_current(ret, &ret->original);
     struct store_record newest;
     r = store_read(store, &amendment, &ret->bytes, &newest);
     if (r < 0)
         return complain_store(program, r, "read the record");
-    return decode_current(ret, buffer_bytes(&ret->bytes));
+    return decode_current(ret, &newest);
 }
 
+/* Named by where it was recorded first: so the centre knows it, and this store, in whatever log it stands
+ * now.
+ */
 static struct parent parent_of(const struct current *current)
 {
+    const struct store_record *original = &current->original;
+
     return (struct parent){
-        .log = current->original.at.log, .seq = current->original.at.seq, .id = current->original.id};
+        .log = original->recorded_at.log, .seq = original->recorded_at.seq, .id = original->id};
 }
 
 static enum exit_status amend_current(
@@ -234,7 +232,7 @@ static enum exit_status amend_current(
         finding.observed_ms = current->record.wall_ms;
     struct record record = record_now(program, RECORD_AMENDMENT, inspector);
     record.amendment = (struct amendment){.parent = parent_of(current), .finding = finding};
-    return append_and_print(program, store, &record, &added, &current->original.at);
+    return append_and_print(program, store, &record, &added, &current->original.recorded_at);
 }
 
 static enum exit_status withdraw_current(
@@ -246,7 +244,7 @@ static enum exit_status withdraw_current(
     if (form_text_take(
             "reason", program->options.reason, REASON_BYTES_MAX, &record.withdrawal.reason, &refusal) < 0)
         return refused(&refusal);
-    return append_and_print(program, store, &record, NULL, &current->original.at);
+    return append_and_print(program, store, &record, NULL, &current->original.recorded_at);
 }
 
 static enum exit_status change(struct program *program, const char *id,

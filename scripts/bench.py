@@ -332,15 +332,23 @@ def main():
     return 0
 
 
-def write_page(what, text, source):
-    """Into the section of docs/performance.md that belongs to this bench."""
+def commit_text():
+    """What is measured: the commit, and whether files differ from it."""
+    git = ["git", "-C", str(HERE)]
+    named = subprocess.run([*git, "describe", "--always", "--dirty", "--exclude=*"], text=True, check=False, capture_output=True).stdout.strip()
+    return f"commit {named}" if named else "no commit"
+
+
+def write_page(what, text, source, section=None):
+    """Into the section of docs/performance.md that belongs to this bench, or to one part of it."""
     page = HERE / "docs/performance.md"
-    begin, end = f"<!-- {what}: begin -->", f"<!-- {what}: end -->"
+    name = f"{what} {section}" if section else what
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     before, rest = page.read_text().split(begin)
     after = rest.split(end)[1]
     cpu = next(line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name"))
     note = (f"`scripts/bench {what}` on {time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores ({cpu}), Linux {os.uname().release}; input: "
-            f"{source}. Medians, with the smallest and largest of the runs in brackets.")
+            f"{source}; {commit_text()}. Medians, with the smallest and largest of the runs in brackets.")
     page.write_text(f"{before}{begin}\n{note}\n\n{text}\n{end}{after}")
 
 

@@ -31,7 +31,9 @@ import lab as network_lab  # noqa: E402
 import harness  # noqa: E402
 from harness import wait_for  # noqa: E402
 
-PARTS = ("drain", "peers", "photo", "resync", "idle", "server")
+# The sections of the page, and the parts that belong into one run for it.
+SECTIONS = {"text": ("drain", "peers"), "photo": ("photo",), "resync": ("resync",), "idle": ("idle",), "server": ("server",)}
+PARTS = tuple(part for parts in SECTIONS.values() for part in parts)
 SEED = 20260101
 PIECE = 65536
 ANSWER_S = 900  # longest wait for one thing that crosses the link
@@ -44,10 +46,7 @@ class Bench:
         self.build, self.directory, self.quick = build, directory, arguments.quick
         self.repeat, self.rounds, self.kills = arguments.repeat, arguments.rounds, arguments.kills
         self.load_s = arguments.load_seconds
-        self.table = bench.Table()
-        self.peers = []
-        self.failed = {}  # name of a peer: the reason
-        self.notes = []
+        self.begin_section()
         quick = self.quick
         self.certificates = harness.Certificates(directory / "certificates",
                                                  addresses=network_lab.ADDRESSES["centre"])
@@ -59,6 +58,12 @@ class Bench:
         self.count = count
         self.lines = bench_peers.peer_lines([json.loads(line) for line in open(self.path, encoding="utf-8")])
         print(f"input: {self.count} findings, {self.source}", flush=True)
+
+    def begin_section(self):
+        self.table = bench.Table()
+        self.peers = []
+        self.failed = {}  # name of a peer: the reason
+        self.notes = []
 
     def path_for(self, name):
         return self.directory / name
@@ -558,13 +563,23 @@ def bare_insert(run, exchanges, group):
 # ---- all of it ----
 
 
-def measure(run, parts):
+def measure(run, parts, writes):
+    """Each section is written as soon as it is measured: what comes later may fail."""
     functions = {"drain": (bench_drain,), "peers": (bench_peers_all,), "photo": (bench_photo,), "resync": (bench_resync, bench_media),
                  "idle": (bench_idle,), "server": (bench_server,)}
-    for part in parts:
-        print(f"{part}:", flush=True)
-        for function in functions[part]:
-            function(run)
+    for section, its_parts in SECTIONS.items():
+        chosen = [part for part in its_parts if part in parts]
+        if not chosen:
+            continue
+        run.begin_section()
+        for part in chosen:
+            print(f"{part}:", flush=True)
+            for function in functions[part]:
+                function(run)
+        text = page_text(run)
+        print("\n" + text + "\n", flush=True)
+        if writes:
+            bench.write_page("delivery", text, run.source, section)
 
 
 def page_text(run):
@@ -582,28 +597,25 @@ def main():
     parser.add_argument("build", type=pathlib.Path)
     parser.add_argument("what", choices=["delivery"])
     parser.add_argument("--quick", action="store_true", help="less of everything: to see that it runs, not for figures")
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md")
+    parser.add_argument("--write", action="store_true", help="put the tables of what is measured into docs/performance.md")
     parser.add_argument("--repeat", type=int, default=1, metavar="N", help="runs of each peer")
     parser.add_argument("--rounds", type=int, default=0, metavar="N", help="of photo (3) and undisturbed ones of drain (5)")
     parser.add_argument("--kills", type=int, default=9, metavar="N", help="of drain")
     parser.add_argument("--only", action="append", choices=PARTS, help="only this part; may be given again")
     parser.add_argument("--load-seconds", type=int, default=0, metavar="N", help="how long the server is loaded, instead of 600")
     arguments = parser.parse_args()
-    is_partial = arguments.only or arguments.rounds or arguments.kills != 9 or arguments.load_seconds
-    if arguments.write and (arguments.quick or is_partial):
-        parser.error("--write is for all of it, at full size")
+    parts = arguments.only or PARTS
+    is_less = arguments.quick or arguments.rounds or arguments.kills != 9 or arguments.load_seconds
+    if arguments.write and (is_less or ("drain" in parts) != ("peers" in parts)):
+        parser.error("--write is for full size, and for drain and peers in one run")
     directory = pathlib.Path(tempfile.mkdtemp(prefix="gridpatrol-bench-", dir=os.environ.get("BENCH_DIR")))
     try:
         run = Bench(arguments.build.resolve(), directory, arguments)
-        measure(run, arguments.only or PARTS)
+        measure(run, parts, arguments.write)
     except network_lab.NotAllowed as refused:
         sys.exit(f"bench: {refused}")
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-    text = page_text(run)
-    print("\n" + text)
-    if arguments.write:
-        bench.write_page("delivery", text, run.source)
     return 0
 
 

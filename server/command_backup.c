@@ -47,7 +47,8 @@ static int failed(const char *target, int error)
             "%s: holds the backup of another centre; give a directory of its own", target);
     case ENOTEMPTY:
         return command_fail(EXIT_STATUS_REFUSED,
-            "%s: a server has been started on this copy; give another directory", target);
+            "%s: something has been written to this copy, as by a server that was started on it; give another directory",
+            target);
     case EWOULDBLOCK:
         return command_fail(EXIT_STATUS_FAILED, "%s: another backup goes there right now", target);
     case EUCLEAN:

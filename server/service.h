@@ -69,7 +69,7 @@ struct service_reply {
     uint32_t retry_after_s; /* 0: none */
     const char *outcome;    /* static word for the request's log line and metrics */
     struct uuid device;     /* nil when unknown */
-    uint64_t records, bytes_inflated;
+    uint64_t records;
 };
 void service_reply_done(struct service_reply *reply);
 
@@ -78,7 +78,7 @@ void service_reply_done(struct service_reply *reply);
 bool service_knows_device(struct service *service, const struct uuid *device);
 
 /* Takes the request's body (borrowed until the job is freed). Always gives a job: one that failed carries its
- * refusal and needs no commit. -ENOMEM only. `now_ms` is the world's wall clock, taken by the caller. */
+ * refusal and needs no commit. -ENOMEM only. */
 int service_prepare(
     struct service *service, enum service_route route, struct bytes body, struct service_job **ret);
 /* True when the device that it gives is proven to have sent the request: its signature held, or, of an
@@ -90,8 +90,8 @@ bool service_job_needs_commit(const struct service_job *job);
  * finds the held ones of a log that has grown. A held job is handed to service_commit again, or answered
  * `ahead`. */
 bool service_job_is_ahead(const struct service_job *job, struct uuid *ret_log);
-/* Commits a group. 0: every job has its result (which may be a refusal or `ahead`). -errno: nothing was
- * stored; every job answers 503. */
+/* Commits a group. 0: every job has its result (which may be a refusal or `ahead`). -errno: the storage
+ * failed; those that were not stored before answer 503. */
 int service_commit(struct service *service, struct service_job *const *jobs, size_t count);
 void service_answer(struct service *service, struct service_job *job, struct service_reply *ret);
 void service_job_free(struct service_job *job);
@@ -99,8 +99,6 @@ void service_job_free(struct service_job *job);
 /* ---- uploads: tus 1.0.0 without HTTP (server/service_uploads.c, service_patches.c) ---- */
 
 struct service_upload {
-    struct uuid device;
-    struct sha256 sha256;
     uint64_t size, offset;
     int64_t expires_ms;
 };
@@ -203,7 +201,7 @@ int service_token_make(struct service *service, const char *name, const char *in
 int service_each_device(
     struct service *service, int (*each)(void *user, const struct service_device *device), void *user);
 /* One that a restored database does not know can be revoked, and one that was revoked can be restored.
- * -ENOENT it cannot be restored: it is not known, and was not revoked. */
+ * -ENOENT it cannot be restored: it is not known, and was not revoked; -EFBIG the list is full. */
 int service_revoke(struct service *service, const struct uuid *device, bool revoked);
 /* Asks these devices, or all (NULL), for a resync with their next exchange. Count of devices asked, or -errno
  * when nobody was; -ENOENT one is not known. */
@@ -291,9 +289,9 @@ struct service_erasure_report {
 
 /* Gives a numbered order that turns records and photos into their hashes, here and on the handhelds, and
  * carries it out here. A record's photos go with it unless another finding names them. 0; -EINVAL a target is
- * not there, and was told; -ENODATA nothing is left to erase; -E2BIG more than ORDER_ENTRIES_MAX; -EFBIG no
- * room is left for orders. After any other error the order may stand all the same: service_each_order tells.
- */
+ * not there, or a copy of what goes with it is damaged here, and was told; -ENODATA nothing is left to erase;
+ * -E2BIG more than ORDER_ENTRIES_MAX; -EFBIG no room is left for orders. After any other error the order may
+ * stand all the same: service_each_order tells. */
 int service_erase(
     struct service *service, const struct service_erasure *erasure, struct service_erasure_report *ret);
 

@@ -218,6 +218,9 @@ static int find_parent(struct transaction *transaction, const struct subject *su
     if (r < 0 || facts->is_known || facts->log_is_foreign)
         return r;
     r = storage->verbs->rehomed_find(storage, &position, &parent->id, &key);
+    /* One that had only come re-homed has left no row under its first position. */
+    if (r == -ENOENT && !facts->is_erased)
+        facts->is_erased = orders_cover_id(transaction->service, &position, &parent->id);
     if (r < 0)
         return r == -ENOENT ? 0 : r;
     r = storage->verbs->log_at(storage, record_key_log(key), &log);
@@ -225,6 +228,14 @@ static int find_parent(struct transaction *transaction, const struct subject *su
         return r == -ENOENT ? 0 : r;
     facts->is_of_device = log.device == device_of(subject);
     return look_at_parent(storage, key, facts, ret_root);
+}
+
+static bool is_among(const uint64_t *keys, size_t count, uint64_t key)
+{
+    for (size_t i = 0; i < count; i++)
+        if (keys[i] == key)
+            return true;
+    return false;
 }
 
 static int put_version(struct transaction *transaction, const struct subject *subject,
@@ -238,7 +249,7 @@ static int put_version(struct transaction *transaction, const struct subject *su
 
     if (r < 0)
         return r;
-    if (count == STORAGE_VERSIONS_MAX)
+    if (count == STORAGE_VERSIONS_MAX && !is_among(keys, count, subject->key))
         return put_in_quarantine(transaction, subject, "the finding was amended too many times", parent);
     r = put_row(transaction, subject, &row);
     if (r >= 0)
@@ -280,7 +291,8 @@ static int apply_version(struct transaction *transaction, const struct subject *
         r = storage->verbs->awaited_put(storage, &position, subject->key);
         return r < 0 ? r : put_in_quarantine(transaction, subject, reason, &parent);
     case PARENT_UNFIT:
-        return put_in_quarantine(transaction, subject, reason, &parent);
+        r = storage->verbs->awaited_end(storage, &position, subject->key);
+        return r < 0 ? r : put_in_quarantine(transaction, subject, reason, &parent);
     }
     return 0;
 }
@@ -461,40 +473,68 @@ static int apply_kind(struct transaction *transaction, const struct subject *sub
 
 enum once { ONCE_APPLY, ONCE_APPLIED_BEFORE, ONCE_FOREIGN };
 
+/* Is it held where it stood first, or listed from there? Of one that is damaged there, and was not listed
+ * when the derived tables were made again, the copy is what is left. */
+static int is_applied_in_place(
+    struct storage *storage, const struct stored_log *log, uint64_t seq, const struct sha256 *leaf)
+{
+    struct stored_record record;
+    struct stored_finding row;
+    int r = storage->verbs->record_at(storage, record_key(log->number, seq), NULL, &record);
+
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    if (!record.has_leaf || !sha256_equal(&record.leaf, leaf))
+        return 0;
+    r = log_record_is_well(storage, record.key);
+    if (r != 0)
+        return r;
+    r = storage->verbs->finding_at(storage, record.key, &row);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    return 1;
+}
+
+static int note_rehomed(
+    struct transaction *transaction, const struct subject *subject, struct stored_log *log)
+{
+    if (log->has_rehomed)
+        return 0;
+    log->has_rehomed = true;
+    if (log->number == subject->log->number)
+        subject->log->has_rehomed = true;
+    return set_flags(transaction, log);
+}
+
 /* A re-homed record may have come under its first position, or re-homed in another log. */
 static int judge_rehomed(struct transaction *transaction, const struct subject *subject, enum once *ret)
 {
     const struct projection *projection = subject->record->projection;
     struct storage *storage = transaction->storage;
-    struct stored_record record;
     struct stored_log log;
     uint64_t key;
-    int r;
+    bool is_log_held;
+    int r = storage->verbs->log_find(storage, &subject->first.log, &log);
 
     *ret = ONCE_APPLY;
-    r = storage->verbs->log_find(storage, &subject->first.log, &log);
-    if (r >= 0) {
-        if (log.device != device_of(subject)) {
-            *ret = ONCE_FOREIGN;
-            return 0;
-        }
-        if (!log.has_rehomed) {
-            log.has_rehomed = true;
-            r = set_flags(transaction, &log);
-            if (r >= 0 && log.number == subject->log->number)
-                subject->log->has_rehomed = true;
-        }
-        if (r >= 0)
-            r = storage->verbs->record_at(storage, record_key(log.number, subject->first.seq), NULL, &record);
-        if (r >= 0 && record.has_leaf && sha256_equal(&record.leaf, &projection->first_leaf))
-            *ret = ONCE_APPLIED_BEFORE;
+    is_log_held = r >= 0;
+    if (is_log_held && log.device != device_of(subject)) {
+        *ret = ONCE_FOREIGN;
+        return 0;
     }
-    if ((r < 0 && r != -ENOENT) || *ret == ONCE_APPLIED_BEFORE)
-        return r < 0 ? r : 0;
+    if (is_log_held)
+        r = note_rehomed(transaction, subject, &log);
+    if (r < 0 && r != -ENOENT)
+        return r;
     r = storage->verbs->rehomed_find(storage, &subject->first, &projection->first_id, &key);
     if (r >= 0 && key != subject->key)
         *ret = ONCE_APPLIED_BEFORE;
-    if (r == -ENOENT)
+    if (r != -ENOENT)
+        return r < 0 ? r : 0;
+    r = is_log_held ? is_applied_in_place(storage, &log, subject->first.seq, &projection->first_leaf) : 0;
+    if (r > 0)
+        *ret = ONCE_APPLIED_BEFORE;
+    if (r == 0)
         r = storage->verbs->rehomed_put(storage, &subject->first, &projection->first_id, subject->key);
     return r < 0 ? r : 0;
 }

@@ -11,8 +11,9 @@
  *   TARGET/centre.db         moved into place: now the backup is whole
  *   DATA/centre.db           the photos are marked, and the closed logs that were read again in the copy
  *
- * Closed logs that the copy has not whole lose their marks before it is moved into place. And when the backup
- * before has one of them whole, it stays: handhelds may have removed theirs.
+ * Closed logs and photos that the copy has not whole lose their marks before it is moved into place. And when
+ * the backup before has a closed log whole that this one has not, it stays: handhelds may have removed
+ * theirs.
  *
  * Interrupted at any point, TARGET holds the backup before or this one, and nothing is marked that it has
  * not got.
@@ -38,9 +39,9 @@ struct backup {
     const char *target;
     char *new_directory;
     struct storage *snapshot;
-    struct blobs *blobs; /* the target's */
-    struct sha256 *copied;
-    size_t copied_count, copied_room;
+    struct blobs *blobs;       /* the target's */
+    struct buffer copied;      /* struct sha256: of photos that are not marked yet */
+    struct buffer faulted;     /* struct sha256: of photos that are marked, and not in this copy */
     struct buffer told_logs;   /* struct told_log */
     struct buffer broken_logs; /* struct uuid */
     struct sha256 last;        /* of the blobs looked at */
@@ -53,19 +54,10 @@ struct backup {
 
 /* ---- photos ---- */
 
-static int note_copied(struct backup *backup, const struct sha256 *sha256)
+static int note_blob(struct buffer *blobs, const struct sha256 *sha256)
 {
-    if (backup->copied_count == backup->copied_room) {
-        size_t room = backup->copied_room > 0 ? 2 * backup->copied_room : BLOBS_AT_ONCE;
-        struct sha256 *grown = reallocarray(backup->copied, room, sizeof(*grown));
-
-        if (!grown)
-            return -ENOMEM;
-        backup->copied = grown;
-        backup->copied_room = room;
-    }
-    backup->copied[backup->copied_count++] = *sha256;
-    return 0;
+    buffer_put_bytes(blobs, sha256_bytes(sha256));
+    return buffer_finish(blobs);
 }
 
 static void tell_fault(struct backup *backup, const struct sha256 *sha256, int error)
@@ -99,13 +91,13 @@ static int copy_blob(void *user, const struct stored_blob *blob)
     /* A photo that is damaged here is no reason to have no backup of all the others. */
     if (r == -ENOENT || r == -EILSEQ || r == -EIO) {
         tell_fault(backup, &blob->sha256, r);
-        return 0;
+        return blob->is_backed_up ? note_blob(&backup->faulted, &blob->sha256) : 0;
     }
     if (r < 0)
         return r;
     backup->report.blobs++;
     backup->report.blobs_copied += r == 0;
-    r = blob->is_backed_up ? 0 : note_copied(backup, &blob->sha256);
+    r = blob->is_backed_up ? 0 : note_blob(&backup->copied, &blob->sha256);
     if (r >= 0 && backup->told)
         backup->told(backup->user, &backup->report);
     return r;
@@ -127,7 +119,7 @@ static int copy_blobs(struct backup *backup)
     return r;
 }
 
-static int mark_some(struct service *service, const struct sha256 *blobs, size_t count)
+static int mark_some(struct service *service, const struct sha256 *blobs, size_t count, bool has)
 {
     struct transaction transaction;
     int r = transaction_begin(service, &transaction);
@@ -135,7 +127,7 @@ static int mark_some(struct service *service, const struct sha256 *blobs, size_t
     if (r < 0)
         return r;
     for (size_t i = 0; r >= 0 && i < count; i++)
-        r = transaction.storage->verbs->blob_set_backed_up(transaction.storage, &blobs[i]);
+        r = transaction.storage->verbs->blob_set_backed_up(transaction.storage, &blobs[i], has);
     if (r < 0) {
         transaction_rollback(&transaction);
         return r;
@@ -144,16 +136,17 @@ static int mark_some(struct service *service, const struct sha256 *blobs, size_t
     return transaction_commit(&transaction);
 }
 
-static int mark_blobs(struct backup *backup)
+/* Those that the copy has, or those that it has not. */
+static int mark_blobs(struct backup *backup, bool has)
 {
-    for (size_t i = 0; i < backup->copied_count; i += MARKS_AT_ONCE) {
-        size_t left = backup->copied_count - i;
-        int r = mark_some(backup->service, backup->copied + i, left < MARKS_AT_ONCE ? left : MARKS_AT_ONCE);
+    const struct buffer *noted = has ? &backup->copied : &backup->faulted;
+    const struct sha256 *blobs = (const struct sha256 *)(const void *)noted->data;
+    size_t count = noted->len / sizeof(*blobs);
+    int r = 0;
 
-        if (r < 0)
-            return r;
-    }
-    return 0;
+    for (size_t i = 0; r >= 0 && i < count; i += MARKS_AT_ONCE)
+        r = mark_some(backup->service, blobs + i, count - i < MARKS_AT_ONCE ? count - i : MARKS_AT_ONCE, has);
+    return r;
 }
 
 /* ---- logs ---- */
@@ -261,52 +254,68 @@ static int take_snapshot(struct backup *backup)
     return r < 0 ? r : backup->snapshot->verbs->logs_each(backup->snapshot, look_at_log, backup);
 }
 
-/* 1 when this backup has the log whole, 0 not. */
-static int has_whole(struct storage *storage, const struct uuid *id)
+static bool is_broken(const struct backup *backup, const struct uuid *id)
+{
+    for (size_t at = 0; at < backup->broken_logs.len; at += UUID_BYTES)
+        if (memcmp(backup->broken_logs.data + at, id->b, UUID_BYTES) == 0)
+            return true;
+    return false;
+}
+
+/* Whether this backup has all of what the log had when it was closed. While the list of findings is made anew
+ * no log counts as closed: then it is read. 1, 0, or an error of something else than this copy. */
+static int has_all_of(struct backup *backup, const struct stored_log *closed)
 {
     struct stored_log log;
-    int r = storage->verbs->log_find(storage, id, &log);
+    int r = backup->snapshot->verbs->log_find(backup->snapshot, &closed->id, &log);
 
-    if (r < 0)
-        return r == -ENOENT ? 0 : r;
-    return log.is_closed ? read_log(storage, &log) : 0;
+    if (r >= 0 && log.frontier.size < closed->frontier.size)
+        return 0;
+    if (r >= 0 && log.is_closed)
+        return !is_broken(backup, &closed->id);
+    if (r >= 0)
+        r = read_log(backup->snapshot, &log);
+    return r == -ENOENT || r == -EUCLEAN ? 0 : r;
 }
 
-static int compare_with(struct backup *backup, struct storage *before)
+struct comparison {
+    struct backup *backup;
+    struct storage *before;
+};
+
+/* -EUCLEAN when only the backup before has it whole. What is damaged there is no reason to keep it. */
+static int compare_log(void *user, const struct stored_log *log)
 {
-    size_t count = backup->broken_logs.len / UUID_BYTES;
+    struct comparison *comparison = user;
+    struct backup *backup = comparison->backup;
+    int r = log->is_closed ? has_all_of(backup, log) : 1;
 
-    for (size_t i = 0; i < count; i++) {
-        struct uuid id;
-
-        memcpy(id.b, backup->broken_logs.data + i * UUID_BYTES, UUID_BYTES);
-        int r = has_whole(before, &id);
-        if (r < 0)
-            return r;
-        if (r > 0) {
-            backup->report.has_kept_before = true;
-            backup->report.kept_log = id;
-            return -EUCLEAN;
-        }
-    }
-    return 0;
+    if (r != 0)
+        return r < 0 ? r : 0;
+    r = read_log(comparison->before, log);
+    if (r <= 0)
+        return r == -EUCLEAN ? 0 : r;
+    backup->report.has_kept_before = true;
+    backup->report.kept_log = log->id;
+    return -EUCLEAN;
 }
 
-/* The backup that is there already stays when it has a closed log whole that this one has not. */
+/* The backup that is there already stays when it has a closed log whole that this one has not: the centre has
+ * lost records, or was set back, and handhelds may have removed theirs. */
 static int look_at_backup_before(struct backup *backup)
 {
     const struct world *world = backup->service->world;
     const struct storage_options options = {.world = world, .directory = backup->target, .read_only = true};
-    struct storage *before = NULL;
+    struct comparison comparison = {.backup = backup};
     bool created;
-    int r = backup->broken_logs.len > 0 ? storage_sqlite_is_placed(world, backup->target) : 0;
+    int r = storage_sqlite_is_placed(world, backup->target);
 
     if (r <= 0)
         return r;
-    r = storage_sqlite_open(&options, &before, &created, NULL);
+    r = storage_sqlite_open(&options, &comparison.before, &created, NULL);
     if (r >= 0)
-        r = compare_with(backup, before);
-    storage_close(before);
+        r = comparison.before->verbs->logs_each(comparison.before, compare_log, &comparison);
+    storage_close(comparison.before);
     int tidied = storage_sqlite_tidy(world, backup->target);
     if (r == -EUCLEAN && !backup->report.has_kept_before)
         r = 0; /* it is damaged */
@@ -367,9 +376,11 @@ static int run_steps(struct backup *backup)
     if (r >= 0)
         r = mark_logs(backup, false);
     if (r >= 0)
+        r = mark_blobs(backup, false);
+    if (r >= 0)
         r = put_in_place(backup);
     if (r >= 0)
-        r = mark_blobs(backup);
+        r = mark_blobs(backup, true);
     return r < 0 ? r : mark_logs(backup, true);
 }
 
@@ -414,7 +425,8 @@ int service_backup(struct service *service, const char *target,
     storage_close(backup.snapshot);
     blobs_close(backup.blobs);
     free(backup.new_directory);
-    free(backup.copied);
+    buffer_done(&backup.copied);
+    buffer_done(&backup.faulted);
     backup.report.logs_broken = backup.broken_logs.len / UUID_BYTES;
     buffer_done(&backup.told_logs);
     buffer_done(&backup.broken_logs);

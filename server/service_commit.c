@@ -117,21 +117,6 @@ static int commit_group(struct service *service, struct service_job *const *jobs
     return transaction_commit(&transaction);
 }
 
-/* A damaged place in the database must not hold up whoever has nothing to do with it. */
-static int commit_one_by_one(struct service *service, struct service_job *const *jobs, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        int r = commit_group(service, &jobs[i], 1);
-
-        if (r == -EUCLEAN || r == -EBADMSG)
-            r = job_refuse_busy(
-                jobs[i], BUSY_DAMAGED, "the centre's copy is damaged; its operator has to mend it");
-        if (r < 0)
-            return r;
-    }
-    return 0;
-}
-
 static void refuse_all(struct service_job *const *jobs, size_t count, int error)
 {
     bool is_full = error == -ENOSPC || error == -EDQUOT;
@@ -143,6 +128,23 @@ static void refuse_all(struct service_job *const *jobs, size_t count, int error)
             is_full ? "the centre's disk is full" : "the centre cannot store anything now");
         jobs[i]->retry_after_s = BUSY_RETRY_S;
     }
+}
+
+/* A damaged place in the database must not hold up whoever has nothing to do with it. Those before one that
+ * fails are stored, and are told so. */
+static int commit_one_by_one(struct service *service, struct service_job *const *jobs, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        int r = commit_group(service, &jobs[i], 1);
+
+        if (r == -EUCLEAN || r == -EBADMSG)
+            r = job_refuse_storage(jobs[i], r);
+        if (r < 0) {
+            refuse_all(jobs + i, count - i, r);
+            return r;
+        }
+    }
+    return 0;
 }
 
 int service_commit(struct service *service, struct service_job *const *jobs, size_t count)
@@ -160,7 +162,7 @@ int service_commit(struct service *service, struct service_job *const *jobs, siz
     r = commit_group(service, jobs, count);
     if (r == -EUCLEAN || r == -EBADMSG)
         r = commit_one_by_one(service, jobs, count);
-    if (r < 0)
+    else if (r < 0)
         refuse_all(jobs, count, r);
     service_count(&service->counters.group_jobs, count);
     service_count(

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Lawful erasure: an admin's order turns records and photos into their hashes. See service.h; the orders
- * themselves are kept by service_orders.c.
+ * themselves are kept by service_orders.c, and carried out by service_erasure.c.
  *
  *   collect   what the order is about: the records, their later versions and what waits for them, wherever
  *             they stand; their photos
@@ -16,175 +16,6 @@
 #include <stdarg.h>
 
 #define LINE_MAX_LEN 256u
-
-/* ---- carrying out ---- */
-
-/* One record's row: its leaf stays. */
-static int erase_record(
-    struct transaction *transaction, const struct erased_record *erased, struct buffer *let_go)
-{
-    struct storage *storage = transaction->storage;
-    struct stored_record row;
-    struct stored_log log;
-    int r = storage->verbs->log_find(storage, &erased->at.log, &log);
-
-    if (r >= 0 && erased->at.seq < log.frontier.size)
-        r = storage->verbs->record_at(storage, record_key(log.number, erased->at.seq), NULL, &row);
-    else if (r >= 0)
-        r = -ENOENT;
-    if (r < 0)
-        return r == -ENOENT ? 0 : r; /* not here, or not yet */
-    if (row.state == STORED_RECORD_ERASED || (row.has_leaf && !sha256_equal(&row.leaf, &erased->leaf)))
-        return 0;
-    transaction->has_changed = true;
-    row.state = STORED_RECORD_ERASED;
-    row.has_leaf = true;
-    row.leaf = erased->leaf;
-    row.has_bytes = false;
-    row.bytes = bytes_of(NULL, 0);
-    r = storage->verbs->record_put(storage, &row);
-    return r < 0 ? r : apply_forget(transaction, row.key, let_go);
-}
-
-static int erase_blob_row(struct transaction *transaction, const struct sha256 *sha256)
-{
-    struct storage *storage = transaction->storage;
-    struct stored_blob blob;
-    int r = storage->verbs->blob_find(storage, sha256, &blob);
-
-    if (r < 0 || blob.state == STORED_BLOB_ERASED)
-        return r == -ENOENT ? 0 : r;
-    transaction->has_changed = true;
-    return storage->verbs->blob_set_state(storage, sha256, STORED_BLOB_ERASED, 0);
-}
-
-struct partials {
-    const struct orders *orders;
-    struct buffer found; /* of struct blob_partial */
-};
-
-static int note_partial(void *user, const struct blob_partial *partial)
-{
-    struct partials *partials = user;
-
-    if (orders_find_blob(partials->orders, &partial->sha256) > 0)
-        buffer_put(&partials->found, partial, sizeof(*partial));
-    return buffer_finish(&partials->found);
-}
-
-/* What has come of erased photos but is not whole. */
-static int remove_partials(struct service *service, const struct orders *orders)
-{
-    struct blobs *blobs = service->blobs;
-    struct partials partials = {.orders = orders};
-    int r = blobs->verbs->partials_each(blobs, NULL, note_partial, &partials);
-    const struct blob_partial *found = (const struct blob_partial *)(const void *)partials.found.data;
-
-    for (size_t i = 0; r >= 0 && i < partials.found.len / sizeof(*found); i++) {
-        r = blobs->verbs->partial_remove(blobs, &found[i].device, &found[i].sha256);
-        r = r == -ENOENT ? 0 : r;
-    }
-    buffer_done(&partials.found);
-    return r;
-}
-
-static int remove_files(struct service *service, const struct orders *orders)
-{
-    struct blobs *blobs = service->blobs;
-    int r = 0;
-
-    for (size_t i = 0; r >= 0 && i < orders->blob_count; i++) {
-        if (i > 0 && sha256_equal(&orders->blobs[i].sha256, &orders->blobs[i - 1].sha256))
-            continue; /* named by two devices */
-        r = blobs->verbs->remove(blobs, &orders->blobs[i].sha256);
-        r = r == -ENOENT ? 0 : r;
-    }
-    return r < 0 || orders->blob_count == 0 ? r : remove_partials(service, orders);
-}
-
-/* What goes, and then what the records that stay say of the photos that stay. */
-static int erase_rows(struct transaction *transaction, const struct order_record *records,
-    size_t record_count, const struct order_blob *blobs, size_t blob_count)
-{
-    _cleanup_buffer_ struct buffer let_go = {0};
-    int r = 0;
-
-    for (size_t i = 0; r >= 0 && i < record_count; i++)
-        r = erase_record(transaction, &records[i].record, &let_go);
-    for (size_t i = 0; r >= 0 && i < blob_count; i++)
-        r = erase_blob_row(transaction, &blobs[i].sha256);
-    return r < 0 ? r : apply_name_again(transaction, &let_go);
-}
-
-static int apply_rows(struct transaction *transaction, const struct orders *orders)
-{
-    int r = erase_rows(transaction, orders->records, orders->record_count, orders->blobs, orders->blob_count);
-
-    if (r >= 0 && transaction->has_changed)
-        r = erasing_mark(transaction->service, true);
-    return r;
-}
-
-/* `ret_last`: the newest of them. */
-static int apply_all(struct service *service, uint64_t *ret_last)
-{
-    struct orders orders = {0};
-    struct transaction transaction;
-    int r = transaction_begin(service, &transaction);
-
-    if (r < 0)
-        return r;
-    r = orders_copy(service, &orders); /* what all orders name */
-    if (r >= 0)
-        r = apply_rows(&transaction, &orders);
-    if (r < 0)
-        transaction_rollback(&transaction);
-    else
-        r = transaction_commit(&transaction);
-    if (r >= 0)
-        r = remove_files(service, &orders);
-    if (r >= 0)
-        *ret_last = orders_last(&orders);
-    orders_done(&orders);
-    return r;
-}
-
-/* Under the lock, as another process may have given an order since: then there is more to be done. */
-static int unmark(struct service *service, uint64_t last)
-{
-    struct transaction transaction;
-    int r = transaction_begin(service, &transaction);
-
-    if (r < 0)
-        return r;
-    if (orders_last_number(service) == last)
-        r = erasing_mark(service, false);
-    transaction_rollback(&transaction);
-    return r;
-}
-
-int erasure_open(struct service *service)
-{
-    uint64_t last;
-    int r = orders_refresh(service);
-
-    if (r < 0 || !service->writer || (orders_last_number(service) == 0 && !erasing_is_marked(service)))
-        return r;
-    return apply_all(service, &last);
-}
-
-int erasure_finish(struct service *service)
-{
-    uint64_t last = 0;
-    int r;
-
-    if (!erasing_is_marked(service))
-        return 0;
-    r = apply_all(service, &last);
-    if (r >= 0)
-        r = service->writer->verbs->scrub(service->writer);
-    return r < 0 ? r : unmark(service, last);
-}
 
 /* ---- collecting ---- */
 
@@ -300,21 +131,61 @@ static int add_later_versions(struct collecting *collecting, uint64_t key)
     return r;
 }
 
-/* What waits for this record to be applied is about it too. */
-static int add_awaiting(struct collecting *collecting, const struct position_in_log *first)
+struct waiting {
+    struct collecting *collecting;
+    const struct uuid *for_id;
+};
+
+static int note_waiting(void *user, const struct stored_finding *row)
+{
+    struct waiting *waiting = user;
+
+    if (!row->has_parent || !uuid_equal(&row->parent_id, waiting->for_id))
+        return 0;
+    return add_key(waiting->collecting, row->key);
+}
+
+/* What waits for this record to be applied is about it too. Another one may have been written at the same
+ * position, by a copy of the handheld: what waits for that one stays. */
+static int add_awaiting(
+    struct collecting *collecting, const struct position_in_log *first, const struct uuid *id)
 {
     struct storage *storage = collecting->transaction->storage;
+    struct waiting waiting = {.collecting = collecting, .for_id = id};
     uint64_t keys[STORAGE_VERSIONS_MAX];
     size_t count = 0;
     int r = storage->verbs->awaited(
         storage, &first->log, first->seq, first->seq + 1, keys, ARRAY_LEN(keys), &count);
 
-    for (size_t i = 0; r >= 0 && i < count; i++)
-        r = add_key(collecting, keys[i]);
+    for (size_t i = 0; r >= 0 && i < count; i++) {
+        r = storage->verbs->finding(storage, keys[i], note_waiting, &waiting);
+        if (r == -ENOENT)
+            r = 0;
+    }
     return r;
 }
 
 /* ---- a record wherever it stands ---- */
+
+static int tell_damaged(const struct collecting *collecting, const struct position_in_log *at)
+{
+    char log[UUID_TEXT_LEN + 1];
+
+    text_uuid(at->log.b, log);
+    tell(collecting->erasure,
+        "record %llu of log %s: its copy here is damaged; run patrol-server resync first",
+        (unsigned long long)at->seq, log);
+    return -EINVAL;
+}
+
+/* What an order says of a record must be right: handhelds hold it against theirs. One that is lost has
+ * nothing but its leaf. */
+static bool can_be_ordered_away(const struct stored_record *row)
+{
+    struct sha256 leaf = merkle_leaf(row->bytes);
+
+    return row->has_leaf && (row->state != STORED_RECORD_PRESENT || sha256_equal(&leaf, &row->leaf));
+}
 
 struct places {
     struct collecting *collecting;
@@ -343,6 +214,8 @@ static int note_place(void *user, const struct stored_record *stored)
         projection.first.seq != places->first.seq ||
         !sha256_equal(&projection.first_leaf, &places->first_leaf))
         return 0;
+    if (!can_be_ordered_away(stored))
+        return tell_damaged(places->collecting, &at);
     return add_record(places->collecting, &places->device, &at, &stored->leaf);
 }
 
@@ -393,42 +266,77 @@ static int note_photos(void *user, const struct stored_finding *row)
     return r;
 }
 
+/* What a record is, where it stands, and whose it is. */
+struct expanded {
+    struct stored_device device;
+    struct stored_log log;
+    struct stored_record row;
+    struct position_in_log at;
+    struct buffer bytes;
+    struct arena arena;
+    struct projection projection; /* of the bytes; empty when they take too much memory, or are lost */
+};
+
+static void expanded_done(struct expanded *expanded)
+{
+    buffer_done(&expanded->bytes);
+    arena_done(&expanded->arena);
+}
+
+static int read_record(struct collecting *collecting, uint64_t key, struct expanded *ret)
+{
+    struct storage *storage = collecting->transaction->storage;
+    int r = storage->verbs->log_at(storage, record_key_log(key), &ret->log);
+
+    if (r >= 0)
+        r = storage->verbs->device_at(storage, ret->log.device, &ret->device);
+    if (r < 0)
+        return r;
+    ret->at = (struct position_in_log){.log = ret->log.id, .seq = record_key_seq(key)};
+    r = storage->verbs->record_at(storage, key, &ret->bytes, &ret->row);
+    if (r == -ENOENT || (r >= 0 && !can_be_ordered_away(&ret->row)))
+        return tell_damaged(collecting, &ret->at);
+    if (r < 0)
+        return r;
+    arena_init(&ret->arena, arena_budget_for(ret->row.bytes.len));
+    r = projection_decode(ret->row.bytes, &ret->arena, &ret->projection);
+    return r == -ENOBUFS ? 0 : r;
+}
+
+/* Its photos, and what else is about it. */
+static int add_what_goes_along(struct collecting *collecting, const struct expanded *expanded)
+{
+    const struct projection *projection = &expanded->projection;
+    struct storage *storage = collecting->transaction->storage;
+    struct uuid id = projection->is_rehomed
+                         ? projection->first_id
+                         : record_public_id(&expanded->at.log, expanded->at.seq, &expanded->row.leaf);
+    int r = storage->verbs->finding(storage, expanded->row.key, note_photos, collecting);
+
+    if (r >= 0 || r == -ENOENT)
+        r = add_later_versions(collecting, expanded->row.key);
+    return r < 0 ? r
+                 : add_awaiting(collecting, projection->is_rehomed ? &projection->first : &expanded->at, &id);
+}
+
 /* One record that is held at `key`: its photos, what else is about it, where it stands. */
 static int expand(struct collecting *collecting, uint64_t key)
 {
-    struct storage *storage = collecting->transaction->storage;
-    _cleanup_buffer_ struct buffer bytes = {0};
-    _cleanup_arena_ struct arena arena = {0};
-    struct projection projection = {0};
-    struct stored_device device;
-    struct stored_record row;
-    struct stored_log log;
-    struct position_in_log at = {.seq = record_key_seq(key)};
-    int r = storage->verbs->log_at(storage, record_key_log(key), &log);
+    _cleanup_(expanded_done) struct expanded expanded = {0};
+    const struct projection *projection = &expanded.projection;
+    int r = read_record(collecting, key, &expanded);
 
     if (r >= 0)
-        r = storage->verbs->device_at(storage, log.device, &device);
-    if (r >= 0)
-        r = storage->verbs->record_at(storage, key, &bytes, &row);
-    if (r < 0)
-        return r;
-    if (!row.has_leaf)
-        return -EUCLEAN;
-    at.log = log.id;
-    arena_init(&arena, arena_budget_for(row.bytes.len));
-    r = projection_decode(row.bytes, &arena, &projection);
-    if (r >= 0 || r == -ENOBUFS)
-        r = storage->verbs->finding(storage, key, note_photos, collecting);
-    if (r >= 0 || r == -ENOENT)
-        r = add_later_versions(collecting, key);
-    if (r >= 0)
-        r = add_awaiting(collecting, projection.is_rehomed ? &projection.first : &at);
+        r = add_what_goes_along(collecting, &expanded);
     if (r < 0 || collecting->erasure->photos_only)
         return r;
-    r = add_record(collecting, &device.id, &at, &row.leaf);
-    if (r < 0 || !projection.is_rehomed)
-        return r < 0 ? r : add_places(collecting, log.has_rehomed, &device, &at, &row.leaf);
-    return add_places(collecting, true, &device, &projection.first, &projection.first_leaf);
+    r = add_record(collecting, &expanded.device.id, &expanded.at, &expanded.row.leaf);
+    if (r < 0)
+        return r;
+    if (projection->is_rehomed)
+        return add_places(collecting, true, &expanded.device, &projection->first, &projection->first_leaf);
+    return add_places(
+        collecting, expanded.log.has_rehomed, &expanded.device, &expanded.at, &expanded.row.leaf);
 }
 
 /* ---- photos that other findings name ---- */
@@ -462,6 +370,24 @@ static int note_namer(void *user, const struct uuid *device)
     return 0;
 }
 
+/* An order names a photo for those whose records name it: without one it would stay. */
+static int add_blob(struct collecting *collecting, const struct sha256 *sha256)
+{
+    struct storage *storage = collecting->transaction->storage;
+    size_t count = collecting->blob_count;
+    char hash[SHA256_TEXT_LEN + 1];
+    int r;
+
+    collecting->namers_of = sha256;
+    r = storage->verbs->blob_namers(storage, sha256, note_namer, collecting);
+    if (r < 0 || collecting->blob_count > count)
+        return r;
+    text_hex(sha256->b, SHA256_BYTES, hash);
+    tell(collecting->erasure, "photo %s: no record that is here names it now; run patrol-server resync first",
+        hash);
+    return -EINVAL;
+}
+
 static int add_blobs(struct collecting *collecting)
 {
     static const struct stored_findings_filter everything;
@@ -470,12 +396,9 @@ static int add_blobs(struct collecting *collecting)
                 ? storage->verbs->findings_each(storage, &everything, note_other, collecting)
                 : 0;
 
-    for (size_t i = 0; r >= 0 && i < collecting->photo_count; i++) {
-        if (collecting->photos[i].is_kept)
-            continue;
-        collecting->namers_of = &collecting->photos[i].sha256;
-        r = storage->verbs->blob_namers(storage, collecting->namers_of, note_namer, collecting);
-    }
+    for (size_t i = 0; r >= 0 && i < collecting->photo_count; i++)
+        if (!collecting->photos[i].is_kept)
+            r = add_blob(collecting, &collecting->photos[i].sha256);
     return r;
 }
 
@@ -615,7 +538,7 @@ static int give_order(struct collecting *collecting, uint64_t *ret_number)
     if (r < 0)
         return r;
     *ret_number = order.number;
-    return erase_rows(transaction, collecting->records, collecting->record_count, collecting->blobs,
+    return erasing_rows(transaction, collecting->records, collecting->record_count, collecting->blobs,
         collecting->blob_count);
 }
 

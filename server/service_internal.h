@@ -291,6 +291,8 @@ int job_refuse(struct service_job *job, enum refusal_reason reason, const char *
 int job_refuse_undecodable(struct service_job *job, int error, const char *text);
 /* Likewise with REFUSAL_BUSY, for a cause that lasts until somebody does something about it. */
 int job_refuse_busy(struct service_job *job, enum busy_cause cause, const char *text);
+/* Likewise, when the storage could not be read: damage is called so. */
+int job_refuse_storage(struct service_job *job, int error);
 /* Seals an answer into the reply. */
 int job_seal(struct service_job *job, enum payload_type type, struct bytes plain, struct service_reply *ret);
 /* A device's key as notes name it. */
@@ -373,6 +375,8 @@ int log_leaves_are_kept(
     struct storage *storage, const struct stored_log *log, uint64_t tile, const struct sha256 *leaves);
 /* 1 when the leaves held of a tile give its kept root, 0 when they were damaged. */
 int log_tile_is_sound(struct storage *storage, const struct stored_log *log, uint64_t tile);
+/* 1 when the record at `key` is here, whole, or was erased; 0 when it is damaged, lost or missing. */
+int log_record_is_well(struct storage *storage, uint64_t key);
 
 /* ---- by subject: 0, or -errno when storage failed; what is decided stands in the job ---- */
 
@@ -494,7 +498,7 @@ void tokens_done(struct service *service);
 int token_for(
     struct service *service, const struct stored_device *device, struct buffer *ret, uint32_t *ret_good_s);
 
-/* ---- lawful erasure (service_orders.c, service_erase.c) ---- */
+/* ---- lawful erasure (service_orders.c, service_erase.c, service_erasure.c) ---- */
 
 /* Reads DATA/orders again when it has changed. */
 int orders_refresh(struct service *service);
@@ -511,6 +515,8 @@ uint64_t orders_last_number(struct service *service);
  * `projection` may be NULL. */
 bool orders_cover_record(struct service *service, const struct position_in_log *at, const struct sha256 *leaf,
     const struct projection *projection);
+/* The same for the record with this public id there. */
+bool orders_cover_id(struct service *service, const struct position_in_log *at, const struct uuid *id);
 bool orders_cover_blob(struct service *service, const struct sha256 *sha256);
 /* The next orders above `after` that are about the device, as many as fit one answer. */
 struct told_orders {
@@ -528,13 +534,17 @@ int orders_note_done(struct transaction *transaction, uint64_t device, uint64_t 
 /* DATA/erasing is there while an order is being carried out. Under the storage's lock. */
 int erasing_mark(struct service *service, bool is_under_way);
 bool erasing_is_marked(struct service *service);
+/* The rows of an order: what goes, and then what the records that stay say of the photos that stay. */
+int erasing_rows(struct transaction *transaction, const struct order_record *records, size_t record_count,
+    const struct order_blob *blobs, size_t blob_count);
 /* Carries out again what a database that was set back has not got erased. */
 int erasure_open(struct service *service);
 /* Goes on with what was broken off, until nothing is left in any file. -EBUSY a reader was in the way. */
 int erasure_finish(struct service *service);
 
-/* Ends the patch that is under way for a partial, if there is one: it can write nothing any more. */
-void patches_end(struct service *service, const struct uuid *device, const struct sha256 *sha256);
+/* Removes a partial and ends the patch that is under way for it, if there is one; none can begin between the
+ * two. With uploads.create_mutex. */
+int patches_remove_partial(struct service *service, const struct uuid *device, const struct sha256 *sha256);
 bool patches_is_under_way(struct service *service, const struct uuid *device, const struct sha256 *sha256);
 void uploads_describe(const struct blob_partial *partial, struct service_upload *ret);
 

@@ -31,6 +31,14 @@ int job_refuse_busy(struct service_job *job, enum busy_cause cause, const char *
     return job_refuse(job, REFUSAL_BUSY, text);
 }
 
+int job_refuse_storage(struct service_job *job, int error)
+{
+    if (error == -EUCLEAN || error == -EBADMSG)
+        return job_refuse_busy(
+            job, BUSY_DAMAGED, "the centre's copy is damaged; its operator has to mend it");
+    return job_refuse_busy(job, BUSY_LOAD, "the centre cannot read its storage now");
+}
+
 static unsigned refusal_status(enum refusal_reason reason)
 {
     switch (reason) {
@@ -326,7 +334,7 @@ static int prepare_job(struct service *service, enum service_route route, bool i
         return r;
     }
     if (r < 0)
-        (void)job_refuse(job, REFUSAL_BUSY, "the centre cannot read its storage now");
+        (void)job_refuse_storage(job, r);
     *ret = job;
     return 0;
 }
@@ -382,12 +390,12 @@ static int answer_route(struct service_job *job, struct service_reply *ret)
 
 void service_answer(struct service *service, struct service_job *job, struct service_reply *ret)
 {
-    struct service_reply reply = {.device = job->device_id, .bytes_inflated = job->plain.len};
+    struct service_reply reply = {.device = job->device_id};
     int r = job->is_refused ? answer_refusal(job, &reply) : answer_route(job, &reply);
 
     if (r < 0 && !job->is_refused) {
         buffer_clear(&reply.body);
-        (void)job_refuse(job, REFUSAL_BUSY, "the centre cannot read its storage now");
+        (void)job_refuse_storage(job, r);
         r = answer_refusal(job, &reply);
     }
     if (r < 0) {

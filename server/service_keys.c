@@ -175,7 +175,7 @@ static int incarnation_read(struct service *service, const char *path, struct in
     int r = files_read(service->world, path, INCARNATION_BYTES_MAX, &content);
 
     if (r < 0)
-        return r;
+        return r == -EFBIG ? -EUCLEAN : r;
     while (content.len > 0 && content.data[content.len - 1] == '\n')
         content.len--;
     if (!buffer_text(&content))

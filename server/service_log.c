@@ -164,3 +164,19 @@ int log_tile_is_sound(struct storage *storage, const struct stored_log *log, uin
 
     return r <= 0 ? r : log_leaves_are_kept(storage, log, tile, leaves);
 }
+
+int log_record_is_well(struct storage *storage, uint64_t key)
+{
+    _cleanup_buffer_ struct buffer bytes = {0};
+    struct stored_record row;
+    struct sha256 leaf;
+    int r = storage->verbs->record_at(storage, key, &bytes, &row);
+
+    if (r == -ENOENT)
+        return 0;
+    if (r < 0 || row.state == STORED_RECORD_ERASED)
+        return r < 0 ? r : 1;
+    leaf = merkle_leaf(row.bytes);
+    return row.state == STORED_RECORD_PRESENT && row.has_leaf && row.has_bytes &&
+           sha256_equal(&leaf, &row.leaf);
+}

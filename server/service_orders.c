@@ -167,6 +167,16 @@ bool orders_cover_record(struct service *service, const struct position_in_log *
     return found;
 }
 
+bool orders_cover_id(struct service *service, const struct position_in_log *at, const struct uuid *id)
+{
+    bool found;
+
+    pthread_mutex_lock(&service->orders.mutex);
+    found = orders_find_id(&service->orders.orders, at, id) > 0;
+    pthread_mutex_unlock(&service->orders.mutex);
+    return found;
+}
+
 bool orders_cover_blob(struct service *service, const struct sha256 *sha256)
 {
     bool found;

@@ -64,11 +64,15 @@ static void end_stale(struct uploads *uploads, const struct uuid *device, const 
     unlist(uploads, stale);
 }
 
-void patches_end(struct service *service, const struct uuid *device, const struct sha256 *sha256)
+int patches_remove_partial(struct service *service, const struct uuid *device, const struct sha256 *sha256)
 {
-    pthread_mutex_lock(&service->uploads.mutex);
-    end_stale(&service->uploads, device, sha256);
-    pthread_mutex_unlock(&service->uploads.mutex);
+    struct uploads *uploads = &service->uploads;
+
+    pthread_mutex_lock(&uploads->mutex);
+    end_stale(uploads, device, sha256);
+    int r = service->blobs->verbs->partial_remove(service->blobs, device, sha256);
+    pthread_mutex_unlock(&uploads->mutex);
+    return r;
 }
 
 bool patches_is_under_way(struct service *service, const struct uuid *device, const struct sha256 *sha256)

@@ -206,6 +206,19 @@ static int put_erased(struct transaction *transaction, struct stored_record *row
     return transaction->storage->verbs->record_put(transaction->storage, row);
 }
 
+/* What was derived from it goes too, and then whatever copies of that the database's files still have. */
+static int forget_derived(struct transaction *transaction, uint64_t key)
+{
+    _cleanup_buffer_ struct buffer let_go = {0};
+    int r = apply_forget(transaction, key, &let_go);
+
+    if (r >= 0)
+        r = apply_name_again(transaction, &let_go);
+    if (r < 0 || erasing_is_marked(transaction->service))
+        return r;
+    return erasing_mark(transaction->service, true);
+}
+
 static int mend_record(struct transaction *transaction, struct stored_log *log, uint64_t seq,
     struct bytes bytes, const struct sha256 *leaf)
 {
@@ -218,8 +231,12 @@ static int mend_record(struct transaction *transaction, struct stored_log *log, 
     if (row.state == STORED_RECORD_ERASED)
         return 0; /* Erased by order: it does not come back this way. */
     r = is_ordered_away(transaction, log, seq, bytes, leaf);
-    if (r != 0)
-        return r < 0 ? r : put_erased(transaction, &row, leaf);
+    if (r > 0) {
+        r = put_erased(transaction, &row, leaf);
+        return r < 0 ? r : forget_derived(transaction, row.key);
+    }
+    if (r < 0)
+        return r;
     row.state = STORED_RECORD_PRESENT;
     row.has_leaf = true;
     row.leaf = *leaf;
@@ -279,23 +296,6 @@ static int mend_bare(struct service_job *job, struct transaction *transaction, s
 
 /* ---- what is in neither place ---- */
 
-/* Is the record here after all, whole? 1 or 0. */
-static int is_well(struct storage *storage, uint64_t key)
-{
-    _cleanup_buffer_ struct buffer bytes = {0};
-    struct stored_record row;
-    struct sha256 leaf;
-    int r = storage->verbs->record_at(storage, key, &bytes, &row);
-
-    if (r == -ENOENT)
-        return 0;
-    if (r < 0 || row.state == STORED_RECORD_ERASED)
-        return r < 0 ? r : 1;
-    leaf = merkle_leaf(row.bytes);
-    return row.state == STORED_RECORD_PRESENT && row.has_leaf && row.has_bytes &&
-           sha256_equal(&leaf, &row.leaf);
-}
-
 static bool is_known(const struct sha256 *leaf)
 {
     static const struct sha256 unknown;
@@ -331,7 +331,6 @@ static int mark_erased(
     struct transaction *transaction, const struct stored_log *log, uint64_t seq, const struct sha256 *leaf)
 {
     const struct position_in_log at = {.log = log->id, .seq = seq};
-    _cleanup_buffer_ struct buffer let_go = {0};
     struct stored_record row;
     int r = make_row(transaction, record_key(log->number, seq), &row);
 
@@ -340,10 +339,8 @@ static int mark_erased(
     if (r < 0)
         return r;
     /* What was derived from it is not forgotten on a handheld's word alone. */
-    if (orders_cover_record(transaction->service, &at, leaf, NULL)) {
-        r = apply_forget(transaction, row.key, &let_go);
-        return r < 0 ? r : apply_name_again(transaction, &let_go);
-    }
+    if (orders_cover_record(transaction->service, &at, leaf, NULL))
+        return forget_derived(transaction, row.key);
     return transaction_alarm(transaction, ALARM_ERASED, log->device, row.key,
         "a handheld has erased a record by an order that this centre does not know");
 }
@@ -369,7 +366,7 @@ static int mark_all(struct transaction *transaction, const struct stored_log *lo
     const struct sha256 *leaves /* may be NULL when lost */, size_t count, bool as_erased)
 {
     for (size_t i = 0; i < count; i++) {
-        int r = is_well(transaction->storage, record_key(log->number, seqs[i]));
+        int r = log_record_is_well(transaction->storage, record_key(log->number, seqs[i]));
 
         if (r == 0)
             r = as_erased ? mark_erased(transaction, log, seqs[i], &leaves[i])

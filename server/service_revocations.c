@@ -159,6 +159,9 @@ static int append_decision(struct service *service, const char *path, const stru
         buffer_put_u8(&content, '\n');
     buffer_printf(&content, "%s %s %s\n", revoked ? "revoke" : "restore", text, time);
     r = buffer_finish(&content);
+    /* With a file that nobody could read any more everybody would be shut out. */
+    if (r >= 0 && content.len > REVOCATIONS_BYTES_MAX)
+        r = -EFBIG;
     if (r >= 0)
         r = files_replace(service->world, path, buffer_bytes(&content), false);
     /* Read again by the next request, also when the clock's step is too coarse to tell the files apart. */

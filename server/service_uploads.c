@@ -66,21 +66,14 @@ static int find_named(
 
 void uploads_describe(const struct blob_partial *partial, struct service_upload *ret)
 {
-    *ret = (struct service_upload){.device = partial->device,
-        .sha256 = partial->sha256,
-        .size = partial->size,
-        .offset = partial->offset,
-        .expires_ms = partial->expires_ms};
+    *ret = (struct service_upload){
+        .size = partial->size, .offset = partial->offset, .expires_ms = partial->expires_ms};
 }
 
-static void fill_whole(struct service *service, const struct uuid *device, const struct sha256 *sha256,
-    uint64_t size, struct service_upload *ret)
+static void fill_whole(struct service *service, uint64_t size, struct service_upload *ret)
 {
-    *ret = (struct service_upload){.device = *device,
-        .sha256 = *sha256,
-        .size = size,
-        .offset = size,
-        .expires_ms = service_now_ms(service) + UPLOAD_EXPIRY_MS};
+    *ret = (struct service_upload){
+        .size = size, .offset = size, .expires_ms = service_now_ms(service) + UPLOAD_EXPIRY_MS};
 }
 
 /* Each blob is noted once, however often it is asked for. The mutex is held. */
@@ -137,13 +130,6 @@ static int is_in_place(struct service *service, const struct stored_blob *blob, 
 }
 
 /* ---- creation ---- */
-
-/* Removes a partial; nobody writes to it any more. With uploads.create_mutex. */
-static int remove_partial(struct service *service, const struct uuid *device, const struct sha256 *sha256)
-{
-    patches_end(service, device, sha256);
-    return service->blobs->verbs->partial_remove(service->blobs, device, sha256);
-}
 
 struct partials_sum {
     uint64_t bytes;
@@ -206,7 +192,7 @@ static int find_or_create(struct service *service, const struct uuid *device, co
     if (r >= 0 && ret->size == size && ret->expires_ms > now_ms)
         return 0;
     if (r >= 0)
-        r = remove_partial(service, device, sha256);
+        r = patches_remove_partial(service, device, sha256);
     if (r < 0 && r != -ENOENT)
         return r;
     r = check_quota(service, device);
@@ -240,7 +226,7 @@ int service_upload_create(struct service *service, const struct uuid *device, co
     if (r < 0)
         return r;
     if (r > 0) {
-        fill_whole(service, device, sha256, stored_size, ret);
+        fill_whole(service, stored_size, ret);
         return -EEXIST;
     }
     pthread_mutex_lock(&service->uploads.create_mutex);
@@ -265,7 +251,7 @@ static int remove_if_expired(struct service *service, const struct blob_partial 
         return 0;
     if (r < 0 && r != -ENOENT)
         return r;
-    return remove_partial(service, &partial->device, &partial->sha256);
+    return patches_remove_partial(service, &partial->device, &partial->sha256);
 }
 
 int service_upload_find(struct service *service, const struct uuid *device, const struct sha256 *sha256,
@@ -296,7 +282,7 @@ int service_upload_find(struct service *service, const struct uuid *device, cons
         if (r <= 0)
             return r < 0 ? r : -ENOENT;
     }
-    fill_whole(service, device, sha256, blob.size, ret);
+    fill_whole(service, blob.size, ret);
     return 0;
 }
 

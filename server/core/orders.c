@@ -241,6 +241,31 @@ uint64_t orders_find_record(
     return found ? found->order : 0;
 }
 
+uint64_t orders_find_id(const struct orders *orders, const struct position_in_log *at, const struct uuid *id)
+{
+    size_t first = 0, end = orders->record_count;
+
+    /* The first of the entries at this position: there is one for each leaf. */
+    while (first < end) {
+        size_t middle = first + (end - first) / 2;
+
+        if (compare_positions(&orders->records[middle].record.at, at) < 0)
+            first = middle + 1;
+        else
+            end = middle;
+    }
+    for (size_t i = first; i < orders->record_count; i++) {
+        const struct erased_record *record = &orders->records[i].record;
+        struct uuid found = record_public_id(&at->log, at->seq, &record->leaf);
+
+        if (compare_positions(&record->at, at) != 0)
+            break;
+        if (uuid_equal(&found, id))
+            return orders->records[i].order;
+    }
+    return 0;
+}
+
 uint64_t orders_find_blob(const struct orders *orders, const struct sha256 *sha256)
 {
     const struct order_blob wanted = {.sha256 = *sha256};

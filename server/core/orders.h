@@ -58,4 +58,6 @@ uint64_t orders_last(const struct orders *orders);
 /* The order that has erased the record with this leaf at this position, 0: none. */
 uint64_t orders_find_record(
     const struct orders *orders, const struct position_in_log *at, const struct sha256 *leaf);
+/* The same for the record with this public id there. */
+uint64_t orders_find_id(const struct orders *orders, const struct position_in_log *at, const struct uuid *id);
 uint64_t orders_find_blob(const struct orders *orders, const struct sha256 *sha256);

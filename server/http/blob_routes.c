@@ -14,7 +14,6 @@
 #include <errno.h>
 
 struct blob_request {
-    enum blob_route what;
     struct sha256 sha256;
     struct service_patch *patch;
     struct service_upload upload;
@@ -74,7 +73,8 @@ static void refuse_error(struct request *request, int error)
         refuse(request, 413, "too_large", "the upload is over the limit or longer than announced");
         return;
     case EDQUOT:
-        refuse(request, 413, "over_quota", "the token's quota is used up: get a new one by an exchange");
+        refuse(request, 413, "over_quota",
+            "too much of this device is under way: finish that, or wait until it expires");
         return;
     case EINVAL:
     case ECANCELED:
@@ -270,7 +270,6 @@ static void blob_begin(struct request *request)
         refuse(request, 503, "no_memory", "out of memory: try again");
         return;
     }
-    request->blob->what = what;
     if (what != BLOB_CREATE && tus_parse_segment(request->tail, &request->blob->sha256) < 0)
         refuse(request, 404, "not_found", "not found");
     else if (what == BLOB_CREATE)

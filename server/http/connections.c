@@ -105,10 +105,6 @@ void connection_body_moved(struct connection_watch *watch, uint64_t received)
 void connection_body_ended(struct connection_watch *watch)
 {
     set_receiving(watch, false);
-}
-
-void connection_held(struct connection_watch *watch)
-{
     set_deadline(watch, UINT64_MAX);
 }
 

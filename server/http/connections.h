@@ -47,8 +47,8 @@ void connection_closed(struct connection_watch *watch);
 
 void connection_body_starts(struct connection_watch *watch);
 void connection_body_moved(struct connection_watch *watch, uint64_t received);
+/* It is the server's turn: there is no deadline until the answer starts. */
 void connection_body_ended(struct connection_watch *watch);
-void connection_held(struct connection_watch *watch);
 void connection_answer_starts(struct connection_watch *watch, uint64_t len);
 void connection_idle(struct connection_watch *watch);
 

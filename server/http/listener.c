@@ -112,9 +112,10 @@ static void request_begin(struct request *request)
 {
     const char *length = request_header(request, "Content-Length");
 
-    request->has_length = length && text_parse_u64(length, &request->length) == 0;
-    if (!request->has_length && !request_header(request, "Transfer-Encoding"))
-        request->has_length = true; /* neither header: there is no body (RFC 9112, section 6.3) */
+    /* Neither header: there is no body. Both: it comes in chunks, whatever its length says (RFC 9112, section
+     * 6.3). */
+    request->has_length = !request_header(request, "Transfer-Encoding") &&
+                          (!length || text_parse_u64(length, &request->length) == 0);
     connection_body_starts(request->watch);
     find_route(request);
     if (request->route && request->route->handler->begin)

@@ -98,7 +98,6 @@ static void hold(struct writer_item *item)
 {
     struct request *request = request_of(item);
     request->held = true;
-    connection_held(request->watch);
     MHD_suspend_connection(request->connection);
 }
 

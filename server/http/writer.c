@@ -93,8 +93,7 @@ static int commit_jobs(struct writer *writer, struct writer_item *const *items, 
     int r = job_count > 0 ? service_commit(writer->service, jobs, job_count) : 0;
     atomic_fetch_add_explicit(&writer->busy_us, clock_now_us() - start_us, memory_order_relaxed);
     if (r < 0)
-        log_err(
-            "commit of %zu requests failed: %s; nothing of them was stored, the handhelds will send them again",
+        log_err("commit of %zu requests failed: %s; what was not stored the handhelds will send again",
             job_count, strerror(-r));
     return r;
 }
@@ -128,7 +127,7 @@ static void wake_held(struct writer *writer, const struct uuid *log, struct item
     struct item_list kept;
     list_init(&kept);
     for (struct writer_item *item; (item = list_take(&writer->held));)
-        list_put(uuid_is_nil(log) || uuid_equal(&item->log, log) ? again : &kept, item);
+        list_put(uuid_equal(&item->log, log) ? again : &kept, item);
     list_move(&kept, &writer->held);
 }
 

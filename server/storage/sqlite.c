@@ -17,7 +17,6 @@
 #include <errno.h>
 
 #define WAL_NAME "centre.db-wal"
-#define LOCK_NAME "centre.lock"
 #define MARK_NAME "centre.writing"
 #define LOCK_PAUSE_MS 5u
 #define BUSY_WAIT_MS 10000
@@ -676,7 +675,7 @@ int storage_sqlite_open(
     sqlite->mark = (struct write_mark)WRITE_MARK_CLOSED;
     sqlite->path = files_join(options->directory, SQLITE_DATABASE_NAME);
     sqlite->wal_path = files_join(options->directory, WAL_NAME);
-    sqlite->lock_path = files_join(options->directory, LOCK_NAME);
+    sqlite->lock_path = files_join(options->directory, SQLITE_LOCK_NAME);
     sqlite->mark_path = files_join(options->directory, MARK_NAME);
     if (!sqlite->path || !sqlite->wal_path || !sqlite->lock_path || !sqlite->mark_path)
         r = -ENOMEM;

@@ -147,7 +147,7 @@ int sqlite_blob_set_state(
         sqlite, state == STORED_BLOB_MISSING ? SQL_BLOB_WANT_AGAIN : SQL_BLOB_UNWANT, blob.number, 0);
 }
 
-int sqlite_blob_set_backed_up(struct storage *storage, const struct sha256 *sha256)
+int sqlite_blob_set_backed_up(struct storage *storage, const struct sha256 *sha256, bool is_backed_up)
 {
     int r = 0;
     sqlite3_stmt *statement = sqlite_statement(sqlite_of(storage), SQL_BLOB_BACKED_UP, &r);
@@ -155,6 +155,7 @@ int sqlite_blob_set_backed_up(struct storage *storage, const struct sha256 *sha2
     if (!statement)
         return r;
     sqlite_bind_bytes(statement, 1, sha256_bytes(sha256));
+    sqlite_bind_number(statement, 2, is_backed_up);
     return sqlite_run(statement);
 }
 

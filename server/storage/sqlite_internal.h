@@ -10,6 +10,7 @@
 #include <sqlite3.h>
 
 #define SQLITE_DATABASE_NAME "centre.db"
+#define SQLITE_LOCK_NAME "centre.lock"
 
 enum sqlite_sql {
     SQL_ROLLBACK,
@@ -277,7 +278,7 @@ int sqlite_blob_set_state(
     struct storage *storage, const struct sha256 *sha256, enum stored_blob_state state, uint64_t size);
 int sqlite_blobs_wanted(struct storage *storage, uint64_t device, uint16_t from, struct sha256 *ret,
     size_t max, size_t *ret_count);
-int sqlite_blob_set_backed_up(struct storage *storage, const struct sha256 *sha256);
+int sqlite_blob_set_backed_up(struct storage *storage, const struct sha256 *sha256, bool is_backed_up);
 int sqlite_snapshot(struct storage *storage, const char *directory);
 int sqlite_blobs_each(struct storage *storage, uint64_t device, uint64_t first_key, uint64_t end_key,
     const struct sha256 *after, size_t max, int (*each)(void *user, const struct stored_blob *blob),

@@ -247,12 +247,13 @@ const char *const sqlite_sql_texts[SQL_COUNT] = {
     [SQL_BLOB_IS_WANTED] = "SELECT 1 FROM blob_wanted WHERE blob = ?1 LIMIT 1",
     [SQL_BLOB_IS_NAMED] = "SELECT 1 FROM blobs b JOIN blob_names n ON n.device = ?2 AND n.blob = b.number"
                           " WHERE b.sha256 = ?1",
-    [SQL_BLOB_BACKED_UP] = "UPDATE blobs SET backed_up = 1 WHERE sha256 = ?1",
-    [SQL_BLOB_STATE] = "UPDATE blobs SET state = ?2, size = ?3 WHERE number = ?1",
-    [SQL_BLOBS_WANTED] =
-        "SELECT b.sha256 FROM blob_wanted w JOIN blobs b ON b.number = w.blob"
-        " WHERE w.device = ?1 AND w.blob >= (SELECT min(blob) - ?2 + (max(blob) - min(blob) + ?2)"
-        " * ?3 / 65536 FROM blob_wanted WHERE device = ?1) ORDER BY w.blob LIMIT ?2",
+    [SQL_BLOB_BACKED_UP] = "UPDATE blobs SET backed_up = ?2 WHERE sha256 = ?1",
+    /* What is stored again is in no backup yet, whatever was before. */
+    [SQL_BLOB_STATE] = "UPDATE blobs SET state = ?2, size = ?3, backed_up = 0 WHERE number = ?1",
+    [SQL_BLOBS_WANTED] = "SELECT b.sha256 FROM blob_wanted w JOIN blobs b ON b.number = w.blob"
+                         " WHERE w.device = ?1 ORDER BY w.blob LIMIT ?2"
+                         " OFFSET (SELECT max(min((count(*) + ?2) * ?3 / 65536 - ?2, count(*) - ?2), 0)"
+                         " FROM blob_wanted WHERE device = ?1)",
     [SQL_BLOBS_OF] = "SELECT " BLOB_COLUMNS " FROM blob_names n JOIN blobs b ON b.number = n.blob"
                      " WHERE n.device = ?1 AND n.key >= ?2 AND n.key < ?3 AND (?4 IS NULL OR b.sha256 > ?4)"
                      " ORDER BY b.sha256 LIMIT ?5",

@@ -59,15 +59,6 @@ int sqlite_snapshot(struct storage *storage, const char *directory)
     return r < 0 ? r : world->verbs->sync_directory(world->context, directory);
 }
 
-int storage_sqlite_is_unused(const struct world *world, const char *directory)
-{
-    _cleanup_free_ char *wal = files_join(directory, SQLITE_DATABASE_NAME "-wal");
-
-    if (!wal)
-        return -ENOMEM;
-    return world->verbs->stat(world->context, wal, NULL, NULL) == -ENOENT ? 0 : -ENOTEMPTY;
-}
-
 int storage_sqlite_is_placed(const struct world *world, const char *directory)
 {
     _cleanup_free_ char *path = files_join(directory, SQLITE_DATABASE_NAME);
@@ -95,6 +86,25 @@ int storage_sqlite_tidy(const struct world *world, const char *directory)
     int r = remove_beside(world, directory, SQLITE_DATABASE_NAME "-wal");
 
     return r < 0 ? r : remove_beside(world, directory, SQLITE_DATABASE_NAME "-shm");
+}
+
+/* Whoever writes makes the lock first; whoever only reads leaves a WAL with nothing in it. */
+int storage_sqlite_is_unused(const struct world *world, const char *directory)
+{
+    _cleanup_free_ char *lock = files_join(directory, SQLITE_LOCK_NAME);
+    _cleanup_free_ char *wal = files_join(directory, SQLITE_DATABASE_NAME "-wal");
+    uint64_t size = 0;
+    int r;
+
+    if (!lock || !wal)
+        return -ENOMEM;
+    r = world->verbs->stat(world->context, lock, NULL, NULL);
+    if (r != -ENOENT)
+        return r < 0 ? r : -ENOTEMPTY;
+    r = world->verbs->stat(world->context, wal, &size, NULL);
+    if (r < 0 && r != -ENOENT)
+        return r;
+    return size > 0 ? -ENOTEMPTY : storage_sqlite_tidy(world, directory);
 }
 
 int storage_sqlite_place(const struct world *world, const char *from_directory, const char *to_directory)

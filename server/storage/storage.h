@@ -371,7 +371,7 @@ struct storage_verbs {
     int (*blobs_each)(struct storage *storage, uint64_t device, uint64_t first_key, uint64_t end_key,
         const struct sha256 *after, size_t max, int (*each)(void *user, const struct stored_blob *blob),
         void *user);
-    int (*blob_set_backed_up)(struct storage *storage, const struct sha256 *sha256);
+    int (*blob_set_backed_up)(struct storage *storage, const struct sha256 *sha256, bool is_backed_up);
 
     /* ---- erasure ---- */
     /* Everything that is derived from the record, whatever it was; the record itself stays. */
@@ -403,8 +403,8 @@ struct storage {
 int storage_sqlite_open(
     const struct storage_options *options, struct storage **ret, bool *ret_created, char **ret_error);
 
-/* storage/sqlite_snapshot.c. 0 when no session was opened on a database in `directory` since it was placed
- * there, or there is none; -ENOTEMPTY. */
+/* storage/sqlite_snapshot.c. 0 when nobody has written to the database in `directory` since it was placed
+ * there, or there is none; -ENOTEMPTY. What somebody who only reads has left is removed. */
 int storage_sqlite_is_unused(const struct world *world, const char *directory);
 /* 1 when a database is in `directory`, 0 when there is none. */
 int storage_sqlite_is_placed(const struct world *world, const char *directory);

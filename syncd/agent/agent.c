@@ -177,6 +177,7 @@ static void resync_started(struct agent *agent, const struct engine_action *acti
         (struct resync_report){.level = action->resync_started.level, .cause = action->resync_started.cause};
     agent->mending_count = 0;
     agent->resent_by_exchange = 0;
+    agent->resync_incarnation = agent->incarnation;
     mend_list_clear(&agent->mend);
 }
 
@@ -223,7 +224,9 @@ static void resync_done(struct agent *agent, const struct engine_action *action)
     report->ok = action->resync_done.ok && report->records_gone == 0 && report->blobs_gone == 0;
     if (!report->failed) {
         report->records_sent_again += agent->resent_by_exchange;
-        memory_keep_incarnation(agent);
+        /* What was compared before the centre was set up anew was compared with another one. */
+        if (uuid_equal(&agent->resync_incarnation, &agent->incarnation))
+            memory_keep_incarnation(agent);
     }
     agent->mending_count = 0;
     mend_list_clear(&agent->mend);

@@ -168,7 +168,8 @@ struct agent {
     uint32_t dictionary;
     bool takes_columns; /* the server does */
     bool has_incarnation, incarnation_differs;
-    struct uuid incarnation; /* the last one seen */
+    struct uuid incarnation;        /* the last one seen */
+    struct uuid resync_incarnation; /* the one known when the resync began */
     bool server_time_kept;
     uint64_t server_time_kept_boot_ms;
     uint64_t status_told_ms;

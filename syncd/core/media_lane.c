@@ -267,7 +267,7 @@ static void upload_too_large(struct engine *engine, const struct slot *slot)
         return;
     }
     if (!media->token_fresh) {
-        media->token_until_ms = 0; /* it may be the token's quota that is used up */
+        media->token_until_ms = 0; /* should the centre go by the token's quota, a new one helps */
         correct(engine, slot, UPLOAD_CREATE);
         return;
     }

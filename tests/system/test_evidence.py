@@ -14,6 +14,12 @@ class Exported:
     def verify(self, path=None, key=None, status=0, arguments=()):
         return self.handheld.run("verify", path or self.path, "--server-key", key or self.key, *arguments, status=status)
 
+    def gives_no_evidence(self, path):
+        told = self.handheld.run("export", "--evidence", self.finding, "-o", path, status=1).stderr
+        assert told == ("patrol: evidence: a photo of this finding is damaged or no longer on this handheld; "
+                        "nothing was written\n")
+        assert not list(path.parent.glob(path.name + "*"))
+
     def refuses(self, path):
         """1: forged; 3: so damaged that it is no evidence file any more."""
         refused = self.verify(path, status=None)
@@ -34,6 +40,23 @@ def exported(server, make_real_handheld, tmp_path):
     handheld.stop()
     server.stop()  # it is checked offline
     return Exported(handheld, finding, path, key)
+
+
+def test_a_photo_that_is_damaged_or_gone_on_the_handheld_is_told_and_no_evidence_is_written(exported, tmp_path):
+    photo_and_preview = sorted((exported.handheld.data / "photos").glob("??/*"))
+    assert len(photo_and_preview) == 2
+    for kept in photo_and_preview:
+        whole = kept.read_bytes()
+        changed = bytearray(whole)
+        changed[len(whole) // 2] ^= 1
+        for damaged in (bytes(changed), whole[:-1], whole[:0]):
+            kept.write_bytes(damaged)
+            exported.gives_no_evidence(tmp_path / "again")
+        kept.unlink()
+        exported.gives_no_evidence(tmp_path / "again")
+        kept.write_bytes(whole)
+    exported.handheld.run("export", "--evidence", exported.finding, "-o", tmp_path / "again")
+    exported.verify(tmp_path / "again")
 
 
 def test_evidence_is_genuine_to_whoever_has_the_centres_key(exported):

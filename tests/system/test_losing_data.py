@@ -400,7 +400,8 @@ def test_rows_deleted_behind_the_servers_back_are_mended_by_resync(server, make_
     server.run("check")
 
 
-def test_amendment_that_came_while_its_finding_was_gone_is_quarantined_until_both_ends_know_better(server, make_real_handheld):
+def test_amendment_that_came_while_its_finding_was_gone_is_quarantined_until_both_ends_know_better(
+        server, make_real_handheld, tmp_path):
     handheld = make_real_handheld(server, start=True)
     finding = handheld.record("the first word")
     handheld.wait_until_drained()
@@ -415,12 +416,23 @@ def test_amendment_that_came_while_its_finding_was_gone_is_quarantined_until_bot
     handheld.wait_until_drained()
     assert handheld.status()["records_quarantined"] == 1
     assert [item["id"] for item in handheld.list("--state", "quarantined")] == [amendment]
+    # What is in quarantine is a record as any other: it proves itself, and goes on to be amended.
+    evidence, key = tmp_path / "amendment.evidence", tmp_path / "receipt.key"
+    server.run("key", "-o", key)
+    handheld.run("export", "--evidence", amendment, "-o", evidence)
+    verdict = json.loads(handheld.run("verify", evidence, "--server-key", key, "--json").stdout)
+    assert (verdict["genuine"], verdict["id"], verdict["note"]) == (True, amendment, "the last word")
+    last = handheld.run("amend", finding, "--severity", "urgent").stdout.strip()
+    handheld.wait_until_drained()
+    changed, = [item for item in handheld.list("--state", "quarantined") if item["id"] == last]
+    assert (changed["note"], changed["severity"]) == ("the last word", "urgent")
 
     told = json.loads(handheld.run("resync", "--level", "records", "--wait", "30", "--json").stdout)
     assert told["ok"] and told["records_sent_again"] == 1
     wait_for(lambda: handheld.status()["records_quarantined"] == 0, "the handheld has heard of it")
-    assert {item["id"]: item["state"] for item in handheld.list()} == {finding: "sent", amendment: "sent"}
-    assert {item["id"]: item["state"] for item in server.findings()} == {finding: "amended", amendment: "stored"}
+    assert {item["id"]: item["state"] for item in handheld.list()} == {finding: "sent", amendment: "sent", last: "sent"}
+    assert {item["id"]: item["state"] for item in server.findings()} == {finding: "amended", amendment: "amended",
+                                                                         last: "stored"}
 
 
 # ---- clones ----
@@ -451,6 +463,13 @@ def test_clone_raises_an_alarm_and_nothing_of_either_is_lost(server, make_real_h
     assert server.devices()[0]["alarms"] >= 1
 
 
+def set_back(handheld, copy):
+    """What was sent since stays at the centre: what is recorded next stands where that stood, and is carried over."""
+    handheld.stop()
+    shutil.rmtree(handheld.data)
+    shutil.copytree(copy, handheld.data)
+
+
 def test_handheld_set_back_to_an_old_copy_loses_nothing_at_the_centre(server, make_real_handheld, tmp_path):
     handheld = make_real_handheld(server)
     ids = handheld.record_many(5, "before")
@@ -458,13 +477,50 @@ def test_handheld_set_back_to_an_old_copy_loses_nothing_at_the_centre(server, ma
     handheld.start()
     ids += handheld.record_many(5, "after the copy")
     handheld.wait_until_drained()
-    handheld.stop()
-    shutil.rmtree(handheld.data)
-    shutil.copytree(tmp_path / "old", handheld.data)
+    set_back(handheld, tmp_path / "old")
     ids += handheld.record_many(5, "after the return")
     handheld.start()
     handheld.wait_until_drained()
     assert sorted(held_ids(server)) == sorted(ids)
+
+
+def test_finding_that_was_carried_into_another_log_is_amended_and_withdrawn_as_any_other(server, make_real_handheld, tmp_path):
+    handheld = make_real_handheld(server)
+    before = handheld.record("before")
+    old_log = handheld.list()[0]["log"]
+    shutil.copytree(handheld.data, tmp_path / "old")
+    handheld.start()
+    since = handheld.record_many(3, "since")
+    handheld.wait_until_drained()
+    set_back(handheld, tmp_path / "old")
+    finding = handheld.record("as it was seen")
+    first = handheld.run("amend", finding, "--note", "worse").stdout.strip()
+    handheld.start()
+    handheld.wait_until_drained()
+    log = {item["id"]: item["log"] for item in handheld.list()}
+    assert log[finding] == log[first] != old_log, "they were carried over"
+
+    for command in (["amend", "--note", "x"], ["withdraw", "--reason", "x"]):
+        assert "this is the id of an amendment" in handheld.run(*command, first, status=3).stderr
+    second = handheld.run("amend", finding, "--severity", "urgent").stdout.strip()
+    third = handheld.run("amend", finding, "--component", "01002").stdout.strip()
+    handheld.wait_until_drained()
+    assert handheld.list("--state", "quarantined") == []
+    held = {item["id"]: item for item in server.findings()}
+    assert {item_id: held[item_id]["state"] for item_id in (finding, first, second, third)} == {
+        finding: "amended", first: "amended", second: "amended", third: "stored"}
+    assert all(held[amendment]["parent"] == finding for amendment in (first, second, third))
+    assert (held[third]["note"], held[third]["severity"], held[third]["component"]) == ("worse", "urgent", "01002")
+
+    withdrawal = handheld.run("withdraw", finding, "--reason", "seen twice").stdout.strip()
+    handheld.wait_until_drained()
+    assert handheld.status()["records_quarantined"] == 0
+    assert {item["id"]: item["state"] for item in server.findings()} == {
+        **dict.fromkeys([before, *since], "stored"), **dict.fromkeys([finding, first, second, third], "withdrawn"),
+        withdrawal: "stored"}
+    for command in (["amend", "--note", "x"], ["withdraw", "--reason", "x"]):
+        assert "was withdrawn" in handheld.run(*command, finding, status=3).stderr
+    server.run("check")
 
 
 def test_second_daemon_on_the_same_data_is_refused(make_real_handheld):

@@ -164,13 +164,17 @@ def test_two_hundred_slow_senders_take_bounded_memory_and_keep_out_nobody(make_s
     wait_for(lambda: counted(server, "gridpatrol_http_requests_in_flight") == 1, "they are gone")
 
 
-def test_senders_that_are_too_many_for_the_memory_are_told_so_at_once(make_server, make_handheld):
+@pytest.mark.parametrize("length, more", [
+    (EXCHANGE_BYTES_MAX, ""),
+    (1, "Transfer-Encoding: chunked\r\n"),  # beside which a length says nothing
+])
+def test_senders_that_are_too_many_for_the_memory_are_told_so_at_once(make_server, make_handheld, length, more):
     server = make_server(config="[serve]\nmemory_max = 8MiB\n", tls=False)
     slow, good = make_handheld(server), make_handheld(server, 2)
     sockets = [socket.create_connection(("127.0.0.1", server.port), timeout=harness.PATIENCE_S) for _ in range(60)]
     try:
         for one in sockets:
-            one.sendall(head(slow.device, EXCHANGE_BYTES_MAX))
+            one.sendall(head(slow.device, length, more))
         wait_for(lambda: counted(server, "gridpatrol_http_requests_in_flight") == 61, "all are in flight")
         answers = [answer_to_head(server, slow.device, EXCHANGE_BYTES_MAX) for _ in range(5)]
         assert all(text.startswith("HTTP/1.1 503 ") and "\r\nRetry-After: " in text for text in answers)

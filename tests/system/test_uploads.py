@@ -210,6 +210,15 @@ def test_more_bytes_than_announced_are_refused(upload):
     assert upload.offset() <= SIZE
 
 
+def test_who_has_too_much_under_way_is_told_so(server, make_handheld):
+    handheld = make_handheld(server)
+    uploads = [Upload(server, handheld, size=10, seed=seed) for seed in range(9)]
+    Upload.announce_all(handheld, uploads)
+    answers = [upload.create(Upload_Length=str(64 * 1024 * 1024)) for upload in uploads]
+    assert [answer.status for answer in answers] == [201] * 8 + [413]
+    assert b"under way" in answers[-1].content
+
+
 def test_patch_and_head_of_nothing_are_404(upload):
     assert upload.head().status == 404
     assert upload.patch(0, b"x").status == 404

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tests of server/http/connections.c: which connections a sweep ends. No deadline is near. */
+/* Tests of server/http/connections.c: which connections a sweep ends. Deadlines are an hour away, or over at
+ * once. */
 #include "tests/unit/unit.h"
 
 #include "server/http/connections.h"
@@ -14,12 +15,12 @@ struct fixture {
     int own, peer;
 };
 
-static int start(void **state)
+static int start_with(uint64_t patience_ms, void **state)
 {
-    const struct connection_limits limits = {.header_ms = 3600000,
-        .idle_ms = 3600000,
-        .stall_ms = 3600000,
-        .grace_ms = 3600000,
+    const struct connection_limits limits = {.header_ms = patience_ms,
+        .idle_ms = patience_ms,
+        .stall_ms = patience_ms,
+        .grace_ms = patience_ms,
         .rate_bytes_min = 1};
     struct fixture *fixture = calloc(1, sizeof(*fixture));
     int ends[2];
@@ -33,6 +34,16 @@ static int start(void **state)
     assert_non_null(fixture->watch);
     *state = fixture;
     return 0;
+}
+
+static int start(void **state)
+{
+    return start_with(3600000, state);
+}
+
+static int start_without_patience(void **state)
+{
+    return start_with(0, state);
 }
 
 static int stop(void **state)
@@ -126,6 +137,20 @@ static void who_has_sent_a_whole_request_may_hang_up_and_is_answered(void **stat
     assert_ended(fixture, false);
 }
 
+static void no_deadline_runs_from_the_end_of_a_request_to_the_start_of_its_answer(void **state)
+{
+    struct fixture *fixture = *state;
+
+    connection_body_starts(fixture->watch);
+    connection_body_moved(fixture->watch, 0);
+    connection_body_ended(fixture->watch);
+    assert_int_equal(connections_sweep(fixture->connections, false), 0);
+    assert_ended(fixture, false);
+    connection_answer_starts(fixture->watch, 0);
+    assert_int_equal(connections_sweep(fixture->connections, false), 1);
+    assert_ended(fixture, true);
+}
+
 static void one_look_that_saw_it_just_before_the_answer_ends_nobody(void **state)
 {
     struct fixture *fixture = *state;
@@ -148,6 +173,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_was_sent_before_hanging_up_is_read_first, start, stop),
         cmocka_unit_test_setup_teardown(
             who_has_sent_a_whole_request_may_hang_up_and_is_answered, start, stop),
+        cmocka_unit_test_setup_teardown(no_deadline_runs_from_the_end_of_a_request_to_the_start_of_its_answer,
+            start_without_patience, stop),
         cmocka_unit_test_setup_teardown(one_look_that_saw_it_just_before_the_answer_ends_nobody, start, stop),
     };
 

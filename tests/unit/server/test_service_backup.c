@@ -215,6 +215,69 @@ static void a_backup_that_has_a_closed_log_whole_is_not_replaced_by_one_that_has
     assert_true(is_backed_up(scene, handheld, &backed_up));
 }
 
+/* It has the log half, and open; handhelds may have removed what only the backup has. */
+static void a_centre_that_was_set_back_does_not_replace_the_newer_backup(void **state)
+{
+    struct scene *scene = *state;
+    struct service_backup_report report;
+    struct log_backed_up backed_up;
+
+    centre_stop(scene->centre);
+    centre_shell(scene->centre, "mkdir older && cp centre.db* older/");
+    centre_start(scene->centre);
+    close_log(scene);
+    back_up(scene);
+    centre_stop(scene->centre);
+    centre_shell(scene->centre, "rm -f centre.db* && cp older/centre.db* .");
+    centre_start(scene->centre);
+    assert_int_equal(back_up_to(scene, scene->target, &report), -EUCLEAN);
+    assert_true(report.has_kept_before && uuid_equal(&report.kept_log, &scene->handheld->log));
+    deliver(scene->centre, scene->handheld); /* which has it all still */
+    back_up(scene);
+    assert_true(is_backed_up(scene, scene->handheld, &backed_up));
+}
+
+/* No log counts as closed while the list of findings is made anew. */
+static void a_backup_during_a_rebuild_replaces_the_one_before(void **state)
+{
+    struct scene *scene = *state;
+
+    close_log(scene);
+    back_up(scene);
+    (void)centre_sql(scene->centre, "UPDATE logs SET closed = 0");
+    back_up(scene);
+}
+
+static void who_has_only_read_a_backup_leaves_it_a_backup(void **state)
+{
+    struct scene *scene = *state;
+    struct service_backup_report report;
+    char *command = NULL;
+
+    back_up(scene);
+    assert_true(asprintf(&command, ": > '%s/centre.db-wal' && : > '%s/centre.db-shm'", scene->target,
+                    scene->target) > 0);
+    centre_shell(scene->centre, command);
+    free(command);
+    back_up(scene);
+    assert_true(asprintf(&command, ": > '%s/centre.lock'", scene->target) > 0);
+    centre_shell(scene->centre, command);
+    free(command);
+    assert_int_equal(back_up_to(scene, scene->target, &report), -ENOTEMPTY); /* a server ran there */
+}
+
+static void a_photo_that_a_backup_could_not_copy_is_not_told_to_be_in_one(void **state)
+{
+    struct scene *scene = *state;
+    struct service_backup_report report;
+
+    (void)centre_sql(
+        scene->centre, "INSERT INTO blobs(sha256, state, size, backed_up) VALUES (zeroblob(32), 1, 1, 1)");
+    assert_int_equal(back_up_to(scene, scene->target, &report), -EUCLEAN);
+    assert_int_equal(report.blobs_bad, 1);
+    assert_int_equal(centre_sql(scene->centre, "SELECT sum(backed_up) FROM blobs"), 0);
+}
+
 static void what_was_erased_by_order_is_whole_as_its_leaf(void **state)
 {
     struct scene *scene = *state;
@@ -238,6 +301,10 @@ int main(void)
         TEST(a_backup_that_is_served_does_not_vouch_for_itself),
         TEST(a_mark_is_withdrawn_before_the_copy_that_has_not_all_takes_its_place),
         TEST(a_backup_that_has_a_closed_log_whole_is_not_replaced_by_one_that_has_not),
+        TEST(a_centre_that_was_set_back_does_not_replace_the_newer_backup),
+        TEST(a_backup_during_a_rebuild_replaces_the_one_before),
+        TEST(who_has_only_read_a_backup_leaves_it_a_backup),
+        TEST(a_photo_that_a_backup_could_not_copy_is_not_told_to_be_in_one),
         TEST(what_was_erased_by_order_is_whole_as_its_leaf),
     };
 

@@ -465,6 +465,213 @@ static void a_handheld_cannot_erase_what_the_centre_has(void **state)
     assert_somewhere(scene, "evidence against its owner");
 }
 
+/* ---- what is damaged here ---- */
+
+struct told_lines {
+    char lines[1024];
+};
+
+static void note_line(void *user, const char *line)
+{
+    struct told_lines *told = user;
+    size_t len = strlen(told->lines);
+
+    snprintf(told->lines + len, sizeof(told->lines) - len, "%s\n", line);
+}
+
+/* Is refused with this said, and gives no order. */
+static void assert_refused_saying(
+    struct scene *scene, const struct service_erase_target *targets, size_t count, const char *said)
+{
+    struct told_lines told = {{0}};
+    const struct service_erasure erasure = {.targets = targets,
+        .target_count = count,
+        .by = "the clerk",
+        .reason = "court order 12/3",
+        .told = note_line,
+        .user = &told};
+    struct service_erasure_report report = {0};
+
+    assert_int_equal(service_erase(scene->centre->service, &erasure, &report), -EINVAL);
+    assert_non_null(strstr(told.lines, said));
+    centre_shell(scene->centre, "! test -e orders && ! test -e erasing");
+}
+
+static void no_order_is_written_from_a_damaged_record(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *handheld = scene->handheld;
+    uint64_t seq = append_finding(handheld, MARKER);
+    struct repair_run run = {.first_seq = 0, .records = handheld->records, .record_count = 2};
+    _cleanup_answered_ struct answered answered = {0};
+
+    deliver(scene->centre, handheld);
+    const struct service_erase_target target = {.id = record_id(handheld, seq)};
+    centre_sql(scene->centre, "UPDATE records SET bytes = zeroblob(9) WHERE key % 1099511627776 = 1");
+    assert_refused_saying(scene, &target, 1, "its copy here is damaged; run patrol-server resync first");
+    repair(scene, &(struct repair_request){.runs = &run, .run_count = 1}, &answered);
+    assert_int64_equal(answered.repair.records_mended, 2);
+    assert_int_equal(erase_record(scene, handheld, seq).records, 1);
+    assert_nowhere(scene, MARKER);
+}
+
+/* The amendment goes with its finding. */
+static void no_order_is_written_when_a_record_that_goes_along_is_gone(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *handheld = scene->handheld;
+    uint64_t seq = append_finding(handheld, "harmless");
+    struct parent parent = parent_of(handheld, seq);
+
+    append_amendment(handheld, &parent, MARKER);
+    deliver(scene->centre, handheld);
+    const struct service_erase_target target = {.id = record_id(handheld, seq)};
+    centre_sql(scene->centre, "DELETE FROM records WHERE key % 1099511627776 = 2");
+    assert_refused_saying(scene, &target, 1, "its copy here is damaged");
+}
+
+static void no_order_is_written_when_a_rehomed_copy_has_a_damaged_leaf(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *old = scene->handheld, *next = next_log(old);
+    uint64_t seq = append_finding(old, MARKER);
+
+    deliver(scene->centre, old);
+    append_opened(next);
+    append_rehomed(next, &old->log, seq, old->records[seq]);
+    deliver(scene->centre, next);
+    const struct service_erase_target target = {.id = record_id(old, seq)};
+    centre_sql(scene->centre, "UPDATE records SET leaf = zeroblob(32) WHERE key = (2 << 40) + 1");
+    assert_refused_saying(scene, &target, 1, "record 1 of log ");
+    handheld_free(next);
+}
+
+static void a_record_that_is_in_neither_place_can_be_erased(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *handheld = scene->handheld;
+    _cleanup_answered_ struct answered answered = {0};
+
+    uint64_t seq = append_finding(handheld, MARKER);
+    append_findings(handheld, 1);
+    deliver(scene->centre, handheld);
+    centre_sql(scene->centre, "UPDATE records SET bytes = zeroblob(9) WHERE key % 1099511627776 = 1");
+    repair(scene,
+        &(struct repair_request){.lost_seqs = &seq, .lost_leaves = &handheld->leaves[seq], .lost_count = 1},
+        &answered);
+    assert_int_equal(centre_sql(scene->centre, "SELECT state FROM records WHERE key % 1099511627776 = 1"), 2);
+    assert_int_equal(erase_record(scene, handheld, seq).records, 1);
+    assert_nowhere(scene, MARKER);
+    struct listing *listing = list_findings(scene->centre);
+    assert_int_equal(listing->count, 1);
+    free(listing);
+}
+
+static void what_a_handheld_has_erased_on_its_own_word_an_order_takes_off_the_list(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *handheld = scene->handheld;
+    _cleanup_answered_ struct answered answered = {0};
+
+    uint64_t seq = append_finding(handheld, MARKER);
+    append_findings(handheld, 1);
+    deliver(scene->centre, handheld);
+    centre_sql(scene->centre, "DELETE FROM records WHERE key % 1099511627776 = 1");
+    repair(scene,
+        &(struct repair_request){
+            .erased_seqs = &seq, .erased_leaves = &handheld->leaves[seq], .erased_count = 1},
+        &answered);
+    struct listing *listing = list_findings(scene->centre);
+    assert_int_equal(listing->count, 2);
+    free(listing);
+    assert_int_equal(erase_record(scene, handheld, seq).records, 1);
+    assert_nowhere(scene, MARKER);
+    listing = list_findings(scene->centre);
+    assert_int_equal(listing->count, 1);
+    free(listing);
+}
+
+static void a_photo_that_no_record_names_any_more_is_not_said_to_be_erased(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *handheld = scene->handheld;
+    struct service_check_report report = {0};
+
+    uint64_t seq = append_finding(handheld, "to be erased as well");
+    finding_with_photo(scene, handheld);
+    deliver(scene->centre, handheld);
+    upload(scene);
+    centre_sql(scene->centre, "UPDATE records SET bytes = zeroblob(9) WHERE key % 1099511627776 = 2");
+    assert_int_equal(service_check(scene->centre->service, false, true, NULL, NULL, &report), -EUCLEAN);
+    const struct service_erase_target targets[] = {
+        {.id = record_id(handheld, seq)}, {.is_photo = true, .sha256 = scene->sha256}};
+    assert_refused_saying(scene, targets, 2, "no record that is here names it now");
+    assert_somewhere(scene, PHOTO_MARKER);
+}
+
+/* ---- what waits ---- */
+
+/* Of a record that another copy of the handheld has written at this position, say. */
+static void what_waits_for_another_record_at_the_position_stays(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *handheld = scene->handheld;
+    uint64_t seq = append_finding(handheld, MARKER);
+    struct parent parent = parent_of(handheld, seq);
+
+    parent.id.b[3] ^= 1;
+    uint64_t waits = append_amendment(handheld, &parent, "of something else");
+    deliver(scene->centre, handheld);
+    assert_int_equal(erase_record(scene, handheld, seq).records, 1);
+    struct listing *listing = list_findings(scene->centre);
+    assert_int_equal(listing->count, 1);
+    assert_non_null(listed_at(listing, &handheld->log, waits));
+    free(listing);
+}
+
+static void what_waits_for_the_record_goes_with_it(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *old = scene->handheld, *next = next_log(old);
+
+    deliver(scene->centre, old); /* `opened` alone */
+    uint64_t seq = append_finding(old, MARKER);
+    struct parent parent = parent_of(old, seq);
+    append_opened(next);
+    append_amendment(next, &parent, MARKER " again");
+    struct parent amendment = parent_of(next, 1);
+    append_amendment(next, &amendment, MARKER " and again");
+    deliver(scene->centre, next);
+    assert_int_equal(erase_record(scene, next, 1).records, 2);
+    assert_nowhere(scene, MARKER);
+    handheld_free(next);
+}
+
+static void an_amendment_of_an_erased_finding_that_only_came_rehomed_says_so(void **state)
+{
+    struct scene *scene = *state;
+    struct handheld *old = scene->handheld, *next = next_log(old);
+
+    deliver(scene->centre, old); /* `opened` alone */
+    uint64_t seq = append_finding(old, MARKER);
+    struct parent parent = parent_of(old, seq);
+    append_opened(next);
+    append_rehomed(next, &old->log, seq, old->records[seq]);
+    deliver(scene->centre, next);
+    erase_record(scene, old, seq); /* it is listed under its first id */
+    uint64_t late = append_amendment(next, &parent, "it was made before the order came");
+    parent.id.b[3] ^= 1;
+    uint64_t other = append_amendment(next, &parent, "of another record there");
+    _cleanup_answered_ struct answered answered = {0};
+    exchange(scene->centre, next, late, 2, &answered);
+    assert_int_equal(answered.exchange.outcome, EXCHANGE_STORED);
+    struct listing *listing = list_findings(scene->centre);
+    assert_non_null(strstr(listed_at(listing, &next->log, late)->reason, "erased by order"));
+    assert_non_null(strstr(listed_at(listing, &next->log, other)->reason, "not known yet"));
+    free(listing);
+    handheld_free(next);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -488,6 +695,15 @@ int main(void)
         TEST(a_leaf_that_no_root_proves_counts_as_lost),
         TEST(a_handheld_cannot_erase_what_the_centre_has),
         TEST(a_photo_that_came_whole_just_before_it_was_erased_is_not_entered),
+        TEST(no_order_is_written_from_a_damaged_record),
+        TEST(no_order_is_written_when_a_record_that_goes_along_is_gone),
+        TEST(no_order_is_written_when_a_rehomed_copy_has_a_damaged_leaf),
+        TEST(a_record_that_is_in_neither_place_can_be_erased),
+        TEST(what_a_handheld_has_erased_on_its_own_word_an_order_takes_off_the_list),
+        TEST(a_photo_that_no_record_names_any_more_is_not_said_to_be_erased),
+        TEST(what_waits_for_another_record_at_the_position_stays),
+        TEST(what_waits_for_the_record_goes_with_it),
+        TEST(an_amendment_of_an_erased_finding_that_only_came_rehomed_says_so),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

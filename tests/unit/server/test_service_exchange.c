@@ -412,6 +412,22 @@ static void a_damaged_log_does_not_hold_up_the_others_of_its_group(void **state)
     handheld_free(bad);
 }
 
+static void damage_that_is_met_before_a_commit_is_called_damage(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_enrolled(centre);
+    _cleanup_answered_ struct answered answered = {0};
+
+    append_opened(handheld);
+    deliver(centre, handheld);
+    centre_sql(centre, "UPDATE logs SET frontier = x'00'");
+    audit_with(centre, handheld, &(struct audit_request){.level = AUDIT_RECORDS}, &answered);
+    assert_true(answered.is_refused);
+    assert_int_equal(answered.refusal.reason, REFUSAL_BUSY);
+    assert_int_equal(answered.refusal.busy_cause, BUSY_DAMAGED);
+    handheld_free(handheld);
+}
+
 static void what_was_acknowledged_is_there_after_a_restart(void **state)
 {
     struct centre *centre = *state;
@@ -613,6 +629,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(two_requests_of_one_log_in_one_group_are_taken_in_order, start, stop),
         cmocka_unit_test_setup_teardown(a_bad_job_does_not_spoil_the_others_of_its_group, start, stop),
         cmocka_unit_test_setup_teardown(a_damaged_log_does_not_hold_up_the_others_of_its_group, start, stop),
+        cmocka_unit_test_setup_teardown(damage_that_is_met_before_a_commit_is_called_damage, start, stop),
         cmocka_unit_test_setup_teardown(what_was_acknowledged_is_there_after_a_restart, start, stop),
         cmocka_unit_test_setup_teardown(a_request_that_only_asks_is_answered_with_what_is_held, start, stop),
         cmocka_unit_test_setup_teardown(records_in_columns_are_stored_as_those_in_rows_are, start, stop),

@@ -354,10 +354,105 @@ static void an_order_that_is_given_while_a_backup_is_made_is_carried_out_where_i
     unit_directory_remove(target);
 }
 
+/* ---- damage in a centre that was set back ---- */
+
+/* A centre with two findings that was set back to before the first was erased; this has befallen it there. */
+static uint64_t set_back_with_damage(struct scene *scene, const char *damage)
+{
+    uint64_t seq = append_finding(scene->handheld, MARKER);
+
+    append_findings(scene->handheld, 2);
+    deliver(scene->centre, scene->handheld);
+    keep_copy(scene);
+    erase_record(scene, scene->handheld, seq);
+    set_back(scene);
+    centre_sql(scene->centre, damage);
+    centre_start(scene->centre);
+    while (service_housekeeping(scene->centre->service) > 0)
+        continue;
+    return seq;
+}
+
+static void assert_gone(struct scene *scene, uint64_t seq)
+{
+    struct listing *listing = list_findings(scene->centre);
+
+    assert_int_equal(listing->count, 2);
+    assert_null(listed_at(listing, &scene->handheld->log, seq));
+    free(listing);
+    assert_nowhere(scene, MARKER);
+}
+
+static void an_order_is_carried_out_on_a_row_whose_leaf_is_damaged(void **state)
+{
+    struct scene *scene = *state;
+
+    uint64_t seq =
+        set_back_with_damage(scene, "UPDATE records SET leaf = zeroblob(32) WHERE key % 1099511627776 = 1");
+    assert_gone(scene, seq);
+    assert_well(scene);
+}
+
+static void of_a_row_that_is_gone_an_order_takes_what_was_derived(void **state)
+{
+    struct scene *scene = *state;
+
+    uint64_t seq = set_back_with_damage(scene, "DELETE FROM records WHERE key % 1099511627776 = 1");
+    assert_gone(scene, seq);
+    assert_well(scene);
+}
+
+/* With two gone of a tile nothing tells what stood there, until they come. */
+static void what_comes_in_a_repair_and_was_erased_leaves_nothing_on_the_list(void **state)
+{
+    struct scene *scene = *state;
+    struct repair_run run = {.first_seq = 0, .records = scene->handheld->records, .record_count = 4};
+    _cleanup_answered_ struct answered answered = {0};
+
+    uint64_t seq = set_back_with_damage(scene, "DELETE FROM records WHERE key % 1099511627776 IN (1, 2)");
+    assert_somewhere(scene, MARKER);
+    repair(scene, &(struct repair_request){.runs = &run, .run_count = 1}, &answered);
+    assert_int64_equal(answered.repair.records_mended, 4);
+    struct listing *listing = list_findings(scene->centre);
+    assert_null(listed_at(listing, &scene->handheld->log, seq));
+    free(listing);
+    centre_restart(scene->centre);
+    while (service_housekeeping(scene->centre->service) > 0)
+        continue;
+    assert_gone(scene, seq);
+    centre_shell(scene->centre, "! test -e erasing");
+    assert_well(scene);
+}
+
+static void another_record_at_the_position_of_an_erased_one_stays(void **state)
+{
+    struct scene *scene = *state;
+
+    append_finding(scene->handheld, MARKER);
+    append_findings(scene->handheld, 1);
+    deliver(scene->centre, scene->handheld);
+    centre_stop(scene->centre);
+    /* Of a copy of the handheld: the order names another leaf. */
+    scene->handheld->leaves[1].b[0] ^= 1;
+    give_order_and_die(scene, 1, 1);
+    scene->handheld->leaves[1].b[0] ^= 1;
+    centre_sql(scene->centre, "DELETE FROM records WHERE key % 1099511627776 = 1");
+    centre_start(scene->centre);
+    while (service_housekeeping(scene->centre->service) > 0)
+        continue;
+    struct listing *listing = list_findings(scene->centre);
+    assert_int_equal(listing->count, 2);
+    free(listing);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_centre_set_back_to_before_the_order_carries_it_out_again),
+        TEST(an_order_is_carried_out_on_a_row_whose_leaf_is_damaged),
+        TEST(of_a_row_that_is_gone_an_order_takes_what_was_derived),
+        TEST(what_comes_in_a_repair_and_was_erased_leaves_nothing_on_the_list),
+        TEST(another_record_at_the_position_of_an_erased_one_stays),
         TEST(a_photo_that_stays_is_still_asked_for_by_a_centre_that_was_set_back),
         TEST(a_photo_that_stays_is_still_asked_of_every_handheld_whose_records_name_it),
         TEST(a_row_that_was_gone_takes_no_photo_along_that_another_finding_names),

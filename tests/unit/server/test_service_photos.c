@@ -48,7 +48,8 @@ static void photos_named_by_records_are_wanted_previews_first_oldest_first(void 
     handheld_free(handheld);
 }
 
-/* The handheld may have none of those that were named first. */
+/* The handheld may have none of those that were named first. Their numbers are the whole centre's: one may be
+ * far from all others. */
 static void of_more_wanted_photos_than_a_list_holds_each_is_told_in_the_end(void **state)
 {
     enum { COUNT = 5 * EXCHANGE_WANTED_BLOBS_MAX };
@@ -59,10 +60,11 @@ static void of_more_wanted_photos_than_a_list_holds_each_is_told_in_the_end(void
 
     append_opened(handheld);
     deliver(centre, handheld);
-    (void)centre_sql(centre, "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 639)"
-                             " INSERT INTO blobs(number, sha256, state, size, backed_up)"
-                             " SELECT i + 1, unhexed, 0, 1, 0 FROM (SELECT i,"
-                             " CAST(printf('%032d', i) AS BLOB) AS unhexed FROM n)");
+    (void)centre_sql(centre,
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 639)"
+        " INSERT INTO blobs(number, sha256, state, size, backed_up)"
+        " SELECT CASE i WHEN 0 THEN 10 ELSE 5000000 + i END, unhexed, 0, 1, 0 FROM (SELECT i,"
+        " CAST(printf('%032d', i) AS BLOB) AS unhexed FROM n)");
     (void)centre_sql(centre, "INSERT INTO blob_wanted(device, blob) SELECT 1, number FROM blobs");
     for (; told < COUNT && tries < 1000; tries++) {
         _cleanup_answered_ struct answered answered = {0};
@@ -189,12 +191,29 @@ static void photos_that_the_handheld_has_lost_are_wanted_no_more(void **state)
     handheld_free(handheld);
 }
 
+static void a_photo_that_is_stored_again_is_in_no_backup(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_enrolled(centre);
+    struct sha256 photo = hash_of("again");
+
+    append_opened(handheld);
+    append_finding_with_photo(handheld, &photo, 1000, NULL);
+    deliver(centre, handheld);
+    (void)centre_sql(centre, "UPDATE blobs SET state = 0, backed_up = 1");
+    assert_int_equal(service_blob_stored(centre->service, &photo, 1000), 0);
+    assert_int_equal(centre_sql(centre, "SELECT state FROM blobs"), 1);
+    assert_int_equal(centre_sql(centre, "SELECT backed_up FROM blobs"), 0);
+    handheld_free(handheld);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(
             photos_named_by_records_are_wanted_previews_first_oldest_first, start, stop),
         cmocka_unit_test_setup_teardown(photos_that_the_handheld_has_lost_are_wanted_no_more, start, stop),
+        cmocka_unit_test_setup_teardown(a_photo_that_is_stored_again_is_in_no_backup, start, stop),
         cmocka_unit_test_setup_teardown(
             of_more_wanted_photos_than_a_list_holds_each_is_told_in_the_end, start, stop),
         cmocka_unit_test_setup_teardown(photos_of_a_record_in_quarantine_are_wanted_too, start, stop),

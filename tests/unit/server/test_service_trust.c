@@ -266,6 +266,17 @@ static void nobody_is_let_back_in_who_was_never_there(void **state)
     assert_int_equal(service_revoke(centre->service, &unknown, false), -ENOENT);
 }
 
+static void a_decision_for_which_there_is_no_room_leaves_the_list_readable(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_enrolled(centre);
+
+    centre_shell(centre, "truncate -s 64M revocations");
+    assert_int_equal(service_revoke(centre->service, &handheld->device, true), -EFBIG);
+    assert_true(service_knows_device(centre->service, &handheld->device));
+    handheld_free(handheld);
+}
+
 static void a_restored_database_has_less_and_a_new_incarnation_and_takes_the_rest_again(void **state)
 {
     struct centre *centre = *state;
@@ -310,6 +321,23 @@ static void an_ordinary_restart_keeps_the_incarnation(void **state)
     centre_restart(centre);
     exchange(centre, handheld, 1, 0, &after);
     assert_memory_equal(before.exchange.incarnation.b, after.exchange.incarnation.b, UUID_BYTES);
+    handheld_free(handheld);
+}
+
+static void an_incarnation_file_that_is_too_long_is_written_anew(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_enrolled(centre);
+    _cleanup_answered_ struct answered before = {0}, after = {0};
+
+    append_opened(handheld);
+    exchange(centre, handheld, 0, 1, &before);
+    centre_stop(centre);
+    centre_shell(centre, "truncate -s 1000 incarnation");
+    centre_start(centre);
+    exchange(centre, handheld, 1, 0, &after);
+    assert_memory_equal(before.exchange.incarnation.b, after.exchange.incarnation.b, UUID_BYTES);
+    centre_shell(centre, "test $(wc -c <incarnation) -lt 100");
     handheld_free(handheld);
 }
 
@@ -449,8 +477,11 @@ int main(void)
             a_stolen_device_that_a_restored_centre_does_not_know_is_shut_out_before_it_shows_up, start, stop),
         cmocka_unit_test_setup_teardown(nobody_is_let_back_in_who_was_never_there, start, stop),
         cmocka_unit_test_setup_teardown(
+            a_decision_for_which_there_is_no_room_leaves_the_list_readable, start, stop),
+        cmocka_unit_test_setup_teardown(
             a_restored_database_has_less_and_a_new_incarnation_and_takes_the_rest_again, start, stop),
         cmocka_unit_test_setup_teardown(an_ordinary_restart_keeps_the_incarnation, start, stop),
+        cmocka_unit_test_setup_teardown(an_incarnation_file_that_is_too_long_is_written_anew, start, stop),
         cmocka_unit_test_setup_teardown(keys_are_kept_and_readable_by_their_owner_only, start, stop),
         cmocka_unit_test_setup_teardown(
             a_receipt_key_that_is_gone_is_not_replaced_once_handhelds_are_enrolled, start, stop),

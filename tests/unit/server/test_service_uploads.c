@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tests of photo uploads: server/service_uploads.c and server/blobs/files.c. */
+#include "server/service_internal.h"
 #include "tests/unit/server/client.h"
 
 #define PHOTO_BYTES 400000u
@@ -505,6 +506,45 @@ static void a_look_at_an_expired_upload_removes_no_new_one(void **state)
     assert_int64_equal(offset_now(scene), 40000);
 }
 
+static struct service_patch *slipped_in;
+
+/* A PATCH between the end of the one before and the removal of its partial, if one can come there. */
+static int unlink_and_slip_in(void *context, const char *path)
+{
+    struct scene *scene = race;
+
+    if (scene && strstr(path, ".offset")) {
+        pthread_mutex_t *mutex = &scene->centre->service->uploads.mutex;
+
+        race = NULL;
+        if (pthread_mutex_trylock(mutex) == 0) {
+            pthread_mutex_unlock(mutex);
+            assert_int_equal(begin(scene, 0, &slipped_in), 0);
+        }
+    }
+    return world_posix()->verbs->unlink(NULL, path);
+}
+
+static void no_request_writes_to_a_partial_that_is_being_removed(void **state)
+{
+    struct scene *scene = *state;
+    struct service_upload upload;
+    bool stored = false;
+
+    create(scene, &upload);
+    scene->centre->verbs.unlink = unlink_and_slip_in;
+    race = scene;
+    assert_int_equal(service_upload_create(scene->centre->service, &scene->handheld->device, &scene->sha256,
+                         PHOTO_BYTES + 1, &upload),
+        0);
+    assert_null(race);
+    if (slipped_in) {
+        assert_int_equal(service_patch_write(slipped_in, scene->photo, PHOTO_BYTES), 0);
+        (void)service_patch_end(take_ptr(slipped_in), true, &upload, &stored);
+    }
+    assert_false(stored); /* what would be in place is the new partial, which is empty */
+}
+
 static void an_upload_expires_after_a_day_without_bytes(void **state)
 {
     struct scene *scene = *state;
@@ -739,6 +779,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             a_photo_found_in_place_is_confirmed_to_the_handheld_that_asks_next, start, stop),
         cmocka_unit_test_setup_teardown(a_look_at_an_expired_upload_removes_no_new_one, start, stop),
+        cmocka_unit_test_setup_teardown(no_request_writes_to_a_partial_that_is_being_removed, start, stop),
         cmocka_unit_test_setup_teardown(an_upload_expires_after_a_day_without_bytes, start, stop),
         cmocka_unit_test_setup_teardown(expired_uploads_are_removed_when_idle, start, stop),
         cmocka_unit_test_setup_teardown(one_device_cannot_fill_the_disk_with_partials, start, stop),

@@ -243,6 +243,27 @@ static void job_that_is_ahead_is_held_until_its_own_log_grows(void **state)
     assert_int_equal(ahead.item.result, 0);
 }
 
+static void job_of_no_log_is_no_reason_to_try_again(void **state)
+{
+    struct writer *writer = *state;
+    struct service_job ahead = job_for(1), of_no_log = job_for(0), behind = job_for(2), before = job_for(1);
+
+    ahead.is_ahead = true;
+    fake.ends_ahead = &ahead;
+    assert_int_equal(submit(writer, &ahead), 0);
+    AWAIT(ahead.commits == 1);
+    assert_int_equal(submit(writer, &of_no_log), 0);
+    AWAIT(of_no_log.is_released);
+    assert_int_equal(submit(writer, &behind), 0); /* what is tried again comes before it */
+    AWAIT(behind.is_released);
+    pthread_mutex_lock(&mutex);
+    unsigned tries = ahead.commits;
+    pthread_mutex_unlock(&mutex);
+    assert_int_equal(submit(writer, &before), 0);
+    AWAIT(ahead.is_released && before.is_released);
+    assert_int_equal(tries, 1);
+}
+
 static void nothing_is_held_once_the_server_stops(void **state)
 {
     struct writer *writer = *state;
@@ -370,6 +391,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(group_is_bounded, set_up, tear_down),
         cmocka_unit_test_setup_teardown(full_queue_refuses_and_takes_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(job_that_is_ahead_is_held_until_its_own_log_grows, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(job_of_no_log_is_no_reason_to_try_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nothing_is_held_once_the_server_stops, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             failed_commit_is_told_to_every_job_and_to_the_health_check, set_up, tear_down),

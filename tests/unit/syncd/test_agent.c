@@ -430,32 +430,6 @@ static void a_handheld_set_back_opens_a_new_log_before_it_appends(void **state)
     agent_story_end(&story);
 }
 
-static void a_new_incarnation_of_the_server_is_audited_until_that_has_succeeded(void **state)
-{
-    struct agent_story story;
-
-    agent_story_begin(&story);
-    agent_story_record(&story, 0, 5);
-    agent_story_settle(&story);
-    assert_int_equal(story.centre.audits, 0);
-    memset(story.centre.incarnation.b, 0x2d, UUID_BYTES);
-    agent_sync_now(story.agent);
-    agent_story_answer(&story, 0);
-    assert_true(story.sent[3].busy);
-    assert_string_equal(story.sent[3].path, "/v1/audit");
-    /* Killed before the audit was answered: the next process asks again. */
-    agent_story_restart(&story);
-    agent_sync_now(story.agent);
-    agent_story_settle(&story);
-    assert_int_equal(story.centre.audits, 1);
-    assert_int_equal(story.resyncs_done, 1);
-    assert_true(story.report.ok);
-    agent_sync_now(story.agent);
-    agent_story_settle(&story);
-    assert_int_equal(story.centre.audits, 1);
-    agent_story_end(&story);
-}
-
 /* ---- refusals ---- */
 
 static void a_signed_refusal_is_believed_and_an_unsigned_one_is_not(void **state)
@@ -776,7 +750,6 @@ int main(void)
         cmocka_unit_test(a_late_small_receipt_is_not_taken_for_a_server_set_back),
         cmocka_unit_test(a_copy_of_a_handheld_opens_a_new_log_and_loses_nothing),
         cmocka_unit_test(a_handheld_set_back_opens_a_new_log_before_it_appends),
-        cmocka_unit_test(a_new_incarnation_of_the_server_is_audited_until_that_has_succeeded),
         cmocka_unit_test(a_signed_refusal_is_believed_and_an_unsigned_one_is_not),
         cmocka_unit_test(a_refusal_of_another_request_is_a_network_fault),
         cmocka_unit_test(an_unknown_device_sends_its_certificate),

@@ -707,11 +707,62 @@ static void a_refusal_heard_again_counts_once(void **state)
     agent_story_end(&story);
 }
 
+static void a_new_incarnation_of_the_server_is_audited_until_that_has_succeeded(void **state)
+{
+    struct agent_story story;
+
+    agent_story_begin(&story);
+    agent_story_record(&story, 0, 5);
+    agent_story_settle(&story);
+    assert_int_equal(story.centre.audits, 0);
+    memset(story.centre.incarnation.b, 0x2d, UUID_BYTES);
+    agent_sync_now(story.agent);
+    agent_story_answer(&story, 0);
+    assert_true(story.sent[3].busy);
+    assert_string_equal(story.sent[3].path, "/v1/audit");
+    /* Killed before the audit was answered: the next process asks again. */
+    agent_story_restart(&story);
+    agent_sync_now(story.agent);
+    agent_story_settle(&story);
+    assert_int_equal(story.centre.audits, 1);
+    assert_int_equal(story.resyncs_done, 1);
+    assert_true(story.report.ok);
+    agent_sync_now(story.agent);
+    agent_story_settle(&story);
+    assert_int_equal(story.centre.audits, 1);
+    agent_story_end(&story);
+}
+
+static void a_resync_that_began_before_the_new_incarnation_does_not_count_for_it(void **state)
+{
+    struct agent_story story;
+
+    agent_story_begin(&story);
+    agent_story_record(&story, 0, 5);
+    agent_story_settle(&story);
+    assert_int_equal(agent_resync(story.agent, AUDIT_PRESENCE), 0);
+    assert_true(story.sent[3].busy);
+    memset(story.centre.incarnation.b, 0x2d, UUID_BYTES);
+    agent_sync_now(story.agent);
+    agent_story_settle(&story);
+    assert_int_equal(story.resyncs_done, 1);
+    agent_sync_now(story.agent);
+    agent_story_settle(&story);
+    assert_int_equal(story.centre.audits, 2);
+    assert_int_equal(story.resyncs_done, 2);
+    agent_sync_now(story.agent);
+    agent_story_settle(&story);
+    assert_int_equal(story.centre.audits, 2);
+    agent_story_end(&story);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_healthy_log_is_found_so_in_one_round_trip_of_less_than_a_kilobyte),
         cmocka_unit_test(a_person_who_asks_for_more_than_the_running_resync_looks_at_gets_it),
+        cmocka_unit_test(a_new_incarnation_of_the_server_is_audited_until_that_has_succeeded),
+        cmocka_unit_test(a_resync_that_began_before_the_new_incarnation_does_not_count_for_it),
         cmocka_unit_test(missing_and_damaged_records_are_sent_again_with_proofs),
         cmocka_unit_test(a_centre_that_checks_whole_tiles_gets_no_proofs_and_is_asked_no_more),
         cmocka_unit_test(a_centre_that_cannot_check_the_tiles_after_all_gets_proofs_and_is_asked_again),
