@@ -187,8 +187,7 @@ static enum exit_status find_current(
     return decode_current(ret, &newest);
 }
 
-/* Named by where it was recorded first: so the centre knows it, and this store, in whatever log it stands now.
- */
+/* Named by where it was recorded first: so centre and store know it, in whatever log it stands now. */
 static struct parent parent_of(const struct current *current)
 {
     const struct store_record *original = &current->original;
