@@ -12,10 +12,9 @@ static int refuse_photo(struct form_refusal *refusal, const char *path, const ch
     return -EINVAL;
 }
 
-static int capture_one(struct program *program, struct store *store, const struct camera_helper *helper,
-    const char *path, struct photo *ret, struct form_refusal *refusal)
+static int capture_one(struct store *store, const struct camera_helper *helper, const char *path,
+    struct photo *ret, struct form_refusal *refusal)
 {
-    (void)program;
     const char *reason = "cannot be read";
     _cleanup_close_ int fd = -1;
     if (camera_file_open(path, &fd, &reason) < 0)
@@ -58,7 +57,7 @@ int capture_photos(struct program *program, struct store *store, const char *con
     if (!helper.path)
         return -ENOMEM;
     for (size_t i = 0; i < count; i++) {
-        int r = capture_one(program, store, &helper, paths[i], &ret->photos[i], refusal);
+        int r = capture_one(store, &helper, paths[i], &ret->photos[i], refusal);
         if (r < 0)
             return r;
         ret->stored[i] = (struct store_photo){.photo = ret->photos[i], .urgent = urgent};

@@ -60,6 +60,8 @@ static uint64_t number(const json_t *reply, const char *name)
 
 static enum exit_status complain_daemon(int error)
 {
+    if (error == -ENOMEM)
+        return complain(EXIT_STATUS_FAILED, "out of memory");
     if (error == -ETIMEDOUT)
         return complain(EXIT_STATUS_FAILED, "the daemon does not answer; try again");
     return complain(EXIT_STATUS_FAILED, "the daemon ended meanwhile; start it, and try again");

@@ -56,7 +56,10 @@ static enum exit_status list_blobs(struct export *export)
     arena_init(&arena, arena_budget_for(export->stored.recorded.len));
     struct record record;
     const char *reason = "it cannot be read";
-    if (record_decode(export->stored.recorded, &arena, &record, &reason) < 0)
+    int r = record_decode(export->stored.recorded, &arena, &record, &reason);
+    if (r == -ENOMEM)
+        return complain_store(export->program, r, "read the record");
+    if (r < 0)
         return complain(EXIT_STATUS_FAILED, "this record cannot be exported: %s", reason);
     const struct finding *finding = record_finding(&record);
     if (!finding && record.kind != RECORD_WITHDRAWAL)

@@ -154,12 +154,15 @@ static int each(void *user, const struct store_record *stored)
     struct finding_state state;
     if (stored->is_erased)
         return print_erased(listing, stored);
-    if (decode(listing, stored, &record) < 0) {
+    int r = decode(listing, stored, &record);
+    if (r == -ENOMEM)
+        return r; /* it says nothing of the record */
+    if (r < 0) {
         fprintf(stderr, "patrol: the record at %llu cannot be read; patrol list goes on\n",
             (unsigned long long)stored->at.seq);
         return 0;
     }
-    int r = state_of(listing, stored, &record, &state);
+    r = state_of(listing, stored, &record, &state);
     if (r < 0)
         return r;
     return listing->program->options.json ? print_json(&record, &state) : print_row(listing, &record, &state);
@@ -270,7 +273,9 @@ enum exit_status command_show(struct program *program, const char *const *argume
     struct record record;
     struct finding_state state;
     r = decode(&listing, &stored, &record);
-    if (r < 0)
+    if (r == -ENOMEM)
+        status = complain_store(program, r, "read the record");
+    else if (r < 0)
         status = complain(EXIT_STATUS_FAILED, "this record cannot be read by this version of patrol");
     else if ((r = state_of(&listing, &stored, &record, &state)) < 0)
         status = complain_store(program, r, "read the record");

@@ -141,11 +141,15 @@ static void current_done(struct current *current)
     arena_done(&current->arena);
 }
 
-static enum exit_status decode_current(struct current *current, const struct store_record *stored)
+static enum exit_status decode_current(
+    const struct program *program, struct current *current, const struct store_record *stored)
 {
     arena_init(&current->arena, arena_budget_for(stored->recorded.len));
     const char *reason = "it cannot be read";
-    if (record_decode(stored->recorded, &current->arena, &current->record, &reason) < 0)
+    int r = record_decode(stored->recorded, &current->arena, &current->record, &reason);
+    if (r == -ENOMEM)
+        return complain_store(program, r, "read the record");
+    if (r < 0)
         return complain(EXIT_STATUS_REFUSED, "id: this record cannot be changed: %s", reason);
     if (!record_finding(&current->record))
         return complain(
@@ -179,17 +183,15 @@ static enum exit_status find_current(
     if (withdrawn)
         return complain(EXIT_STATUS_REFUSED, "id: this finding was withdrawn; record a new one");
     if (!amended)
-        return decode_current(ret, &ret->original);
+        return decode_current(program, ret, &ret->original);
     struct store_record newest;
     r = store_read(store, &amendment, &ret->bytes, &newest);
     if (r < 0)
         return complain_store(program, r, "read the record");
-    return decode_current(ret, &newest);
+    return decode_current(program, ret, &newest);
 }
 
-/* Named by where it was recorded first: so the centre knows it, and this store, in whatever log it stands
- * now.
- */
+/* Named by where it was recorded first: so centre and store know it, in whatever log it stands now. */
 static struct parent parent_of(const struct current *current)
 {
     const struct store_record *original = &current->original;

@@ -118,6 +118,8 @@ static enum exit_status last_reply(struct conversation *conversation, const char
             &conversation->client, conversation->program->world, conversation->deadline, &reply);
         if (r < 0) {
             end_progress(conversation);
+            if (r == -ENOMEM)
+                return complain(EXIT_STATUS_FAILED, "out of memory; %s goes on, see: patrol status", what);
             if (r == -ETIMEDOUT)
                 return not_done_yet(conversation->program, what);
             return complain(

@@ -2,6 +2,7 @@
 """The command lines with a daemon and a centre, as people meet them: what they say when something is in the way."""
 
 import csv
+import errno
 import functools
 import io
 import json
@@ -11,6 +12,7 @@ import re
 import resource
 import signal
 import subprocess
+import sys
 import tempfile
 
 import pytest
@@ -318,6 +320,29 @@ def test_a_damaged_database_is_told_with_what_recovers_it(make_real_handheld):
         path.write_bytes(b"no database" * 1000)
     assert "patrol record or a restart of patrol-syncd recovers it" in one_line(handheld.run("list", status=1))
     assert handheld.record() and len(handheld.list()) >= 1
+
+
+@pytest.mark.skipif("GRIDPATROL_SANITIZED" in os.environ, reason="a sanitizer has malloc for itself")
+@pytest.mark.parametrize("words", [["list"], ["show"], ["amend", "--note", "x"]], ids=lambda words: words[0])
+def test_no_memory_is_never_told_as_a_record_that_cannot_be_read(make_real_handheld, tmp_path, words):
+    handheld, tally = make_real_handheld(), tmp_path / "tally"
+    identity = handheld.record(photos=[harness.make_photo(tmp_path / "photo.jpg")])  # a list takes memory to decode
+    command = handheld.command(*words, *([] if words == ["list"] else [identity]))
+
+    def run(at):
+        """The `at`-th allocation fails; 0: none. What came of it, and how many there were."""
+        tally.write_bytes(bytes(16))
+        fault = {"LD_PRELOAD": harness.program("libinject.so"), "FAULT_PROGRAM": "patrol", "FAULT_KIND": "memory",
+                 "FAULT_AT": at, "FAULT_ERRNO": errno.ENOMEM, "FAULT_FILE": tally}
+        result = subprocess.run(command, env=harness.environment(**fault), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True, timeout=harness.PATIENCE_S)
+        return result, int.from_bytes(tally.read_bytes()[:8], sys.byteorder)
+
+    # Opening the store comes before the record is read, and is swept elsewhere.
+    allocations = run(0)[1]
+    for at in range(allocations - 500, allocations + 1):
+        result, _ = run(at)
+        assert result.returncode in (0, 1) and not re.search(r"record (at \d+ )?cannot be", result.stderr), (at, result.stderr)
 
 
 def test_status_knows_no_free_space_where_nothing_was_recorded(tmp_path):
