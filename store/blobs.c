@@ -138,8 +138,10 @@ static int restore_blob(struct store *store, const struct sha256 *sha256, uint64
     uint64_t found;
 
     photo_name(sha256, name);
-    bool is_there = store_file_size(store, name, &found) >= 0;
-    int r = database_prepare(store, sql, &statement);
+    int r = store_file_size(store, name, &found);
+    bool is_there = r != -ENOENT; /* one that cannot be looked at is tried, and found out then */
+    if (r != -ENOMEM)
+        r = database_prepare(store, sql, &statement);
     if (r < 0)
         return r;
     bind_bytes(statement, 1, sha256_bytes(sha256));

@@ -191,7 +191,6 @@ struct search {
     struct buffer *bytes;
     struct store_record *record;
     bool found; /* maybe a record that was carried over: the one that carries it now is better */
-    bool found_current;
 };
 
 /* A row that may be it: reads and compares. */
@@ -210,8 +209,7 @@ static int try_row(struct search *search, int64_t key)
     bytes = (struct buffer){0};
     *search->record = record;
     search->found = true;
-    search->found_current = !record.carried_over;
-    return search->found_current ? 1 : 0;
+    return record.carried_over ? 0 : 1;
 }
 
 static int compare_id(void *user, int64_t key, const struct uuid *id)

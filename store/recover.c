@@ -292,10 +292,14 @@ static int open_if_sound(struct store *store)
     r = database_open(store);
     if (r >= 0)
         r = schema_look(store);
-    if (r == 0)
+    bool is_older = r == 1;
+    if (r == 0 || is_older)
         r = database_is_sound(store, &sound);
     /* Its head may say that it is of a newer form, which SQLite only reads. */
-    if (r >= 0 && sound && sqlite3_db_readonly(store->database, "main") == 0) {
+    sound = sound && sqlite3_db_readonly(store->database, "main") == 0;
+    if (r >= 0 && sound && is_older)
+        r = schema_make(store);
+    if (r >= 0 && sound) {
         r = remove_name(store, DAMAGE_MARK_NAME);
         store->damage_marked = false;
         return r < 0 ? r : 1;

@@ -391,6 +391,12 @@ static int restore_other_tables(struct store *store)
     size_t count;
 
     int r = logs_read(store, &logs, &count);
+    /* Of the later versions that were found only those are kept that were pruned: those of records that are
+     * here are made anew. */
+    if (r >= 0)
+        r = database_run(store,
+            "DELETE FROM children WHERE child IN (SELECT key FROM records) OR (child & 1099511627775) >="
+            " coalesce((SELECT size FROM pruned WHERE log = child >> 40), 0)");
     for (size_t i = 0; r >= 0 && i < count; i++)
         r = restore_log(store, &logs[i]);
     /* What is in quarantine has a receipt. */

@@ -295,14 +295,40 @@ static int take_setting(struct salvaging *salvaging, const struct cell *cell)
     return r < 0 ? r : 1;
 }
 
+/* ---- children(log, seq, child), WITHOUT ROWID ---- */
+
+/* They are made anew of the records that are there; of those that were pruned nothing else speaks: salvage.c.
+ */
+static int take_child(struct salvaging *salvaging, const struct cell *cell)
+{
+    static const char sql[] = "INSERT OR IGNORE INTO children(log, seq, child) VALUES(?1, ?2, ?3)";
+    _cleanup_statement_ sqlite3_stmt *statement = NULL;
+    const struct column *columns = cell->columns;
+
+    if (cell->column_count != 3 || !is_blob(&columns[0], UUID_BYTES) ||
+        !is_integer(&columns[1], 0, (int64_t)SEQ_MAX) || !is_integer(&columns[2], INT64_MIN, INT64_MAX) ||
+        !is_record_key(columns[2].integer))
+        return 0;
+    int r = database_prepare(salvaging->store, sql, &statement);
+    if (r < 0)
+        return r;
+    bind_bytes(statement, 1, columns[0].bytes);
+    sqlite3_bind_int64(statement, 2, columns[1].integer);
+    sqlite3_bind_int64(statement, 3, columns[2].integer);
+    r = database_step(salvaging->store, statement);
+    return r < 0 ? r : 1;
+}
+
 static int take_cell(void *user, const struct cell *cell)
 {
     static int (*const takers[])(struct salvaging * salvaging, const struct cell *cell) = {
         take_record, take_log, take_blob, take_erased, take_quarantined, take_tile, take_pruned};
     struct salvaging *salvaging = user;
 
-    if (!cell->has_rowid)
-        return take_setting(salvaging, cell);
+    if (!cell->has_rowid) {
+        int r = take_setting(salvaging, cell);
+        return r != 0 ? r : take_child(salvaging, cell);
+    }
     for (size_t i = 0; i < ARRAY_LEN(takers); i++) {
         int r = takers[i](salvaging, cell);
         if (r != 0)

@@ -96,10 +96,13 @@ static int add_log(struct store *store, const struct log_row *log, struct store_
     return r;
 }
 
+/* What was carried over counts where it stands now. */
 static int read_quarantined(struct store *store, uint64_t *ret)
 {
     static const char sql[] = "SELECT count(*) FROM quarantined AS q CROSS JOIN records AS r ON r.key = q.key"
-                              " WHERE r.kind IN " PEOPLE_KINDS;
+                              " CROSS JOIN logs AS l ON l.number = q.key >> 40"
+                              " WHERE r.kind IN " PEOPLE_KINDS
+                              " AND (l.rehomed_from IS NULL OR (q.key & 1099511627775) < l.rehomed_from)";
     int64_t count = 0;
 
     int r = database_read_number(store, sql, NULL, 0, &count);

@@ -115,7 +115,7 @@ static void older_schema_is_read_as_it_is_and_added_to_by_who_writes(void **stat
     int64_t count;
 
     assert_int_equal(append_note(here->store, "x", NULL), 0);
-    assert_int_equal(database_run(here->store, "DROP TABLE erased; DROP TABLE erased_blobs"), 0);
+    assert_int_equal(database_run(here->store, "DROP TABLE erased; DROP TABLE erased_blobs; DROP TABLE pruned"), 0);
     set_version(here, 1, 1);
     assert_int_equal(store_open(world_posix(), here->directory, STORE_READER, &store, NULL), 0);
     assert_notes(store, &findings, "x ");
@@ -127,6 +127,24 @@ static void older_schema_is_read_as_it_is_and_added_to_by_who_writes(void **stat
     assert_int_equal(count, 2);
     assert_notes(store, &findings, "x ");
     store_free(store);
+}
+
+/* A program that met damage, or what looked so, leaves word; the next one may be newer. */
+static void sound_database_of_an_older_schema_is_used_although_damage_was_told(void **state)
+{
+    struct here *here = *state;
+    struct store_opened opened;
+
+    assert_int_equal(append_note(here->store, "x", NULL), 0);
+    assert_int_equal(database_run(here->store, "DROP TABLE erased; DROP TABLE erased_blobs; DROP TABLE pruned"), 0);
+    set_version(here, 1, 1);
+    store_mark_damage(here->store);
+    store_free(here->store);
+    here->store = NULL;
+    assert_int_equal(store_open(world_posix(), here->directory, STORE_DAEMON, &here->store, &opened), 0);
+    assert_false(opened.recovered);
+    assert_int_equal(schema_look(here->store), 0);
+    assert_notes(here->store, &findings, "x ");
 }
 
 static void database_pragmas_are_as_decided(void **state)
@@ -510,6 +528,7 @@ int main(void)
         store_test(reader_makes_nothing),
         store_test(newer_schema_opens_unless_it_refuses_old_programs),
         store_test(older_schema_is_read_as_it_is_and_added_to_by_who_writes),
+        store_test(sound_database_of_an_older_schema_is_used_although_damage_was_told),
         store_test(database_pragmas_are_as_decided),
         store_test(last_one_to_close_leaves_the_wal),
         store_test(wal_stays_short_when_every_program_records_one_finding),

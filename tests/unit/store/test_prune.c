@@ -224,6 +224,17 @@ static void what_was_erased_or_is_in_quarantine_stays_listed(void **state)
     buffer_done(&bytes);
 }
 
+static void recover_here(struct here *here)
+{
+    struct store_opened opened;
+
+    assert_int_equal(store_checkpoint_wal(here->store, true), 0);
+    store_free(here->store);
+    remove_file(here->directory, WAL_NAME);
+    assert_int_equal(store_open(world_posix(), here->directory, STORE_DAEMON, &here->store, &opened), 0);
+    assert_true(opened.recovered);
+}
+
 /* It is one of the last records of its log, which stay. */
 static void whose_amendment_was_pruned_is_not_taken_for_the_newest_version(void **state)
 {
@@ -242,6 +253,10 @@ static void whose_amendment_was_pruned_is_not_taken_for_the_newest_version(void 
     assert_true(amended);
     assert_int_equal(prune(here, &second), 0);
     remove_all(here);
+    assert_true(is_found(here, &first.last.id));
+    assert_int_equal(
+        store_later_versions(here->store, &first.last.at, &amended, &amendment, &withdrawn), -EIDRM);
+    recover_here(here);
     assert_true(is_found(here, &first.last.id));
     assert_int_equal(
         store_later_versions(here->store, &first.last.at, &amended, &amendment, &withdrawn), -EIDRM);
@@ -302,17 +317,6 @@ static void when_the_centre_has_gone_back_what_is_left_is_carried_over(void **st
     assert_true(is_found(here, &closed.last.id));
     assert_int_equal(store_check(here->store, NULL, NULL), 0);
     buffer_done(&note);
-}
-
-static void recover_here(struct here *here)
-{
-    struct store_opened opened;
-
-    assert_int_equal(store_checkpoint_wal(here->store, true), 0);
-    store_free(here->store);
-    remove_file(here->directory, WAL_NAME);
-    assert_int_equal(store_open(world_posix(), here->directory, STORE_DAEMON, &here->store, &opened), 0);
-    assert_true(opened.recovered);
 }
 
 /* Nobody may take what was pruned for lost, or wait for it. */

@@ -72,6 +72,25 @@ static void fork_carries_what_has_no_receipt_over_unchanged(void **state)
     assert_int_equal(status.record_bytes_pending, 0);
 }
 
+/* By a receipt that was under way, on a carrier say, when the log was left. */
+static void what_was_carried_over_is_in_quarantine_where_it_stands_now_only(void **state)
+{
+    struct here *here = *state;
+    struct quarantined quarantined = {.reason = bytes_of_text("no")};
+    struct store_appended appended = {0};
+    struct uuid next;
+    uint64_t rehomed;
+
+    assert_int_equal(append_note(here->store, "x", &appended), 0);
+    quarantined.seq = appended.at.seq;
+    assert_int_equal(store_leave_log(here->store, &author, &appended.at.log, OPEN_FORK, &next, &rehomed), 0);
+    assert_int_equal(receive_with(here->store, &appended.at.log, appended.at.seq + 1, &quarantined, 1), 0);
+    struct store_status status = status_of(here->store);
+    assert_int_equal(status.records_sent, 0);
+    assert_int_equal(status.records_queued, 1);
+    assert_int_equal(status.records_quarantined, 0);
+}
+
 static void second_fork_carries_over_what_was_carried_over_not_nested(void **state)
 {
     struct here *here = *state;
@@ -289,6 +308,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         store_test(fork_carries_what_has_no_receipt_over_unchanged),
+        store_test(what_was_carried_over_is_in_quarantine_where_it_stands_now_only),
         store_test(second_fork_carries_over_what_was_carried_over_not_nested),
         store_test(amendments_photos_and_their_order_follow_the_record),
         store_test(photos_that_no_record_takes_along_wait_for_the_new_log),
