@@ -115,7 +115,8 @@ static void older_schema_is_read_as_it_is_and_added_to_by_who_writes(void **stat
     int64_t count;
 
     assert_int_equal(append_note(here->store, "x", NULL), 0);
-    assert_int_equal(database_run(here->store, "DROP TABLE erased; DROP TABLE erased_blobs; DROP TABLE pruned"), 0);
+    assert_int_equal(
+        database_run(here->store, "DROP TABLE erased; DROP TABLE erased_blobs; DROP TABLE pruned"), 0);
     set_version(here, 1, 1);
     assert_int_equal(store_open(world_posix(), here->directory, STORE_READER, &store, NULL), 0);
     assert_notes(store, &findings, "x ");
@@ -136,7 +137,8 @@ static void sound_database_of_an_older_schema_is_used_although_damage_was_told(v
     struct store_opened opened;
 
     assert_int_equal(append_note(here->store, "x", NULL), 0);
-    assert_int_equal(database_run(here->store, "DROP TABLE erased; DROP TABLE erased_blobs; DROP TABLE pruned"), 0);
+    assert_int_equal(
+        database_run(here->store, "DROP TABLE erased; DROP TABLE erased_blobs; DROP TABLE pruned"), 0);
     set_version(here, 1, 1);
     store_mark_damage(here->store);
     store_free(here->store);
