@@ -510,6 +510,24 @@ int sqlite_id_put(struct storage *storage, const struct uuid *id, uint64_t key)
     return sqlite_run(statement);
 }
 
+/* A segment bears the number of its last arrival. */
+static int put_segment(struct sqlite *sqlite, uint64_t segment, struct id_and_key *ids, size_t count)
+{
+    int r = 0;
+    sqlite3_stmt *statement = sqlite_statement(sqlite, SQL_ID_SEGMENT_PUT, &r);
+
+    if (!statement)
+        return r;
+    qsort(ids, count, sizeof(*ids), compare_ids);
+    sqlite_bind_number(statement, 3, segment);
+    for (size_t i = 0; r >= 0 && i < count; i++) {
+        sqlite_bind_bytes(statement, 1, uuid_bytes(&ids[i].id));
+        sqlite_bind_number(statement, 2, ids[i].key);
+        r = sqlite_run(statement);
+    }
+    return r;
+}
+
 int sqlite_ids_build(struct storage *storage, struct storage_state *state)
 {
     _cleanup_free_ struct id_and_key *ids = NULL;
@@ -537,12 +555,9 @@ int sqlite_ids_build(struct storage *storage, struct storage_state *state)
     sqlite3_reset(statement);
     if (r < 0 || rows < STORAGE_IDS_BATCH)
         return r < 0 ? r : 0;
-    qsort(ids, count, sizeof(*ids), compare_ids);
-    for (size_t i = 0; i < count; i++) {
-        r = sqlite_id_put(storage, &ids[i].id, ids[i].key);
-        if (r < 0)
-            return r;
-    }
+    r = put_segment(sqlite_of(storage), arrival, ids, count);
+    if (r < 0)
+        return r;
     state->indexed_arrival = arrival;
     return 1;
 }
@@ -572,20 +587,56 @@ static int find_in_tail(struct storage *storage, const struct uuid *id, uint64_t
     return r < 0 ? r : -ENOENT;
 }
 
+/* 1 with its key, or 0. */
+static int step_to_number(sqlite3_stmt *statement, uint64_t *ret)
+{
+    int r = sqlite_step(statement);
+
+    if (r <= 0)
+        return r;
+    *ret = sqlite_number(statement, 0);
+    sqlite3_reset(statement);
+    return 1;
+}
+
+/* The newest segment that has it. 1 with its key, or 0. */
+static int find_in_segments(struct sqlite *sqlite, const struct uuid *id, uint64_t *ret_key)
+{
+    uint64_t segment = INT64_MAX;
+    int r = 0;
+    sqlite3_stmt *before = sqlite_statement(sqlite, SQL_ID_SEGMENT_BEFORE, &r);
+    sqlite3_stmt *find = before ? sqlite_statement(sqlite, SQL_ID_SEGMENT_FIND, &r) : NULL;
+
+    if (!find)
+        return r;
+    sqlite_bind_bytes(find, 1, uuid_bytes(id));
+    do {
+        sqlite_bind_number(before, 1, segment);
+        r = step_to_number(before, &segment);
+        if (r <= 0)
+            return r;
+        sqlite_bind_number(find, 2, segment);
+        r = step_to_number(find, ret_key);
+    } while (r == 0);
+    return r;
+}
+
 int sqlite_id_find(struct storage *storage, const struct uuid *id, uint64_t *ret_key)
 {
+    uint64_t key = 0;
     int r = 0;
     sqlite3_stmt *statement = sqlite_statement(sqlite_of(storage), SQL_ID_FIND, &r);
 
     if (!statement)
         return r;
     sqlite_bind_bytes(statement, 1, uuid_bytes(id));
-    r = sqlite_step(statement);
+    r = step_to_number(statement, &key);
+    if (r == 0)
+        r = find_in_segments(sqlite_of(storage), id, &key);
     if (r == 0)
         return find_in_tail(storage, id, ret_key);
     if (r < 0)
         return r;
-    *ret_key = sqlite_number(statement, 0);
-    sqlite3_reset(statement);
+    *ret_key = key;
     return 0;
 }

@@ -57,6 +57,7 @@ const char sqlite_schema_text[] =
     " log BLOB, seq INTEGER, key INTEGER, PRIMARY KEY (log, seq, key)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE rehomed("
     " log BLOB, seq INTEGER, id BLOB, key INTEGER NOT NULL, PRIMARY KEY (log, seq, id)) STRICT, WITHOUT ROWID;"
+    /* Those that came one by one; the others are in segments. */
     "CREATE TABLE finding_ids(id BLOB PRIMARY KEY, key INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
     "CREATE TABLE blob_names("
     " device INTEGER, blob INTEGER, key INTEGER NOT NULL, PRIMARY KEY (device, blob)) STRICT, WITHOUT ROWID;"
@@ -94,6 +95,10 @@ const char *const sqlite_schema_additions[] = {
     /* What the last finished backup has of closed logs, where they were read again; size 0: not all of it. */
     "logs_backed_up("
     " log INTEGER PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL) STRICT",
+    /* Public ids in the order of their arrival, sorted within a segment: so a batch is written at the end of
+     * the table. Ids are random: in one index each batch would write nearly all of its pages. */
+    "id_segments("
+    " segment INTEGER, id BLOB, key INTEGER NOT NULL, PRIMARY KEY (segment, id)) STRICT, WITHOUT ROWID",
     NULL,
 };
 
@@ -102,7 +107,7 @@ const char sqlite_backups_forget_text[] =
 
 const char sqlite_derived_clear_text[] =
     "DELETE FROM findings; DELETE FROM versions; DELETE FROM quarantined;"
-    "DELETE FROM awaited; DELETE FROM rehomed; DELETE FROM finding_ids;"
+    "DELETE FROM awaited; DELETE FROM rehomed; DELETE FROM finding_ids; DELETE FROM id_segments;"
     "DELETE FROM blob_names; DELETE FROM blob_wanted; DELETE FROM clock_marks;"
     "UPDATE logs SET rehomed = 0, closed = 0;"
     "UPDATE state SET indexed_arrival = 0;";
@@ -234,6 +239,10 @@ const char *const sqlite_sql_texts[SQL_COUNT] = {
                      " WHERE f.arrival > ?1 ORDER BY f.arrival LIMIT ?2",
     [SQL_ID_PUT] = "INSERT OR REPLACE INTO finding_ids(id, key) VALUES (?1, ?2)",
     [SQL_ID_FIND] = "SELECT key FROM finding_ids WHERE id = ?1",
+    [SQL_ID_SEGMENT_PUT] = "INSERT OR REPLACE INTO id_segments(segment, id, key) VALUES (?3, ?1, ?2)",
+    [SQL_ID_SEGMENT_BEFORE] =
+        "SELECT segment FROM id_segments WHERE segment < ?1 ORDER BY segment DESC LIMIT 1",
+    [SQL_ID_SEGMENT_FIND] = "SELECT key FROM id_segments WHERE segment = ?2 AND id = ?1",
 
     [SQL_BLOB_FIND] = "SELECT " BLOB_COLUMNS " FROM blobs b WHERE b.sha256 = ?1",
     [SQL_BLOB_ADD] =
@@ -268,6 +277,7 @@ const char *const sqlite_sql_texts[SQL_COUNT] = {
     [SQL_FORGET_AWAITED] = "DELETE FROM awaited WHERE key = ?1",
     [SQL_FORGET_REHOMED] = "DELETE FROM rehomed WHERE key = ?1",
     [SQL_FORGET_ID] = "DELETE FROM finding_ids WHERE key = ?1",
+    [SQL_FORGET_ID_OF_SEGMENT] = "DELETE FROM id_segments WHERE key = ?1",
     [SQL_FORGET_CLOCK_MARK] = "DELETE FROM clock_marks WHERE key = ?1",
     [SQL_FORGET_WANTED] = "DELETE FROM blob_wanted WHERE (device, blob) IN"
                           " (SELECT device, blob FROM blob_names WHERE key = ?1)",

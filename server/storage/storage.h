@@ -28,9 +28,7 @@
 #define STORAGE_SEQ_BITS 40u
 #define STORAGE_LOG_NUMBER_MAX ((UINT64_C(1) << 23) - 1)
 #define STORAGE_VERSIONS_MAX 256u /* of one finding: itself, its amendments, its withdrawals */
-#define STORAGE_IDS_BATCH                                                                                    \
-    32768u /* public ids indexed at once: each batch touches most pages of the index                         \
-            */
+#define STORAGE_IDS_BATCH 32768u  /* public ids in a segment of their index */
 
 static inline uint64_t record_key(uint64_t log, uint64_t seq)
 {
@@ -346,6 +344,7 @@ struct storage_verbs {
     /* Indexes the next public ids, a whole batch or none; 1 when another batch is there. A look-up reads what
      * is not indexed yet. */
     int (*ids_build)(struct storage *storage, struct storage_state *state);
+    /* Of a record that is not among the next ones any more. */
     int (*id_put)(struct storage *storage, const struct uuid *id, uint64_t key);
     /* Key of the finding with this public id. */
     int (*id_find)(struct storage *storage, const struct uuid *id, uint64_t *ret_key);

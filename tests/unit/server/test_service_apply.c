@@ -516,13 +516,13 @@ static void a_finding_is_found_by_its_public_id_before_and_after_it_was_indexed(
     assert_found(centre, handheld, 7);
     while (service_housekeeping(centre->service) == 1)
         ;
-    assert_int_equal(centre_sql(centre, "SELECT count(*) FROM finding_ids"), 32768);
+    assert_int_equal(centre_sql(centre, "SELECT count(*) FROM id_segments"), 32768);
     assert_found(centre, handheld, 7);
     assert_found(centre, handheld, 32990);
     assert_int_equal(service_finding_by_id(centre->service, &unknown, keep_id, &found), -ENOENT);
 
     /* Mended rows that had been indexed, and were lost with the index's row, are found again. */
-    centre_sql(centre, "DELETE FROM finding_ids WHERE key & 0xffffffffff = 7");
+    centre_sql(centre, "DELETE FROM id_segments WHERE key & 0xffffffffff = 7");
     struct service_check_report report;
     assert_int_equal(service_check(centre->service, false, true, NULL, NULL, &report), 0);
     assert_found(centre, handheld, 7);
