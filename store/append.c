@@ -209,7 +209,7 @@ int log_root_expected(struct store *store, const struct log_row *log, uint64_t s
     int r = log_root_at(store, log->number, size, ret);
 
     if (r == -EUCLEAN && !log->has_rehomed)
-        database_mark_damage(store);
+        store_mark_damage(store);
     return r;
 }
 

@@ -278,7 +278,7 @@ int store_check(struct store *store, void (*fault)(void *user, const char *line)
 
     int r = check_content(&checking);
     if (r >= 0 && checking.faults > 0)
-        database_mark_damage(store);
+        store_mark_damage(store);
     if (r >= 0)
         r = check_blobs(&checking);
     if (r == -EUCLEAN)
@@ -286,9 +286,4 @@ int store_check(struct store *store, void (*fault)(void *user, const char *line)
     else if (r < 0)
         return r;
     return checking.faults > 0 ? -EUCLEAN : 0;
-}
-
-void store_mark_damage(struct store *store)
-{
-    database_mark_damage(store);
 }

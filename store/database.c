@@ -34,7 +34,7 @@ static int leave_mark(struct store *store, const char *name)
     return file < 0 ? file : world->verbs->close(world->context, file);
 }
 
-void database_mark_damage(struct store *store)
+void store_mark_damage(struct store *store)
 {
     if (store->role == STORE_READER || store->damage_marked)
         return;
@@ -65,7 +65,7 @@ static int read_only_error(struct store *store, int code)
         !file || !file->pMethods || file->pMethods->xRead(file, &form, 1, HEAD_WRITE_FORM_AT) != SQLITE_OK ||
         form <= HEAD_WRITE_FORM_WAL)
         return -EROFS;
-    database_mark_damage(store);
+    store_mark_damage(store);
     return -EUCLEAN;
 }
 
@@ -102,7 +102,7 @@ int database_error(struct store *store, int code)
     case SQLITE_CONSTRAINT: /* our keys never collide in a sound database */
     case SQLITE_MISMATCH:
     case SQLITE_ERROR: /* a table or column of ours is not there */
-        database_mark_damage(store);
+        store_mark_damage(store);
         return -EUCLEAN;
     }
     return -EIO;

@@ -115,8 +115,6 @@ int database_open(struct store *store);
 void database_close(struct store *store);
 /* The -errno for a result code of SQLite; marks the database as damaged where it says so. */
 int database_error(struct store *store, int code);
-/* Leaves a mark that outlives the process: the next program that opens the store to write recovers it. */
-void database_mark_damage(struct store *store);
 /* Runs statements without parameters. */
 int database_run(struct store *store, const char *sql);
 /* The prepared statement for a text, which must be one static array. Reset by `_cleanup_statement_`; a

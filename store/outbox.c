@@ -69,7 +69,7 @@ int store_outbox_read(struct store *store, const struct uuid *log_id, uint64_t f
         /* What was never sent stands before all that follows it: only a new log goes on. (That a log which
          * was left has holes is known since its recovery.) */
         if (r == -EUCLEAN && first_seq >= log.receipt_size && !log.has_rehomed)
-            database_mark_damage(store);
+            store_mark_damage(store);
         if (r < 0) {
             ret_bytes->len = start;
             return r;

@@ -312,7 +312,8 @@ int store_sweep(struct store *store, uint64_t older_than_ms, uint64_t *ret_remov
 /* Full check: SQLite's own, every leaf against its bytes, every tile, sizes, photo files. 0 well, -EUCLEAN
  * with one line a fault; if the database has any, the next open recovers it. */
 int store_check(struct store *store, void (*fault)(void *user, const char *line), void *user);
-/* Something in it is not what it was: the next open looks at all of it, and recovers it when that is so. */
+/* Something in it is not what it was. Leaves a mark that outlives the process: the next program that opens
+ * the store to write looks at all of it, and recovers it when that is so. */
 void store_mark_damage(struct store *store);
 /* Frees photos by age, and says how many: only such as the server has said to be backed up, or stored
  * `age_ms` and more before `now_ms`. Both times are the server's: `now_ms` an instant that has certainly

@@ -617,7 +617,7 @@ static void open_connection_notices_that_its_files_were_set_aside(void **state)
 
     fill(here);
     /* Another program finds damage and recovers, while this one has the old files open. */
-    database_mark_damage(here->store);
+    store_mark_damage(here->store);
     write_garbage(here->directory, WAL_NAME, 60, 100, &(uint64_t){2});
     store_free(here->store);
     here->store = NULL;
