@@ -430,6 +430,17 @@ static inline void enrol_with(struct centre *centre, struct handheld *handheld,
     send_body(centre, SERVICE_ENROL, buffer_bytes(&body), &sha256, ret);
 }
 
+/* The same device and key with another log, as after a fork or a rotation. */
+static inline struct handheld *next_log(const struct handheld *handheld)
+{
+    struct handheld *next = handheld_new();
+
+    next->device = handheld->device;
+    next->key = handheld->key;
+    next->server_key = handheld->server_key;
+    return next;
+}
+
 static inline struct handheld *handheld_enrolled(struct centre *centre)
 {
     struct handheld *handheld = handheld_new();

@@ -16,17 +16,6 @@ static int stop(void **state)
     return 0;
 }
 
-/* The same device and key with another log, as after a fork or a rotation. */
-static struct handheld *next_log(const struct handheld *handheld)
-{
-    struct handheld *next = handheld_new();
-
-    next->device = handheld->device;
-    next->key = handheld->key;
-    next->server_key = handheld->server_key;
-    return next;
-}
-
 static const struct listed *must_list(const struct listing *listing, const struct uuid *log, uint64_t seq)
 {
     const struct listed *row = listed_at(listing, log, seq);

@@ -4,17 +4,6 @@
 #include "server/storage/storage.h"
 #include "tests/unit/server/audit_client.h"
 
-/* The same device and key with another log, as after a fork or a rotation. */
-static struct handheld *next_log(const struct handheld *handheld)
-{
-    struct handheld *next = handheld_new();
-
-    next->device = handheld->device;
-    next->key = handheld->key;
-    next->server_key = handheld->server_key;
-    return next;
-}
-
 static void damage_record(struct centre *centre, uint64_t log, uint64_t seq)
 {
     char sql[128];

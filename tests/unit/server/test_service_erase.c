@@ -3,17 +3,6 @@
  * uploads. */
 #include "tests/unit/server/erase_scene.h"
 
-/* The same device and key with another log, as after a fork. */
-static struct handheld *next_log(const struct handheld *handheld)
-{
-    struct handheld *next = handheld_new();
-
-    next->device = handheld->device;
-    next->key = handheld->key;
-    next->server_key = handheld->server_key;
-    return next;
-}
-
 static void an_erased_finding_is_in_no_file_and_its_log_keeps_its_root(void **state)
 {
     struct scene *scene = *state;
