@@ -123,7 +123,9 @@ static int remove_partials(struct service *service, const struct orders *orders)
     const struct blob_partial *found = (const struct blob_partial *)(const void *)partials.found.data;
 
     for (size_t i = 0; r >= 0 && i < partials.found.len / sizeof(*found); i++) {
-        r = blobs->verbs->partial_remove(blobs, &found[i].device, &found[i].sha256);
+        pthread_mutex_lock(&service->uploads.create_mutex);
+        r = patches_remove_partial(service, &found[i].device, &found[i].sha256);
+        pthread_mutex_unlock(&service->uploads.create_mutex);
         r = r == -ENOENT ? 0 : r;
     }
     buffer_done(&partials.found);
