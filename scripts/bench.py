@@ -333,10 +333,13 @@ def main():
 
 
 def commit_text():
-    """What is measured: the commit, and whether files differ from it."""
-    git = ["git", "-C", str(HERE)]
-    named = subprocess.run([*git, "describe", "--always", "--dirty", "--exclude=*"], text=True, check=False, capture_output=True).stdout.strip()
-    return f"commit {named}" if named else "no commit"
+    """What is measured: the commit, and whether the code differs from it. The page itself does not count: it is written."""
+    def git(*words):
+        return subprocess.run(["git", "-C", str(HERE), *words], text=True, check=False, capture_output=True).stdout.strip()
+
+    named = git("rev-parse", "--short", "HEAD")
+    differs = " and changes that are not committed" if git("status", "--porcelain", "--", ":!docs/performance.md") else ""
+    return f"commit {named}{differs}" if named else "no commit"
 
 
 def write_page(what, text, source, section=None):
