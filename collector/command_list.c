@@ -247,6 +247,23 @@ static enum exit_status print_whole(const struct record *record, const struct fi
     return EXIT_STATUS_DONE;
 }
 
+static enum exit_status show_record(struct listing *listing, const struct store_record *stored)
+{
+    struct record record;
+    struct finding_state state;
+    int r = decode(listing, stored, &record);
+
+    if (r < 0 && r != -ENOMEM)
+        return complain(EXIT_STATUS_FAILED, "this record cannot be read by this version of patrol");
+    if (r >= 0)
+        r = state_of(listing, stored, &record, &state);
+    if (r < 0)
+        return complain_store(listing->program, r, "read the record");
+    if (!listing->program->options.json)
+        return print_whole(&record, &state);
+    return print_json(&record, &state) < 0 ? EXIT_STATUS_FAILED : EXIT_STATUS_DONE;
+}
+
 enum exit_status command_show(struct program *program, const char *const *arguments, size_t count)
 {
     (void)count;
@@ -265,24 +282,11 @@ enum exit_status command_show(struct program *program, const char *const *argume
     if (r < 0)
         return complain_store(program, r, "read the record");
     program_read_enrolment(program);
-    enum exit_status status;
     struct listing listing = {.program = program, .store = store};
     if (stored.is_erased)
         return print_erased(&listing, &stored) < 0 ? EXIT_STATUS_FAILED : EXIT_STATUS_DONE;
     arena_init(&listing.arena, DECODE_BUDGET_BYTES_MIN);
-    struct record record;
-    struct finding_state state;
-    r = decode(&listing, &stored, &record);
-    if (r == -ENOMEM)
-        status = complain_store(program, r, "read the record");
-    else if (r < 0)
-        status = complain(EXIT_STATUS_FAILED, "this record cannot be read by this version of patrol");
-    else if ((r = state_of(&listing, &stored, &record, &state)) < 0)
-        status = complain_store(program, r, "read the record");
-    else if (program->options.json)
-        status = print_json(&record, &state) < 0 ? EXIT_STATUS_FAILED : EXIT_STATUS_DONE;
-    else
-        status = print_whole(&record, &state);
+    enum exit_status status = show_record(&listing, &stored);
     arena_done(&listing.arena);
     return status;
 }

@@ -232,7 +232,8 @@ int sqlite_record_at(
 
         buffer_put_bytes(ret_bytes, ret->bytes);
         r = buffer_finish(ret_bytes);
-        ret->bytes = r < 0 ? bytes_of(NULL, 0) : bytes_of(ret_bytes->data + start, ret->bytes.len);
+        ret->bytes = r < 0 || ret->bytes.len == 0 ? bytes_of(NULL, 0)
+                                                  : bytes_of(ret_bytes->data + start, ret->bytes.len);
     }
     sqlite3_reset(statement);
     return r < 0 ? r : 0;

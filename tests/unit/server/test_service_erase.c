@@ -144,6 +144,14 @@ static void of_an_amendment_only_it_and_what_came_after_it_goes(void **state)
     assert_well(scene);
 }
 
+static void assert_reason(
+    const struct listing *listing, const struct uuid *log, uint64_t seq, const char *expected)
+{
+    const struct listed *listed = listed_at(listing, log, seq);
+
+    assert_true(listed && strstr(listed->reason, expected));
+}
+
 static void an_amendment_that_comes_after_its_finding_was_erased_says_so(void **state)
 {
     struct scene *scene = *state;
@@ -159,8 +167,7 @@ static void an_amendment_that_comes_after_its_finding_was_erased_says_so(void **
     assert_int_equal(answered.exchange.outcome, EXCHANGE_STORED);
     struct listing *listing = list_findings(scene->centre);
     assert_string_equal(listed_at(listing, &handheld->log, late)->state, "quarantined");
-    const char *reason = listed_at(listing, &handheld->log, late)->reason;
-    assert_true(reason && strstr(reason, "erased by order"));
+    assert_reason(listing, &handheld->log, late, "erased by order");
     free(listing);
     assert_well(scene);
     /* And it can be erased as well. */
@@ -655,8 +662,8 @@ static void an_amendment_of_an_erased_finding_that_only_came_rehomed_says_so(voi
     exchange(scene->centre, next, late, 2, &answered);
     assert_int_equal(answered.exchange.outcome, EXCHANGE_STORED);
     struct listing *listing = list_findings(scene->centre);
-    assert_non_null(strstr(listed_at(listing, &next->log, late)->reason, "erased by order"));
-    assert_non_null(strstr(listed_at(listing, &next->log, other)->reason, "not known yet"));
+    assert_reason(listing, &next->log, late, "erased by order");
+    assert_reason(listing, &next->log, other, "not known yet");
     free(listing);
     handheld_free(next);
 }
