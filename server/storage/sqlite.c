@@ -22,9 +22,9 @@
 #define BUSY_WAIT_MS 10000
 
 /* The write-ahead log, in pages of 4 KiB: moved into the database when idle above the first limit, and at
- * once above the second. */
+ * once above the second. Nothing is committed meanwhile: rather little, often. */
 #define WAL_PAGES_IDLE 1024
-#define WAL_PAGES_MAX 16384
+#define WAL_PAGES_MAX 1536
 
 int sqlite_errno(int code)
 {

@@ -8,6 +8,17 @@
  */
 #include "server/storage/sqlite_internal.h"
 
+/* In the order of arrival, as it is listed: so a batch is written at the end of the table. Databases of
+ * before have the same columns by `key` and an index by arrival; `check --rebuild` gives them this shape. */
+#define FINDINGS_TABLE                                                                                       \
+    "CREATE TABLE findings("                                                                                 \
+    " arrival INTEGER PRIMARY KEY, key INTEGER NOT NULL UNIQUE, root INTEGER NOT NULL,"                      \
+    " state INTEGER NOT NULL, kind INTEGER NOT NULL, first_id BLOB, parent_id BLOB,"                         \
+    " recorded_ms INTEGER NOT NULL, utc_offset_min INTEGER NOT NULL, inspector TEXT, scheme TEXT,"           \
+    " version TEXT, code TEXT, component TEXT, severity INTEGER NOT NULL, note TEXT, lat_e7 INTEGER,"        \
+    " lon_e7 INTEGER, accuracy_dm INTEGER, fix_ms INTEGER, no_fix TEXT, observed_ms INTEGER NOT NULL,"       \
+    " photos BLOB) STRICT;"
+
 const char sqlite_schema_text[] =
     "CREATE TABLE state("
     " one INTEGER PRIMARY KEY CHECK (one = 1), schema INTEGER NOT NULL, oldest_schema INTEGER NOT NULL,"
@@ -44,13 +55,7 @@ const char sqlite_schema_text[] =
     " number INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE, state INTEGER NOT NULL, size INTEGER NOT NULL,"
     " backed_up INTEGER NOT NULL) STRICT;"
     /* Derived from the records. */
-    "CREATE TABLE findings("
-    " key INTEGER PRIMARY KEY, arrival INTEGER NOT NULL, root INTEGER NOT NULL, state INTEGER NOT NULL,"
-    " kind INTEGER NOT NULL, first_id BLOB, parent_id BLOB, recorded_ms INTEGER NOT NULL,"
-    " utc_offset_min INTEGER NOT NULL, inspector TEXT, scheme TEXT, version TEXT, code TEXT, component TEXT,"
-    " severity INTEGER NOT NULL, note TEXT, lat_e7 INTEGER, lon_e7 INTEGER, accuracy_dm INTEGER,"
-    " fix_ms INTEGER, no_fix TEXT, observed_ms INTEGER NOT NULL, photos BLOB) STRICT;"
-    "CREATE INDEX findings_arrival ON findings(arrival);"
+    FINDINGS_TABLE
     "CREATE TABLE versions(root INTEGER, key INTEGER, PRIMARY KEY (root, key)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE quarantined(key INTEGER PRIMARY KEY, reason TEXT NOT NULL) STRICT;"
     "CREATE TABLE awaited("
@@ -106,7 +111,7 @@ const char sqlite_backups_forget_text[] =
     "UPDATE blobs SET backed_up = 0 WHERE backed_up = 1; DELETE FROM logs_backed_up;";
 
 const char sqlite_derived_clear_text[] =
-    "DELETE FROM findings; DELETE FROM versions; DELETE FROM quarantined;"
+    "DROP TABLE findings;" FINDINGS_TABLE "DELETE FROM versions; DELETE FROM quarantined;"
     "DELETE FROM awaited; DELETE FROM rehomed; DELETE FROM finding_ids; DELETE FROM id_segments;"
     "DELETE FROM blob_names; DELETE FROM blob_wanted; DELETE FROM clock_marks;"
     "UPDATE logs SET rehomed = 0, closed = 0;"

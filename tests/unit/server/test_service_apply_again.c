@@ -148,6 +148,62 @@ static void what_can_never_be_applied_waits_no_longer(void **state)
     handheld_free(second);
 }
 
+/* The list by the records' places, with an index by arrival: as centres had it before. */
+static void give_list_of_before(struct centre *centre)
+{
+    centre_sql(centre, "ALTER TABLE findings RENAME TO listed");
+    centre_sql(centre,
+        "CREATE TABLE findings("
+        " key INTEGER PRIMARY KEY, arrival INTEGER NOT NULL, root INTEGER NOT NULL, state INTEGER NOT NULL,"
+        " kind INTEGER NOT NULL, first_id BLOB, parent_id BLOB, recorded_ms INTEGER NOT NULL,"
+        " utc_offset_min INTEGER NOT NULL, inspector TEXT, scheme TEXT, version TEXT, code TEXT,"
+        " component TEXT, severity INTEGER NOT NULL, note TEXT, lat_e7 INTEGER, lon_e7 INTEGER,"
+        " accuracy_dm INTEGER, fix_ms INTEGER, no_fix TEXT, observed_ms INTEGER NOT NULL, photos BLOB)"
+        " STRICT");
+    centre_sql(centre,
+        "INSERT INTO findings SELECT key, arrival, root, state, kind, first_id, parent_id, recorded_ms,"
+        " utc_offset_min, inspector, scheme, version, code, component, severity, note, lat_e7, lon_e7,"
+        " accuracy_dm, fix_ms, no_fix, observed_ms, photos FROM listed");
+    centre_sql(centre, "DROP TABLE listed");
+    centre_sql(centre, "CREATE INDEX findings_arrival ON findings(arrival)");
+}
+
+static void assert_two_stored_of_four(struct centre *centre)
+{
+    struct listing *listing = list_findings(centre);
+
+    assert_int_equal(listing->count, 4);
+    assert_int_equal(count_state(listing, "stored"), 2);
+    for (size_t i = 1; i < listing->count; i++)
+        assert_true(listing->rows[i - 1].arrival < listing->rows[i].arrival);
+    free(listing);
+}
+
+static void a_list_of_before_goes_on_and_a_rebuild_gives_it_the_shape_of_now(void **state)
+{
+    struct centre *centre = *state;
+    struct handheld *handheld = handheld_enrolled(centre);
+    struct service_check_report report = {0};
+
+    append_opened(handheld);
+    append_findings(handheld, 2);
+    deliver(centre, handheld);
+    centre_stop(centre);
+    give_list_of_before(centre);
+    centre_restart(centre);
+    for (uint64_t seq = 1; seq <= 2; seq++) {
+        struct parent parent = parent_of(handheld, seq);
+        append_amendment(handheld, &parent, "amended");
+    }
+    deliver(centre, handheld);
+    assert_two_stored_of_four(centre);
+    assert_int_equal(service_check(centre->service, false, true, NULL, NULL, &report), 0);
+    assert_int_equal(
+        centre_sql(centre, "SELECT count(*) FROM sqlite_schema WHERE name = 'findings_arrival'"), 0);
+    assert_two_stored_of_four(centre);
+    handheld_free(handheld);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -160,6 +216,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             a_listed_copy_that_is_mended_keeps_why_it_is_in_quarantine, start, stop),
         cmocka_unit_test_setup_teardown(what_can_never_be_applied_waits_no_longer, start, stop),
+        cmocka_unit_test_setup_teardown(
+            a_list_of_before_goes_on_and_a_rebuild_gives_it_the_shape_of_now, start, stop),
     };
 
     return cmocka_run_group_tests_name("server service apply again", tests, NULL, NULL);
