@@ -104,12 +104,13 @@ static int take_message(struct control_client *client, json_t **ret)
     if (!end)
         return -EAGAIN;
     size_t len = (size_t)(end - client->in.data);
-    json_t *message = json_loadb((const char *)client->in.data, len, JSON_REJECT_DUPLICATES, NULL);
+    json_error_t error = {0};
+    json_t *message = json_loadb((const char *)client->in.data, len, JSON_REJECT_DUPLICATES, &error);
     memmove(client->in.data, end + 1, client->in.len - len - 1);
     client->in.len -= len + 1;
     if (!json_is_object(message)) {
         json_decref(message);
-        return -EBADMSG;
+        return !message && json_error_code(&error) == json_error_out_of_memory ? -ENOMEM : -EBADMSG;
     }
     *ret = message;
     return 0;

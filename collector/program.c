@@ -166,7 +166,9 @@ int program_read_enrolment(struct program *program)
     _cleanup_free_ char *error = NULL;
     int r = enrolment_read(program->world, program->directory, &program->enrolment, &error);
     program->enrolled = r >= 0;
-    if (r < 0 && r != -ENOENT && r != -EACCES && r != -ENOTDIR)
+    if (r == -ENOMEM) /* it says nothing of the enrolment */
+        complain(EXIT_STATUS_FAILED, "the enrolment was not read: out of memory; recording goes on");
+    else if (r < 0 && r != -ENOENT && r != -EACCES && r != -ENOTDIR)
         complain(EXIT_STATUS_FAILED,
             "the enrolment cannot be read (%s); recording goes on, run patrol enroll again",
             error ? error : strerror(-r));

@@ -210,6 +210,10 @@ static int set_revoked(const struct command_run *run, bool revoked)
             return status;
         r = service_revoke(service, &device, revoked);
     }
+    if (r == -EFBIG)
+        return command_fail(EXIT_STATUS_REFUSED,
+            "nothing was changed: the file revocations in the data directory is full; take out lines that a "
+            "later line for the same device replaces");
     if (r < 0)
         return command_fail(command_status_of(r), "nothing was changed: %s", strerror(-r));
     text_uuid(device.b, id);

@@ -96,6 +96,9 @@ int database_error(struct store *store, int code)
         if (code == SQLITE_IOERR_NOMEM)
             return -ENOMEM;
         store->disk_failed = true;
+        /* A bad sector stays one: the next opening looks, and recovers what can be read. */
+        if (code == SQLITE_IOERR_READ || code == SQLITE_IOERR_CORRUPTFS)
+            store_mark_damage(store);
         return system_error(store);
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:

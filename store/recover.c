@@ -17,6 +17,7 @@
 
 #define MARK_BYTES_MAX 256u
 #define SET_ASIDE_TRIES_MAX 100u
+#define FILE_SAMPLES 16u
 
 enum recovery_step { RECOVERY_NONE, RECOVERY_MOVING, RECOVERY_BUILDING };
 
@@ -165,15 +166,31 @@ static int set_aside(struct store *store, struct recovery *recovery)
 
 /* ---- 2. building ---- */
 
+/* Of a file with bad sectors the disk gives something, of a disk that is gone nothing. -EIO: nothing. */
+static int check_file_reads(const struct world *world, const char *path)
+{
+    uint64_t size = 0;
+    uint8_t byte;
+    ssize_t n = 0;
+
+    int file = world->verbs->open(world->context, path, WORLD_READ, false);
+    if (file < 0)
+        return file == -ENOENT ? 0 : file;
+    int r = world->verbs->size(world->context, file, &size);
+    for (uint64_t i = 0; r >= 0 && i < FILE_SAMPLES && size > 0; i++) {
+        n = world->verbs->read(world->context, file, &byte, 1, size / FILE_SAMPLES * i);
+        if (n != -EIO)
+            break;
+    }
+    (void)world->verbs->close(world->context, file);
+    return r < 0 ? r : n < 0 ? (int)n : 0;
+}
+
 /* A bad sector is damage, and recording goes on without it. A disk that gives nothing of WAL and database is
  * none: it is told, and what is there stays as it is until it can be read. -EIO. */
 static int check_disk_reads(struct store *store, const struct damaged_image *image, const char *database_path)
 {
-    _cleanup_buffer_ struct buffer unused = {0};
-
-    if (!damaged_image_wal_is_unreadable(image))
-        return 0;
-    return files_read(store->world, database_path, 1, &unused) == -EIO ? -EIO : 0;
+    return damaged_image_wal_is_unreadable(image) ? check_file_reads(store->world, database_path) : 0;
 }
 
 static int open_image(struct store *store, const char *directory_name, struct damaged_image **ret)
@@ -276,36 +293,48 @@ int wal_is_broken(struct store *store, bool *ret)
     return 0;
 }
 
+static int look_if_sound(struct store *store, bool *ret_sound)
+{
+    *ret_sound = false;
+    int r = database_open(store);
+    if (r >= 0)
+        r = schema_look(store);
+    bool is_older = r == 1;
+    if (r == 0 || is_older)
+        r = database_is_sound(store, ret_sound);
+    /* Its head may say that it is of a newer form, which SQLite only reads. */
+    *ret_sound = *ret_sound && sqlite3_db_readonly(store->database, "main") == 0;
+    return r >= 0 && *ret_sound && is_older ? schema_make(store) : r;
+}
+
 /* Some program met damage. If all of it is sound all the same (a file system that had a bad moment), it is
- * used as it is: 1, with a connection. */
+ * used as it is: 1, with a connection. Read twice, as SQLite calls damage what the disk did not give once. */
 static int open_if_sound(struct store *store)
 {
+    _cleanup_free_ char *database = store_path(store, DATABASE_NAME);
     uint64_t database_size = 0, wal_size = 0;
     bool broken = true, sound = false;
 
+    if (!database)
+        return -ENOMEM;
     if (store_file_size(store, DATABASE_NAME, &database_size) < 0 ||
         store_file_size(store, WAL_NAME, &wal_size) < 0 || database_size == 0 || wal_size == 0)
         return 0;
     int r = wal_is_broken(store, &broken);
     if (r < 0 || broken)
         return r;
-    r = database_open(store);
-    if (r >= 0)
-        r = schema_look(store);
-    bool is_older = r == 1;
-    if (r == 0 || is_older)
-        r = database_is_sound(store, &sound);
-    /* Its head may say that it is of a newer form, which SQLite only reads. */
-    sound = sound && sqlite3_db_readonly(store->database, "main") == 0;
-    if (r >= 0 && sound && is_older)
-        r = schema_make(store);
-    if (r >= 0 && sound) {
-        r = remove_name(store, DAMAGE_MARK_NAME);
-        store->damage_marked = false;
-        return r < 0 ? r : 1;
+    for (int i = 0; i < 2; i++) {
+        r = look_if_sound(store, &sound);
+        if (r >= 0 && sound) {
+            r = remove_name(store, DAMAGE_MARK_NAME);
+            store->damage_marked = false;
+            return r < 0 ? r : 1;
+        }
+        database_close(store);
+        if (r < 0 && r != -EIO && r != -EUCLEAN)
+            return r;
     }
-    database_close(store);
-    return r < 0 && r != -EUCLEAN ? r : 0;
+    return check_file_reads(store->world, database);
 }
 
 int recover(struct store *store, struct store_opened *opened)

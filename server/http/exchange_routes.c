@@ -104,8 +104,10 @@ static void exchange_answer(struct request *request)
 {
     struct service_reply reply = {0};
 
-    charge(request); /* an enrolment is proven by what the writer has found */
     service_answer(request->shell->service, request->job, &reply);
+    /* An enrolment is proven by what the writer has found; what the server failed in is nobody's fault. */
+    if (reply.status < 500)
+        charge(request);
     request->device = reply.device;
     request->records = reply.records;
     request_answer(request, reply.status, reply.outcome ? reply.outcome : "answered");

@@ -359,9 +359,10 @@ static int take_enrolment(struct agent *agent, const struct enrolment *enrolment
     agent->certificate_len = enrolment->certificate_len;
     agent->device = enrolment->device;
     text_uuid(agent->device.b, agent->device_text);
-    trust_load(agent, enrolment);
     sign_key_from_seed(name, device_seed, &agent->key);
-    r = device_key_load_former(agent, enrolment);
+    r = trust_load(agent, enrolment);
+    if (r >= 0)
+        r = device_key_load_former(agent, enrolment);
     agent->enrolled = r >= 0;
     return r;
 }

@@ -262,8 +262,8 @@ int signed_receipt(struct agent *agent, const struct uuid *log, struct bytes not
 
 /* ---- trust.c ---- */
 
-/* Of the enrolment; of a list that does not hold only the pinned key is left. */
-void trust_load(struct agent *agent, const struct enrolment *enrolment);
+/* Of the enrolment; of a list that does not hold only the pinned key is left. 0 or -ENOMEM. */
+int trust_load(struct agent *agent, const struct enrolment *enrolment);
 void trust_forget(struct agent *agent);
 /* More statements, from an answer. */
 void trust_take(struct agent *agent, struct bytes more);

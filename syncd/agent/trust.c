@@ -43,17 +43,18 @@ void trust_forget(struct agent *agent)
     agent->trust = (struct trust){0};
 }
 
-void trust_load(struct agent *agent, const struct enrolment *enrolment)
+int trust_load(struct agent *agent, const struct enrolment *enrolment)
 {
     int r = take_list(agent, bytes_of(enrolment->trust, enrolment->trust_len), &enrolment->receipt_key);
 
-    if (r >= 0)
-        return;
+    if (r >= 0 || r == -ENOMEM)
+        return r;
     /* The centre says it again, as long as it still has the key that this handheld enrolled with. */
     agent_note(agent, LOG_LEVEL_WARNING,
         "what the centre said of its new keys cannot be read here any more (%s): it is asked again",
         strerror(-r));
     trust_in(&enrolment->receipt_key, &agent->trust);
+    return 0;
 }
 
 /* 0, also when it says nothing new. */
