@@ -281,6 +281,19 @@ static int index_ids(struct service *service)
     return r < 0 ? r : more;
 }
 
+int service_index_ids(struct service *service)
+{
+    int r;
+
+    if (!service->writer)
+        return -EROFS;
+    if (service->next_arrival - service->ids_looked_for_at < STORAGE_IDS_BATCH)
+        return 0;
+    service->ids_looked_for_at = service->next_arrival;
+    r = index_ids(service);
+    return r < 0 ? r : 0;
+}
+
 int service_housekeeping(struct service *service)
 {
     uint64_t boot_ms = service->world->verbs->boot_ms(service->world->context);

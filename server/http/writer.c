@@ -219,6 +219,8 @@ static void *writer_run(void *argument)
             writer->commit_failed = r < 0;
             pthread_mutex_unlock(&writer->mutex);
             settle_group(writer, items, count, !release_all, &again);
+            if (r >= 0 && !release_all)
+                (void)service_index_ids(writer->service); /* what fails is told by the housekeeping */
         }
         if (!release_all && clock_now_ms() >= housekeeping_ms) {
             housekeeping_ms = keep_house(writer);

@@ -47,8 +47,9 @@ const char sqlite_schema_text[] =
     " closed INTEGER NOT NULL, rehomed INTEGER NOT NULL, size INTEGER NOT NULL, frontier BLOB NOT NULL,"
     " note BLOB) STRICT;"
     "CREATE INDEX logs_device ON logs(device);"
+    /* In the order in which they came: rows amid others would have their neighbours' pages written anew. */
     "CREATE TABLE records("
-    " key INTEGER PRIMARY KEY, arrival INTEGER NOT NULL, received_ms INTEGER NOT NULL,"
+    " key INTEGER NOT NULL UNIQUE, arrival INTEGER NOT NULL, received_ms INTEGER NOT NULL,"
     " state INTEGER NOT NULL, leaf BLOB, bytes BLOB) STRICT;"
     "CREATE TABLE tiles(key INTEGER PRIMARY KEY, root BLOB NOT NULL) STRICT;"
     "CREATE TABLE blobs("

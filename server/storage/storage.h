@@ -28,7 +28,7 @@
 #define STORAGE_SEQ_BITS 40u
 #define STORAGE_LOG_NUMBER_MAX ((UINT64_C(1) << 23) - 1)
 #define STORAGE_VERSIONS_MAX 256u /* of one finding: itself, its amendments, its withdrawals */
-#define STORAGE_IDS_BATCH 32768u  /* public ids in a segment of their index */
+#define STORAGE_IDS_BATCH 8192u   /* public ids in a segment of their index */
 
 static inline uint64_t record_key(uint64_t log, uint64_t seq)
 {

@@ -3,6 +3,7 @@
 #include "tests/unit/server/client.h"
 
 #include "proto/time_flags.h"
+#include "server/storage/storage.h"
 
 static int start(void **state)
 {
@@ -500,14 +501,14 @@ static void a_finding_is_found_by_its_public_id_before_and_after_it_was_indexed(
     struct uuid unknown = random_uuid(), found;
 
     append_opened(handheld);
-    append_findings(handheld, 33000);
+    append_findings(handheld, 4 * STORAGE_IDS_BATCH + 200);
     deliver(centre, handheld);
     assert_found(centre, handheld, 7);
     while (service_housekeeping(centre->service) == 1)
         ;
-    assert_int_equal(centre_sql(centre, "SELECT count(*) FROM id_segments"), 32768);
+    assert_int_equal(centre_sql(centre, "SELECT count(*) FROM id_segments"), 4 * STORAGE_IDS_BATCH);
     assert_found(centre, handheld, 7);
-    assert_found(centre, handheld, 32990);
+    assert_found(centre, handheld, 4 * STORAGE_IDS_BATCH + 190);
     assert_int_equal(service_finding_by_id(centre->service, &unknown, keep_id, &found), -ENOENT);
 
     /* Mended rows that had been indexed, and were lost with the index's row, are found again. */

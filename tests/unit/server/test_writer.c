@@ -28,6 +28,7 @@ static struct {
     int commit_result;
     unsigned blobs_stored;
     bool is_house_never_done;
+    unsigned index_looks;
     unsigned house_steps, house_steps_at_commit; /* the latter: as the last commit began */
     struct service_job *ends_ahead;              /* this job is no longer ahead when a commit has been made */
 } fake;
@@ -74,6 +75,15 @@ int service_housekeeping(struct service *service)
     bool is_more = fake.is_house_never_done;
     pthread_mutex_unlock(&mutex);
     return is_more;
+}
+
+int service_index_ids(struct service *service)
+{
+    pthread_mutex_lock(&mutex);
+    fake.index_looks++;
+    pthread_cond_broadcast(&changed);
+    pthread_mutex_unlock(&mutex);
+    return 0;
 }
 
 /* ---- the shell ---- */
@@ -196,6 +206,18 @@ static void group_is_bounded(void **state)
     AWAIT(jobs[SERVICE_GROUP_MAX + 9].is_released);
     assert_int_equal(fake.commits_ended, 3); /* 1, then 64, then 9 */
     assert_int_equal(fake.last_group, 9);
+}
+
+static void public_ids_are_looked_for_after_each_commit(void **state)
+{
+    struct writer *writer = *state;
+    struct service_job first = job_for(1), second = job_for(2);
+
+    assert_int_equal(submit(writer, &first), 0);
+    AWAIT(fake.index_looks == 1);
+    assert_true(first.is_released); /* its answer did not wait for that */
+    assert_int_equal(submit(writer, &second), 0);
+    AWAIT(fake.index_looks == 2);
 }
 
 static void full_queue_refuses_and_takes_nothing(void **state)
@@ -389,6 +411,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_waits_during_a_commit_is_committed_together, set_up, tear_down),
         cmocka_unit_test_setup_teardown(group_is_bounded, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(public_ids_are_looked_for_after_each_commit, set_up, tear_down),
         cmocka_unit_test_setup_teardown(full_queue_refuses_and_takes_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(job_that_is_ahead_is_held_until_its_own_log_grows, set_up, tear_down),
         cmocka_unit_test_setup_teardown(job_of_no_log_is_no_reason_to_try_again, set_up, tear_down),
