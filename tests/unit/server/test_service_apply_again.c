@@ -149,9 +149,15 @@ static void what_can_never_be_applied_waits_no_longer(void **state)
     handheld_free(second);
 }
 
-/* The list by the records' places, with an index by arrival: as centres had it before. */
-static void give_list_of_before(struct centre *centre)
+/* Records, and the list, by the records' places: as centres had them before. */
+static void give_tables_of_before(struct centre *centre)
 {
+    centre_sql(centre, "ALTER TABLE records RENAME TO kept");
+    centre_sql(centre, "CREATE TABLE records("
+                       " key INTEGER PRIMARY KEY, arrival INTEGER NOT NULL, received_ms INTEGER NOT NULL,"
+                       " state INTEGER NOT NULL, leaf BLOB, bytes BLOB) STRICT");
+    centre_sql(centre, "INSERT INTO records SELECT key, arrival, received_ms, state, leaf, bytes FROM kept");
+    centre_sql(centre, "DROP TABLE kept");
     centre_sql(centre, "ALTER TABLE findings RENAME TO listed");
     centre_sql(centre,
         "CREATE TABLE findings("
@@ -180,7 +186,7 @@ static void assert_two_stored_of_four(struct centre *centre)
     free(listing);
 }
 
-static void a_list_of_before_goes_on_and_a_rebuild_gives_it_the_shape_of_now(void **state)
+static void tables_of_before_go_on_and_a_rebuild_gives_the_list_the_shape_of_now(void **state)
 {
     struct centre *centre = *state;
     struct handheld *handheld = handheld_enrolled(centre);
@@ -190,7 +196,7 @@ static void a_list_of_before_goes_on_and_a_rebuild_gives_it_the_shape_of_now(voi
     append_findings(handheld, 2);
     deliver(centre, handheld);
     centre_stop(centre);
-    give_list_of_before(centre);
+    give_tables_of_before(centre);
     centre_restart(centre);
     for (uint64_t seq = 1; seq <= 2; seq++) {
         struct parent parent = parent_of(handheld, seq);
@@ -240,7 +246,7 @@ int main(void)
             a_listed_copy_that_is_mended_keeps_why_it_is_in_quarantine, start, stop),
         cmocka_unit_test_setup_teardown(what_can_never_be_applied_waits_no_longer, start, stop),
         cmocka_unit_test_setup_teardown(
-            a_list_of_before_goes_on_and_a_rebuild_gives_it_the_shape_of_now, start, stop),
+            tables_of_before_go_on_and_a_rebuild_gives_the_list_the_shape_of_now, start, stop),
         cmocka_unit_test_setup_teardown(public_ids_are_indexed_as_they_come_a_batch_at_a_time, start, stop),
     };
 
