@@ -287,10 +287,7 @@ int service_index_ids(struct service *service)
 
     if (!service->writer)
         return -EROFS;
-    if (service->next_arrival - service->ids_looked_for_at < STORAGE_IDS_BATCH)
-        return 0;
-    service->ids_looked_for_at = service->next_arrival;
-    r = index_ids(service);
+    r = service->ids_waiting < STORAGE_IDS_BATCH ? 0 : index_ids(service);
     return r < 0 ? r : 0;
 }
 

@@ -345,5 +345,6 @@ void service_metrics(struct service *service, struct service_metrics *ret);
  * nothing, -errno. Writer thread. */
 int service_housekeeping(struct service *service);
 /* The part of it that comes with every few commits: under load a minute's ids would be many batches in a row,
- * and each holds up what is to be committed. 0, also when there is no batch of them yet. Writer thread. */
+ * and each holds up what is to be committed. 0, also when there is no batch of them yet, or -errno. Writer
+ * thread. */
 int service_index_ids(struct service *service);

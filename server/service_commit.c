@@ -59,7 +59,7 @@ int transaction_commit(struct transaction *transaction)
     if (r < 0)
         return r;
     service->commits = transaction->state.commits;
-    service->next_arrival = transaction->state.next_arrival;
+    service->ids_waiting = storage_ids_waiting(&transaction->state);
     service_count(&service->counters.commits, 1);
     service_count(&service->counters.records_stored, transaction->records);
     service_count(&service->counters.records_quarantined, transaction->quarantined);

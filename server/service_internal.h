@@ -153,8 +153,7 @@ struct service {
     struct uuid incarnation;
     uint64_t commits, commits_noted; /* last committed; as the incarnation file says. Writer. */
     uint64_t noted_boot_ms;
-    uint64_t next_arrival;      /* after the last commit; writer thread */
-    uint64_t ids_looked_for_at; /* next_arrival when public ids were last looked for; writer thread */
+    uint64_t ids_waiting; /* after the last commit: storage_ids_waiting; writer thread */
 
     struct readers readers;
     struct revocations revocations;

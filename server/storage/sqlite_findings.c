@@ -531,13 +531,12 @@ static int put_segment(struct sqlite *sqlite, uint64_t segment, struct id_and_ke
 int sqlite_ids_build(struct storage *storage, struct storage_state *state)
 {
     _cleanup_free_ struct id_and_key *ids = NULL;
-    uint64_t arrival = state->indexed_arrival;
-    size_t rows = 0, count = 0;
+    uint64_t last = state->indexed_arrival + STORAGE_IDS_BATCH;
     sqlite3_stmt *statement;
+    size_t count = 0;
     int r = 0;
 
-    /* Every record has an arrival, not every one a row: so this is no less than what there is to index. */
-    if (state->next_arrival - 1 - state->indexed_arrival < STORAGE_IDS_BATCH)
+    if (storage_ids_waiting(state) < STORAGE_IDS_BATCH)
         return 0;
     ids = calloc(STORAGE_IDS_BATCH, sizeof(*ids));
     statement = sqlite_statement(sqlite_of(storage), SQL_IDS_NEXT, &r);
@@ -545,20 +544,17 @@ int sqlite_ids_build(struct storage *storage, struct storage_state *state)
         return -ENOMEM;
     if (!statement)
         return r;
-    sqlite_bind_number(statement, 1, arrival);
-    sqlite_bind_number(statement, 2, STORAGE_IDS_BATCH);
-    for (; rows < STORAGE_IDS_BATCH && (r = sqlite_step(statement)) == 1; rows++) {
-        arrival = sqlite_number(statement, 1);
-        if (read_id(statement, &ids[count]))
-            count++;
-    }
+    sqlite_bind_number(statement, 1, state->indexed_arrival);
+    sqlite_bind_number(statement, 2, last);
+    while (count < STORAGE_IDS_BATCH && (r = sqlite_step(statement)) == 1)
+        count += read_id(statement, &ids[count]);
     sqlite3_reset(statement);
-    if (r < 0 || rows < STORAGE_IDS_BATCH)
-        return r < 0 ? r : 0;
-    r = put_segment(sqlite_of(storage), arrival, ids, count);
     if (r < 0)
         return r;
-    state->indexed_arrival = arrival;
+    r = put_segment(sqlite_of(storage), last, ids, count);
+    if (r < 0)
+        return r;
+    state->indexed_arrival = last;
     return 1;
 }
 

@@ -242,7 +242,7 @@ const char *const sqlite_sql_texts[SQL_COUNT] = {
                        " ORDER BY key DESC LIMIT 1",
     [SQL_IDS_NEXT] = "SELECT f.key, f.arrival, f.first_id, l.id, r.leaf FROM findings f"
                      " JOIN logs l ON l.number = f.key >> 40 LEFT JOIN records r ON r.key = f.key"
-                     " WHERE f.arrival > ?1 ORDER BY f.arrival LIMIT ?2",
+                     " WHERE f.arrival > ?1 AND f.arrival <= ?2 ORDER BY f.arrival",
     [SQL_ID_PUT] = "INSERT OR REPLACE INTO finding_ids(id, key) VALUES (?1, ?2)",
     [SQL_ID_FIND] = "SELECT key FROM finding_ids WHERE id = ?1",
     [SQL_ID_SEGMENT_PUT] = "INSERT OR REPLACE INTO id_segments(segment, id, key) VALUES (?3, ?1, ?2)",

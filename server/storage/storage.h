@@ -28,7 +28,7 @@
 #define STORAGE_SEQ_BITS 40u
 #define STORAGE_LOG_NUMBER_MAX ((UINT64_C(1) << 23) - 1)
 #define STORAGE_VERSIONS_MAX 256u /* of one finding: itself, its amendments, its withdrawals */
-#define STORAGE_IDS_BATCH 8192u   /* public ids in a segment of their index */
+#define STORAGE_IDS_BATCH 8192u   /* arrivals of which the public ids are a segment of their index */
 
 static inline uint64_t record_key(uint64_t log, uint64_t seq)
 {
@@ -52,6 +52,11 @@ struct storage_state {
     uint64_t next_arrival;    /* of the next record; from 1 */
     uint64_t indexed_arrival; /* public ids are indexed up to here */
 };
+
+static inline uint64_t storage_ids_waiting(const struct storage_state *state)
+{
+    return state->next_arrival - 1 - state->indexed_arrival;
+}
 
 /* Up to which generation of the centre's trust statements somebody knows what was said. */
 struct stored_trust {
@@ -341,8 +346,8 @@ struct storage_verbs {
     int (*clock_mark)(struct storage *storage, uint64_t key, int64_t *ret_receipt_ms);
     /* Forgets all of it but arrivals: before a rebuild. */
     int (*derived_clear)(struct storage *storage);
-    /* Indexes the next public ids, a whole batch or none; 1 when another batch is there. A look-up reads what
-     * is not indexed yet. */
+    /* Indexes the public ids of the next batch of arrivals, when all of it is there: 1, otherwise 0. A
+     * look-up reads what is not indexed yet. */
     int (*ids_build)(struct storage *storage, struct storage_state *state);
     /* Of a record that is not among the next ones any more. */
     int (*id_put)(struct storage *storage, const struct uuid *id, uint64_t key);

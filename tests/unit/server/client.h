@@ -609,6 +609,15 @@ static inline const struct listed *listed_at(
     return NULL;
 }
 
+static inline const struct listed *must_list(
+    const struct listing *listing, const struct uuid *log, uint64_t seq)
+{
+    const struct listed *row = listed_at(listing, log, seq);
+
+    assert_non_null(row);
+    return row;
+}
+
 static inline size_t count_state(const struct listing *listing, const char *state)
 {
     size_t count = 0;

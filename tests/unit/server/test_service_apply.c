@@ -3,7 +3,6 @@
 #include "tests/unit/server/client.h"
 
 #include "proto/time_flags.h"
-#include "server/storage/storage.h"
 
 static int start(void **state)
 {
@@ -15,14 +14,6 @@ static int stop(void **state)
 {
     centre_free(*state);
     return 0;
-}
-
-static const struct listed *must_list(const struct listing *listing, const struct uuid *log, uint64_t seq)
-{
-    const struct listed *row = listed_at(listing, log, seq);
-
-    assert_non_null(row);
-    return row;
 }
 
 static void record_50_of_100_cannot_be_applied_99_are_and_all_are_acknowledged(void **state)
@@ -468,88 +459,7 @@ static void a_predecessor_left_incomplete_raises_an_alarm(void **state)
     handheld_free(torn);
 }
 
-/* ---- public ids, rebuilding ---- */
-
-static int keep_id(void *user, const struct service_finding *finding)
-{
-    struct uuid *found = user;
-
-    *found = finding->id;
-    return 0;
-}
-
-static int keep_log(void *user, const struct service_finding *finding)
-{
-    struct uuid *found = user;
-
-    *found = finding->log;
-    return 0;
-}
-
-static void assert_found(struct centre *centre, const struct handheld *handheld, uint64_t seq)
-{
-    struct uuid id = record_id(handheld, seq), found = {{0}};
-
-    assert_int_equal(service_finding_by_id(centre->service, &id, keep_id, &found), 0);
-    assert_memory_equal(found.b, id.b, UUID_BYTES);
-}
-
-static void a_finding_is_found_by_its_public_id_before_and_after_it_was_indexed(void **state)
-{
-    struct centre *centre = *state;
-    struct handheld *handheld = handheld_enrolled(centre);
-    struct uuid unknown = random_uuid(), found;
-
-    append_opened(handheld);
-    append_findings(handheld, 4 * STORAGE_IDS_BATCH + 200);
-    deliver(centre, handheld);
-    assert_found(centre, handheld, 7);
-    while (service_housekeeping(centre->service) == 1)
-        ;
-    assert_int_equal(centre_sql(centre, "SELECT count(*) FROM id_segments"), 4 * STORAGE_IDS_BATCH);
-    assert_found(centre, handheld, 7);
-    assert_found(centre, handheld, 4 * STORAGE_IDS_BATCH + 190);
-    assert_int_equal(service_finding_by_id(centre->service, &unknown, keep_id, &found), -ENOENT);
-
-    /* Mended rows that had been indexed, and were lost with the index's row, are found again. */
-    centre_sql(centre, "DELETE FROM id_segments WHERE key & 0xffffffffff = 7");
-    struct service_check_report report;
-    assert_int_equal(service_check(centre->service, false, true, NULL, NULL, &report), 0);
-    assert_found(centre, handheld, 7);
-    handheld_free(handheld);
-}
-
-/* As when a handheld's data were copied to another one, which was then enrolled by itself. */
-static void a_copy_of_another_devices_record_does_not_take_its_public_id(void **state)
-{
-    struct centre *centre = *state;
-    struct handheld *owner = handheld_enrolled(centre), *copyist = handheld_enrolled(centre);
-    struct service_check_report report;
-
-    append_opened(owner);
-    append_finding(owner, "the owner's");
-    deliver(centre, owner);
-    append_opened(copyist);
-    append_rehomed(copyist, &owner->log, 1, owner->records[1]);
-    deliver(centre, copyist);
-    for (int rebuilt = 0; rebuilt < 2; rebuilt++) {
-        struct uuid id = record_id(owner, 1), copy_id = record_id(copyist, 1), found = {{0}};
-        struct listing *listing = list_findings(centre);
-        const struct listed *copy = must_list(listing, &copyist->log, 1);
-
-        assert_int_equal(listing->count, 2);
-        assert_string_equal(copy->state, "quarantined");
-        assert_memory_equal(copy->id.b, copy_id.b, UUID_BYTES);
-        assert_int_equal(service_finding_by_id(centre->service, &id, keep_log, &found), 0);
-        assert_memory_equal(found.b, owner->log.b, UUID_BYTES);
-        assert_int_equal(service_finding_by_id(centre->service, &copy_id, keep_log, &found), 0);
-        assert_memory_equal(found.b, copyist->log.b, UUID_BYTES);
-        free(listing);
-        assert_int_equal(service_check(centre->service, false, true, NULL, NULL, &report), 0);
-    }
-    handheld_free(owner);
-    handheld_free(copyist);
-}
+/* ---- rebuilding ---- */
 
 #define LATE_MS INT64_C(1790000000000) /* 2026-09-21 */
 
@@ -749,11 +659,7 @@ int main(void)
             after_a_fork_what_the_clone_recorded_is_applied_from_its_new_log, start, stop),
         cmocka_unit_test_setup_teardown(an_amendment_rehomed_with_its_finding_finds_it, start, stop),
         cmocka_unit_test_setup_teardown(a_record_taken_from_another_devices_log_is_quarantined, start, stop),
-        cmocka_unit_test_setup_teardown(
-            a_copy_of_another_devices_record_does_not_take_its_public_id, start, stop),
         cmocka_unit_test_setup_teardown(a_predecessor_left_incomplete_raises_an_alarm, start, stop),
-        cmocka_unit_test_setup_teardown(
-            a_finding_is_found_by_its_public_id_before_and_after_it_was_indexed, start, stop),
         cmocka_unit_test_setup_teardown(the_derived_tables_made_again_are_the_same, start, stop),
         cmocka_unit_test_setup_teardown(
             a_record_from_before_the_receipt_that_its_handheld_held_is_flagged, start, stop),

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tests of records that are applied once more, or that are held in more than one place:
- * server/service_apply.c when records are mended, and when the derived tables are made again; and of the
- * index of public ids, which is built behind. */
+ * server/service_apply.c when records are mended, and when the derived tables are made again. */
 #include "server/storage/storage.h"
 #include "tests/unit/server/audit_client.h"
 
@@ -211,28 +210,6 @@ static void tables_of_before_go_on_and_a_rebuild_gives_the_list_the_shape_of_now
     handheld_free(handheld);
 }
 
-/* A minute of many exchanges would be many batches in a row, and each holds up what is to be committed. */
-static void public_ids_are_indexed_as_they_come_a_batch_at_a_time(void **state)
-{
-    struct centre *centre = *state;
-    struct handheld *handheld = handheld_enrolled(centre);
-    _cleanup_answered_ struct answered answered = {0};
-
-    append_opened(handheld);
-    append_findings(handheld, 2 * STORAGE_IDS_BATCH);
-    deliver(centre, handheld);
-    assert_int_equal(service_index_ids(centre->service), 0);
-    assert_int_equal(centre_sql(centre, "SELECT count(*) FROM id_segments"), STORAGE_IDS_BATCH);
-    assert_int_equal(service_index_ids(centre->service), 0); /* nothing has come since */
-    assert_int_equal(centre_sql(centre, "SELECT count(*) FROM id_segments"), STORAGE_IDS_BATCH);
-    append_findings(handheld, STORAGE_IDS_BATCH);
-    exchange(centre, handheld, 1 + 2 * STORAGE_IDS_BATCH, STORAGE_IDS_BATCH, &answered);
-    assert_int_equal(answered.exchange.outcome, EXCHANGE_STORED);
-    assert_int_equal(service_index_ids(centre->service), 0);
-    assert_int_equal(centre_sql(centre, "SELECT count(*) FROM id_segments"), 2 * STORAGE_IDS_BATCH);
-    handheld_free(handheld);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -247,7 +224,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_can_never_be_applied_waits_no_longer, start, stop),
         cmocka_unit_test_setup_teardown(
             tables_of_before_go_on_and_a_rebuild_gives_the_list_the_shape_of_now, start, stop),
-        cmocka_unit_test_setup_teardown(public_ids_are_indexed_as_they_come_a_batch_at_a_time, start, stop),
     };
 
     return cmocka_run_group_tests_name("server service apply again", tests, NULL, NULL);
