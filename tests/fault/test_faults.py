@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif("GRIDPATROL_SANITIZED" in os.environ, reason="a 
 # told as a fault of what they named.
 STATUSES = {0: "", 1: "", 4: "", 2: r"\.conf: |: tls-(cert|key): ", 3: r"photo: |\.bundle: |\.receipts: "}
 STATUSES_WITHOUT_MEMORY = (0, 1, 4)
-WRONG_WITHOUT_MEMORY = r"damaged|not the key of|is no (bundle|file of receipts)|run `patrol enroll` again"
+WRONG_WITHOUT_MEMORY = r"damaged|not the key of|is no (bundle|file of receipts)|run `?patrol enroll`? again"
 GOES_ON_S = 0.3  # how long a program is watched that will not come to an end
 BACKED_BY_POLL = harness.QUICK.replace("slow-poll = 1h", "slow-poll = 5s").replace("answer-deadline = 20s", "answer-deadline = 5s")
 
