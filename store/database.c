@@ -140,7 +140,6 @@ static int configure(struct store *store)
     sqlite3 *database = store->database;
     int off;
 
-    sqlite3_extended_result_codes(database, 1);
     sqlite3_busy_handler(database, wait_while_busy, store);
     /* Whoever closes last must not checkpoint outside the lock; the WAL stays where it is. */
     if (sqlite3_db_config(database, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, &off) != SQLITE_OK)
@@ -166,8 +165,8 @@ int database_open(struct store *store)
     if (!path)
         return -ENOMEM;
 
-    int code = sqlite3_open_v2(
-        path, &store->database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, store->world->vfs_name);
+    int code = sqlite3_open_v2(path, &store->database,
+        SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, store->world->vfs_name);
     int r = code == SQLITE_OK ? configure(store) : database_error(store, code);
     if (r < 0)
         database_close(store);

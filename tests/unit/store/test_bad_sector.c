@@ -6,18 +6,18 @@
  */
 #include "tests/unit/store/fixture.h"
 
-#include "store/damaged_image.h"
-
 #include <errno.h>
 #include <limits.h>
+#include <sys/stat.h>
 
 #define COUNT 200u
 
-/* Reads that touch these bytes of queue.db fail, so many times. */
+/* Reads that touch these bytes of this file fail, so many times, wherever it is moved. */
 static struct {
+    ino_t inode;
     uint64_t first, end;
     unsigned times;
-    int file; /* of queue.db, as the world has it open, or -1 */
+    int file; /* as the world has it open, or -1 */
     int (*real_open)(sqlite3_vfs *vfs, const char *path, sqlite3_file *file, int flags, int *ret_flags);
     int (*real_read)(sqlite3_file *file, void *ret, int len, sqlite3_int64 offset);
 } bad;
@@ -45,12 +45,14 @@ static int open_for_sqlite(sqlite3_vfs *vfs, const char *path, sqlite3_file *fil
 {
     static sqlite3_io_methods methods;
 
+    struct stat status;
+
     int code = bad.real_open(vfs, path, file, flags, ret_flags);
-    if (code != SQLITE_OK || !(flags & SQLITE_OPEN_MAIN_DB))
+    if (code != SQLITE_OK || !(flags & SQLITE_OPEN_MAIN_DB) || stat(path, &status) != 0 ||
+        status.st_ino != bad.inode)
         return code;
     methods = *file->pMethods;
-    if (methods.xRead != read_for_sqlite)
-        bad.real_read = methods.xRead;
+    bad.real_read = methods.xRead;
     methods.xRead = read_for_sqlite;
     file->pMethods = &methods;
     return code;
@@ -59,8 +61,9 @@ static int open_for_sqlite(sqlite3_vfs *vfs, const char *path, sqlite3_file *fil
 static int open_and_note(void *context, const char *path, enum world_open how, bool secret)
 {
     int file = world_posix()->verbs->open(NULL, path, how, secret);
+    struct stat status;
 
-    if (file >= 0 && how == WORLD_READ && strcmp(strrchr(path, '/') + 1, DATABASE_NAME) == 0)
+    if (file >= 0 && fstat(file, &status) == 0 && status.st_ino == bad.inode)
         bad.file = file;
     return file;
 }
@@ -81,7 +84,7 @@ static ssize_t read_or_fail(void *context, int file, void *ret, size_t len, uint
 static sqlite3_vfs vfs;
 static struct own_world own;
 
-static void make_world(void)
+static int make_world(void **state)
 {
     const sqlite3_vfs *real = sqlite3_vfs_find(NULL);
 
@@ -92,13 +95,13 @@ static void make_world(void)
     vfs.xGetLastError = last_error;
     bad.real_open = real->xOpen;
     bad.file = -1;
-    bad.times = 0;
     assert_int_equal(sqlite3_vfs_register(&vfs, 0), SQLITE_OK);
     own_world_init(&own, NULL);
     own.verbs.open = open_and_note;
     own.verbs.close = close_and_forget;
     own.verbs.read = read_or_fail;
     own.world.vfs_name = vfs.zName;
+    return 0;
 }
 
 static void open_again(struct here *here, struct store_opened *ret_opened)
@@ -118,7 +121,12 @@ static void move_into_database(struct store *store)
 /* Some pages of findings. */
 static void fill_database(struct here *here)
 {
-    make_world();
+    _cleanup_free_ char *path = store_path(here->store, DATABASE_NAME);
+    struct stat status;
+
+    assert_int_equal(stat(path, &status), 0);
+    bad.inode = status.st_ino;
+    bad.times = 0;
     append_many(here->store, 1, COUNT);
     assert_int_equal(append_note(here->store, "the last one", NULL), 0);
     move_into_database(here->store);
@@ -133,8 +141,8 @@ static void make_page_bad(struct here *here, const char *text, unsigned times)
     assert_int_equal(files_read(world_posix(), path, 1u << 26, &content), 0);
     const uint8_t *at = memmem(content.data, content.len, text, strlen(text));
     assert_non_null(at);
-    bad.first = (uint64_t)(at - content.data) / 4096 * 4096;
-    bad.end = bad.first + 4096;
+    bad.first = (uint64_t)(at - content.data) / PAGE_BYTES * PAGE_BYTES;
+    bad.end = bad.first + PAGE_BYTES;
     bad.times = times;
 }
 
@@ -161,6 +169,25 @@ static void bad_sector_of_the_database_stops_no_recording(void **state)
     assert_int_equal(append_note(here->store, "goes on", NULL), 0);
     unsigned kept = count_findings(here->store);
     assert_true(kept > COUNT / 2); /* what older frames of the WAL still hold comes back besides */
+}
+
+/* SQLite does not get as far as to call it damage: it cannot read what tables there are. */
+static void bad_sector_at_the_head_of_the_database_is_recovered_by_the_next_opening(void **state)
+{
+    struct here *here = *state;
+    struct store_opened opened;
+
+    fill_database(here);
+    store_free(here->store);
+    here->store = NULL;
+    bad.first = 0;
+    bad.end = PAGE_BYTES;
+    bad.times = UINT_MAX;
+    assert_int_equal(store_open(&own.world, here->directory, STORE_COLLECTOR, &here->store, &opened), -EIO);
+    open_again(here, &opened);
+    assert_true(opened.recovered);
+    assert_int_equal(append_note(here->store, "goes on", NULL), 0);
+    assert_int_equal(count_findings(here->store), COUNT + 2);
 }
 
 static void database_that_gives_nothing_beside_a_wal_that_can_be_read_is_no_damage(void **state)
@@ -203,8 +230,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         store_test(bad_sector_of_the_database_stops_no_recording),
+        store_test(bad_sector_at_the_head_of_the_database_is_recovered_by_the_next_opening),
         store_test(database_that_gives_nothing_beside_a_wal_that_can_be_read_is_no_damage),
         store_test(read_that_fails_once_is_told_and_nothing_is_set_aside),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, make_world, NULL);
 }
