@@ -238,15 +238,21 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", data], check=True)
 
 
+def fill(disk):
+    """The file that takes all of its room."""
+    filler = disk / "filler"
+    with open(filler, "wb", buffering=0) as file, pytest.raises(OSError):
+        while True:
+            file.write(b"x" * 65536)
+    return filler
+
+
 def test_full_disk_at_the_centre_is_called_so_at_the_handheld(small_disk, make_server, make_real_handheld):
     server = make_server()
     handheld = make_real_handheld(server, start=True)
     handheld.record("while there is room")
     handheld.wait_until_drained()
-    filler = small_disk / "filler"
-    with open(filler, "wb", buffering=0) as file, pytest.raises(OSError):
-        while True:
-            file.write(b"x" * 65536)
+    filler = fill(small_disk)
     ids = handheld.record_many(200)
     wait_for(lambda: "disk is full" in (handheld.status()["reason"] or ""), "the handheld says what is wrong")
     assert handheld.status()["records_queued"] == len(ids)
@@ -254,3 +260,13 @@ def test_full_disk_at_the_centre_is_called_so_at_the_handheld(small_disk, make_s
     handheld.run("sync")
     handheld.wait_until_drained()
     harness.assert_delivered(server, handheld)
+
+
+def test_what_the_centre_fails_in_counts_for_nobodys_rate(small_disk, make_server, make_handheld):
+    server = make_server(config="[serve]\nunproven_requests_per_minute = 5\n")
+    handheld = make_handheld(server, enrol=False)
+    token = server.token()
+    filler = fill(small_disk)
+    assert {handheld.enrol(token)[0] for _ in range(20)} == {503}
+    filler.unlink()
+    assert handheld.enrol(token)[0] == 200

@@ -343,6 +343,19 @@ def test_revoked_device_is_refused_and_loses_nothing(server, make_handheld):
     assert handheld.exchange(5, 5)[1]["size"] == 10
 
 
+def test_full_file_of_revocations_is_told_with_what_to_do_and_stays_as_it_is(server, make_handheld):
+    handheld = make_handheld(server)
+    file = server.data / "revocations"
+    server.run("revoke", handheld.device)
+    server.run("restore", handheld.device)
+    with open(file, "a") as lines:
+        lines.write("x" * (64 * 1024 * 1024 - file.stat().st_size))
+    told = server.run("revoke", handheld.device, status=3).stderr
+    assert "revocations in the data directory is full; take out lines" in told
+    assert file.stat().st_size == 64 * 1024 * 1024
+    assert handheld.exchange(0, 1)[0] == 200
+
+
 def test_revoked_device_that_a_restored_centre_does_not_know_is_restored_by_its_whole_id(server):
     device = "6fa12345-0000-4000-8000-000000000001"
     assert "none begins with" in server.run("restore", device, status=3).stderr
